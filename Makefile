@@ -1,0 +1,58 @@
+# `make` prints what there is. Every target that needs the environment calls `setup` first, which does nothing if all is in place.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PACKAGES := gateway drivers simulators
+export PYTHON
+
+.PHONY: help setup demo test bench lint format types imports check generated asyncapi schema licences lock clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: ## install what is missing: Debian parts, .venv with the locked dependencies
+	@scripts/setup
+
+demo: setup ## a simulated venue with a story, then a live view until Ctrl-C
+	@exec $(BIN)/venue-gateway demo
+
+test: setup ## every test, end to end ones included; at most 12 minutes on two cores
+	$(BIN)/python -m pytest tests --session-timeout=720 $(PYTEST_ARGS)
+
+bench: setup ## measure; prints a table and writes benchmarks/latest.json
+	$(BIN)/python -m benchmarks
+
+lint: setup ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup ## let ruff write the format and the safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+imports: setup ## the direction of imports
+	$(BIN)/lint-imports
+
+generated: setup ## whether generated files are those of this code
+	scripts/generated --check
+
+check: lint types imports generated ## all of the four above
+
+asyncapi: setup ## write docs/asyncapi.yaml from the message types
+	scripts/generated docs/asyncapi.yaml
+
+schema: setup ## write config/gateway.schema.json from the configuration types
+	scripts/generated config/gateway.schema.json
+
+licences: setup ## write docs/licences.md; asks the package index for aarch64 wheels
+	$(BIN)/python scripts/licences.py --write
+
+lock: ## resolve the ranges of pyproject.toml anew; LOCK_ARGS=--upgrade for newer versions
+	scripts/lock $(LOCK_ARGS)
+
+clean: ## remove .venv, caches and what runs left behind
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks build dist
+	find $(PACKAGES) tests benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +
