@@ -1,0 +1,1 @@
+"""Relay boards that unlock gates, and the contacts that see people pass."""

@@ -1,0 +1,143 @@
+"""One open connection to a device, whether it runs over a serial port or a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Self
+
+from drivers.api import DeviceFault, DeviceOffline
+from drivers.transports.errors import why_lost
+
+OnBytes = Callable[[bytes], None]
+
+MAX_UNSENT_BYTES = 256 * 1024
+MAX_BYTES_PER_SECOND = 64 * 1024
+"""Far above what any reader, board or printer says, far below what would starve the other devices."""
+
+CLOSE_TIMEOUT_S = 1.0
+
+
+class Transport(asyncio.Protocol):
+    """A connection that is open until `closed` is done.
+
+    Bytes that arrive go to `on_bytes` inside the read itself, with no task or queue between. `closed` gets its
+    result, the DeviceOffline that tells why, as soon as the connection is gone for whatever reason.
+    """
+
+    def __init__(self, name: str, on_bytes: OnBytes) -> None:
+        self.name = name
+        self.closed: asyncio.Future[DeviceOffline] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._on_bytes = on_bytes
+        self._pipe: asyncio.Transport | None = None
+        self._sent = asyncio.Event()
+        self._sent.set()
+        self._closing = False
+        self._window_start_s = 0.0
+        self._window_bytes = 0
+        self._resume_timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many written bytes are still in this process; 0 once the connection is gone."""
+        return 0 if self._pipe is None else self._pipe.get_write_buffer_size()
+
+    def write(self, data: bytes) -> None:
+        """Hand `data` to the operating system at once as far as it takes it, and buffer the rest, in order.
+
+        Raises DeviceOffline when the connection is gone, DeviceFault when more than `MAX_UNSENT_BYTES` would wait:
+        then nothing of `data` was taken.
+        """
+        pipe = self._require_open()
+        if pipe.get_write_buffer_size() + len(data) > MAX_UNSENT_BYTES:
+            raise DeviceFault(f"{self.name} is busy: it takes no more data; check whether it has stopped or is jammed")
+        try:
+            pipe.write(data)
+        except OSError as error:
+            raise why_lost(self.name, error) from error
+        # A write that the system refuses closes the pipe without raising.
+        self._require_open()
+
+    async def drain(self) -> None:
+        """Return when every byte written has left this process; raises DeviceOffline when the connection is gone."""
+        await self._sent.wait()
+        self._require_open()
+
+    async def lost(self) -> DeviceOffline:
+        """Wait until the connection is gone and return why, for `raise await transport.lost()`."""
+        # wait() and not `await self.closed`: cancelling the caller must not cancel the future that others watch.
+        await asyncio.wait({self.closed})
+        return self.closed.result()
+
+    async def close(self) -> None:
+        """Send what was written, for a second at most, and close. Safe to call again."""
+        self._closing = True
+        if self._pipe is not None:
+            self._pipe.close()
+            await asyncio.wait({self.closed}, timeout=CLOSE_TIMEOUT_S)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once and throw away what was not sent, so that no command is carried out late."""
+        self._closing = True
+        if self._pipe is not None:
+            self._pipe.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the pipe; asyncio calls this."""
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a device connection must be a stream")
+        # With a high-water mark of 0 the pipe calls pause_writing whenever anything is left unsent, so that
+        # drain() means "sent", not "nearly sent".
+        transport.set_write_buffer_limits(high=0)
+        # Nothing is read until the driver has the connection in hand and has said that it is online.
+        transport.pause_reading()
+        self._pipe = transport
+
+    def start_reading(self) -> None:
+        """Let bytes in; whoever opens a connection calls this last."""
+        if self._pipe is not None:
+            self._pipe.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes on; a device that babbles is read no faster than `MAX_BYTES_PER_SECOND`."""
+        self._on_bytes(data)
+        now_s = self._loop.time()
+        if now_s - self._window_start_s >= 1:
+            self._window_start_s, self._window_bytes = now_s, 0
+        self._window_bytes += len(data)
+        if self._window_bytes > MAX_BYTES_PER_SECOND and self._pipe is not None:
+            self._pipe.pause_reading()
+            self._resume_timer = self._loop.call_at(self._window_start_s + 1, self._pipe.resume_reading)
+
+    def pause_writing(self) -> None:
+        """Note that bytes are left in this process; the pipe calls this."""
+        self._sent.clear()
+
+    def resume_writing(self) -> None:
+        """Note that the last byte has left; the pipe calls this."""
+        self._sent.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everyone who waits; the pipe calls this once."""
+        self._pipe = None
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()
+        if not self.closed.done():
+            self.closed.set_result(self._offline() if self._closing else why_lost(self.name, exc))
+        self._sent.set()
+
+    def _require_open(self) -> asyncio.Transport:
+        if self._pipe is None or self._pipe.is_closing():
+            raise self.closed.result() if self.closed.done() else self._offline()
+        return self._pipe
+
+    def _offline(self) -> DeviceOffline:
+        return DeviceOffline(f"the connection to {self.name} is closed")
