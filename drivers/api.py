@@ -1,0 +1,151 @@
+"""What the gateway may ask of a device, and what a device tells it.
+
+A driver is one class for one model. It is built from its own options and an `emit` function, and `run()` is one
+connection to the device: it opens the port, emits `Online`, serves until the link breaks and then raises a
+`DriverError`. The supervisor calls `run()` again after a pause, so a driver never loops over reconnects itself.
+
+Capabilities (`Lock`, `Printer`, `Drawer`, …) are what flows call. Each call raises `DeviceOffline` while `run()` has no
+open link, and returns only when the bytes have left this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Protocol, runtime_checkable
+
+import msgspec
+
+
+class DriverError(Exception):
+    """Something is wrong with a device. The message says what a technician can do about it."""
+
+
+class DeviceOffline(DriverError):
+    """The device is not there: unplugged, switched off, or its port cannot be opened."""
+
+
+class DeviceTimeout(DriverError):
+    """The device is there but did not answer within its time."""
+
+
+class DeviceFault(DriverError):
+    """The device answered that it cannot do what was asked, or answered nonsense."""
+
+
+class Online(msgspec.Struct, frozen=True):
+    """The link is open and the device works. `detail` is what it said of itself, for people."""
+
+    detail: str = ""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """One credential presented once: a tag held to a reader, or a code scanned.
+
+    `technology` is the field's word for the medium (`em4100`, `barcode`, …); `value` is its identity as text: upper-case
+    hex without separators for a tag's number, the exact characters for a code. `value` is never logged (I12).
+    """
+
+    technology: str
+    value: str
+    symbology: str = ""
+
+    def __repr__(self) -> str:
+        return f"Reading(technology={self.technology!r}, value=<hidden>)"
+
+
+class InputChanged(msgspec.Struct, frozen=True):
+    """A contact changed. `channel` counts from 1; `active` means the contact is away from its idle position."""
+
+    channel: int
+    active: bool
+
+
+class PrinterStatus(msgspec.Struct, frozen=True):
+    """What a printer says of itself. `None` always means "cannot say", never "fine"."""
+
+    online: bool | None = None
+    cover_open: bool | None = None
+    paper_out: bool | None = None
+    paper_low: bool | None = None
+    error: str | None = None
+    drawer_pin_high: bool | None = None
+
+    @property
+    def can_print(self) -> bool | None:
+        """True or False where the printer said enough to tell, None where it did not."""
+        if self.online is False or self.cover_open or self.paper_out or self.error:
+            return False
+        return True if self.online and self.paper_out is False else None
+
+
+class Noise(msgspec.Struct, frozen=True):
+    """Bytes the device sent that are no frame of its protocol: how many, and why they were refused."""
+
+    byte_count: int
+    why: str
+
+
+DeviceEvent = Online | Reading | InputChanged | PrinterStatus | Noise
+Emit = Callable[[DeviceEvent], None]
+
+
+@runtime_checkable
+class Driver(Protocol):
+    """Every device. `Options` is a frozen msgspec Struct: its fields are the YAML keys beside `driver:`."""
+
+    Options: ClassVar[type[msgspec.Struct]]
+
+    async def run(self) -> None:
+        """Open the device, emit `Online`, serve until cancelled; raises DriverError when the link breaks."""
+        ...
+
+
+@runtime_checkable
+class Lock(Protocol):
+    """Relay channels that let a passage happen."""
+
+    channels: int
+    """How many relay channels the board has; they count from 1."""
+    board_timed: bool
+    """True where the board ends its own pulse, so that a dead gateway cannot leave a gate open."""
+
+    async def pulse(self, channel: int, pulse_ms: int) -> None:
+        """Close relay `channel` for `pulse_ms` milliseconds.
+
+        Returns once the command that closes the relay has been written (and acknowledged where the board
+        acknowledges); the end of the pulse is the driver's own business. Another pulse meanwhile extends the first.
+        """
+        ...
+
+    async def hold(self, channel: int, active: bool) -> None:
+        """Close (`True`) or open (`False`) relay `channel` until told otherwise."""
+        ...
+
+
+@runtime_checkable
+class Printer(Protocol):
+    """A receipt printer that takes bytes in its own language."""
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes, in order, and return when the last has left this process.
+
+        Raises DeviceOffline when nothing was sent, DeviceFault when some of it may have been.
+        """
+        ...
+
+    async def status(self) -> PrinterStatus | None:
+        """Ask the printer how it is. None when it does not answer or cannot: "cannot say"."""
+        ...
+
+    async def kick(self, pin: int) -> None:
+        """Send the drawer pulse to connector pin 2 or 5."""
+        ...
+
+
+@runtime_checkable
+class Drawer(Protocol):
+    """A cash drawer."""
+
+    async def open(self) -> None:
+        """Pulse the drawer's solenoid once."""
+        ...

@@ -1,0 +1,1 @@
+"""What is decided here and why: pure functions and frozen facts, with no I/O, clock or randomness."""

@@ -1,0 +1,79 @@
+"""Answers to requests, as a pure projection of events.
+
+What a client is told about its request is read off the journalled event that answers it, so nothing can be answered
+before it is on disk (I1), and a repeated request gets the same answer again, whenever the daemon died (I2).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from gateway.domain import events as e
+from gateway.domain.reasons import Reason, message_for
+
+Status = Literal["accepted", "done", "denied", "failed", "unknown"]
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`accepted`, then one of the others; `done` and `denied` may come at once. `message` is for a person."""
+
+    status: Status
+    reason: Reason | None = None
+    message: str = ""
+    data: dict[str, Any] = {}
+
+    @property
+    def final(self) -> bool:
+        """True when no further answer to the request will come."""
+        return self.status != "accepted"
+
+
+def denied(reason: Reason, message: str = "", **data: Any) -> Answer:  # noqa: ANN401
+    """Return a refusal with its one reason and a sentence to act on."""
+    return Answer("denied", reason, message or message_for(reason), data)
+
+
+def failed(reason: Reason, message: str = "", **data: Any) -> Answer:  # noqa: ANN401
+    """Return a failure: it was allowed and did not happen."""
+    return Answer("failed", reason, message or message_for(reason), data)
+
+
+def first_answer(event: e.AnyEvent) -> Answer | None:
+    """Return the answer that an event with a `request` gives to it, or None for events that answer nothing."""
+    match event:
+        case e.EntryGranted():
+            data = {"decision": "granted", "entry": event.entry, "gate": event.gate, "zone": event.zone}
+            return Answer("done", None, "Come in.", data)
+        case e.EntryDenied():
+            return denied(event.reason, decision="denied", entry=event.entry, gate=event.gate)
+        case e.PrintQueued():
+            return Answer("accepted", None, "Queued.", {"job": event.job, "printer": event.printer})
+        case e.DrawerOpening():
+            return Answer("accepted", None, "Opening.", {"opening": event.opening, "drawer": event.drawer})
+        case _:
+            return None
+
+
+def later_answer(event: e.AnyEvent) -> Answer | None:
+    """Return the answer that an event gives to a request accepted earlier, else None."""
+    match event:
+        case e.PrintHeld():
+            note = f"Waiting: {event.why.replace('_', ' ')}."
+            return Answer("accepted", None, note, {"job": event.job, "held": event.why})
+        case e.PrintDone():
+            note = "Printed." if event.confirmed else "Sent; this printer cannot confirm it."
+            return Answer("done", None, note, {"job": event.job, "confirmed": event.confirmed})
+        case e.PrintFailed():
+            return failed(event.reason, event.message, job=event.job)
+        case e.PrintUnknown():
+            return Answer("unknown", Reason.OUTCOME_UNKNOWN, event.message, {"job": event.job})
+        case e.DrawerOpened():
+            return Answer("done", None, "Open.", {"opening": event.opening, "confirmed": event.confirmed})
+        case e.DrawerFailed():
+            return failed(event.reason, event.message, opening=event.opening)
+        case e.DrawerUnknown():
+            return Answer("unknown", Reason.OUTCOME_UNKNOWN, event.message, {"opening": event.opening})
+        case _:
+            return None

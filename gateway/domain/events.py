@@ -1,0 +1,337 @@
+"""Frozen facts: what is journalled, published and relayed.
+
+An event says what became true, never what should happen. Where an event changes a count or a place it carries the value
+*after* the change, so that applying it twice is the same as applying it once. Credentials appear only as their keyed
+reference, never as the number on the card (I12).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from gateway.domain.reasons import Reason
+
+
+class RequestRef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which client's request an event answers. `fingerprint` is a digest of what was asked, to tell a repeat from a clash."""
+
+    client: str
+    id: str
+    fingerprint: str = ""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """Base of every fact. The tag `kind` is its name on the wire and in the journal."""
+
+
+# Entry: one guest at one gate. `entry` is the correlation id from the tap to the passage.
+
+
+class EntryGranted(Event, frozen=True, tag="entry.granted"):
+    """A guest may pass `gate` once. The use is taken and the guest counts as being in `zone` from here on."""
+
+    entry: str
+    gate: str
+    credential: str
+    holder: str
+    entitlement: str
+    zone: str
+    uses: int
+    source: str
+    from_zone: str | None = None
+    uses_before: int = 0
+    entitlement_before: str | None = None
+    passage_observed: bool = False
+    actuates: bool = True
+    request: RequestRef | None = None
+
+
+class EntryDenied(Event, frozen=True, tag="entry.denied"):
+    """A guest may not pass `gate`, for exactly one reason."""
+
+    entry: str
+    gate: str
+    reason: Reason
+    source: str
+    credential: str | None = None
+    holder: str | None = None
+    request: RequestRef | None = None
+
+
+class GateReleased(Event, frozen=True, tag="gate.released"):
+    """The lock took the pulse for this entry."""
+
+    entry: str
+    gate: str
+
+
+class EntryPassed(Event, frozen=True, tag="entry.passed"):
+    """The passage contact saw the guest go through."""
+
+    entry: str
+    gate: str
+
+
+class EntryReturned(Event, frozen=True, tag="entry.returned"):
+    """The entry was handed back: the guest did not go through, or the lock did not open. The ticket is as before."""
+
+    entry: str
+    gate: str
+    holder: str
+    entitlement: str
+    uses: int
+    zone: str | None
+    zone_entitlement: str | None = None
+    why: Literal["not_passed", "release_failed"] = "not_passed"
+
+
+class EntryUnknown(Event, frozen=True, tag="entry.unknown"):
+    """A crash came between the grant and its outcome. The use stays taken (I4); a person must look."""
+
+    entry: str
+    gate: str
+    why: Literal["release_unrecorded", "passage_unrecorded"]
+
+
+# The gate itself.
+
+
+class GateForced(Event, frozen=True, tag="gate.forced"):
+    """Alarm: someone passed a gate that nobody released."""
+
+    gate: str
+
+
+class GateHeldOpen(Event, frozen=True, tag="gate.held_open"):
+    """Alarm: the gate stayed open longer than its limit."""
+
+    gate: str
+
+
+class GateClosed(Event, frozen=True, tag="gate.closed"):
+    """A forced or held-open gate is shut again."""
+
+    gate: str
+
+
+class GateFault(Event, frozen=True, tag="gate.fault"):
+    """The gate's lock did not do what it was told; entries there are refused until it answers again."""
+
+    gate: str
+    why: str
+
+
+class GateRestored(Event, frozen=True, tag="gate.restored"):
+    """The gate's lock answers again after a fault."""
+
+    gate: str
+
+
+# Printing: queued → printing → done | failed | unknown.
+
+
+class PrintQueued(Event, frozen=True, tag="print.queued"):
+    """A job is stored and will be printed in its turn. Its content is an attachment of this journal entry."""
+
+    job: str
+    printer: str
+    client: str
+    content: Literal["document", "raw"]
+    size_bytes: int
+    digest: str
+    expires_at_ms: int | None = None
+    copy_of: str | None = None
+    request: RequestRef | None = None
+
+
+class PrintStarted(Event, frozen=True, tag="print.started"):
+    """The first byte of the job is about to be sent. After this a crash makes the job `unknown`."""
+
+    job: str
+    printer: str
+
+
+class PrintHeld(Event, frozen=True, tag="print.held"):
+    """The printer cannot print now (`paper_out`, `cover_open`, `offline`, …); the job waits at the head of its queue."""
+
+    job: str
+    printer: str
+    why: str
+
+
+class PrintDone(Event, frozen=True, tag="print.done"):
+    """The job is printed. `confirmed` is False where the printer cannot say so."""
+
+    job: str
+    printer: str
+    confirmed: bool
+
+
+class PrintFailed(Event, frozen=True, tag="print.failed"):
+    """Nothing of the job was printed, and it will not be."""
+
+    job: str
+    printer: str
+    reason: Reason
+    message: str
+
+
+class PrintUnknown(Event, frozen=True, tag="print.unknown"):
+    """Some or all of the job may be on paper. It is never printed again by itself."""
+
+    job: str
+    printer: str
+    message: str
+
+
+# The cash drawer.
+
+
+class DrawerOpening(Event, frozen=True, tag="drawer.opening"):
+    """A named client asked for the drawer, with a reason; the pulse is about to be sent."""
+
+    opening: str
+    drawer: str
+    client: str
+    reason: str
+    request: RequestRef | None = None
+
+
+class DrawerOpened(Event, frozen=True, tag="drawer.opened"):
+    """The pulse was sent. `confirmed` is True where the drawer's contact saw it open."""
+
+    opening: str
+    drawer: str
+    confirmed: bool = False
+
+
+class DrawerFailed(Event, frozen=True, tag="drawer.failed"):
+    """The pulse was not sent."""
+
+    opening: str
+    drawer: str
+    reason: Reason
+    message: str
+
+
+class DrawerUnknown(Event, frozen=True, tag="drawer.unknown"):
+    """The pulse may have been sent. It is never sent again by itself."""
+
+    opening: str
+    drawer: str
+    message: str
+
+
+class DrawerForced(Event, frozen=True, tag="drawer.forced"):
+    """Alarm: the drawer opened and nobody asked."""
+
+    drawer: str
+
+
+class DrawerLeftOpen(Event, frozen=True, tag="drawer.left_open"):
+    """Alarm: the drawer has stood open longer than its limit."""
+
+    drawer: str
+
+
+class DrawerClosed(Event, frozen=True, tag="drawer.closed"):
+    """The drawer's contact saw it close."""
+
+    drawer: str
+
+
+# Devices and the gateway.
+
+
+class DeviceOnline(Event, frozen=True, tag="device.online"):
+    """A device works."""
+
+    device: str
+    detail: str = ""
+
+
+class DeviceOffline(Event, frozen=True, tag="device.offline"):
+    """A device does not answer; the supervisor keeps trying."""
+
+    device: str
+    why: str
+
+
+class GatewayStarted(Event, frozen=True, tag="gateway.started"):
+    """The daemon is up. `clean` is False when the run before did not say goodbye."""
+
+    version: str
+    clean: bool
+    config_digest: str
+
+
+class GatewayStopped(Event, frozen=True, tag="gateway.stopped"):
+    """The daemon was told to stop and finished what it had begun."""
+
+
+class ConfigurationLoaded(Event, frozen=True, tag="configuration.loaded"):
+    """A changed configuration is in force."""
+
+    config_digest: str
+
+
+class ConfigurationRefused(Event, frozen=True, tag="configuration.refused"):
+    """A bad configuration was refused; the last good one runs on (I11)."""
+
+    problems: int
+    first: str
+
+
+class DirectoryLoaded(Event, frozen=True, tag="directory.loaded"):
+    """Another directory is in force from here on."""
+
+    version: str
+    credentials: int
+    entitlements: int
+
+
+AnyEvent: TypeAlias = (
+    EntryGranted
+    | EntryDenied
+    | GateReleased
+    | EntryPassed
+    | EntryReturned
+    | EntryUnknown
+    | GateForced
+    | GateHeldOpen
+    | GateClosed
+    | GateFault
+    | GateRestored
+    | PrintQueued
+    | PrintStarted
+    | PrintHeld
+    | PrintDone
+    | PrintFailed
+    | PrintUnknown
+    | DrawerOpening
+    | DrawerOpened
+    | DrawerFailed
+    | DrawerUnknown
+    | DrawerForced
+    | DrawerLeftOpen
+    | DrawerClosed
+    | DeviceOnline
+    | DeviceOffline
+    | GatewayStarted
+    | GatewayStopped
+    | ConfigurationLoaded
+    | ConfigurationRefused
+    | DirectoryLoaded
+)
+"""Every event there is; decoding a journal row goes through this union."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One journal row: `seq` counts from 1 without gaps, `id` is a UUIDv7 in text, `at_ms` never goes backwards."""
+
+    seq: int
+    id: str
+    at_ms: int
+    event: AnyEvent

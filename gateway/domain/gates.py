@@ -1,0 +1,91 @@
+"""A gate is more than a relay: what its contact and its clock mean for the passage it was released for.
+
+`locked → released → passed | handed back → locked`, and beside it `forced`, `held_open` and `fault`. Every function
+looks at the state and returns the facts that follow, or none; nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gateway.domain import events as e
+from gateway.domain.reasons import Reason
+from gateway.domain.state import OpenEntry, VenueState
+
+
+def refusal(state: VenueState, gate: str, *, lock_works: bool, contact_active: bool) -> Reason | None:
+    """Return why `gate` can take nobody just now, or None. A guest is refused before their ticket is touched."""
+    if not lock_works:
+        return Reason.GATE_UNAVAILABLE
+    status = state.gate(gate).status
+    if status == "fault":
+        return Reason.GATE_UNAVAILABLE
+    # One passage at a time: while someone is expected or still in the gate, the next one waits.
+    if status != "locked" or contact_active:
+        return Reason.BUSY
+    return None
+
+
+def contact_opened(state: VenueState, gate: str) -> list[e.AnyEvent]:
+    """Someone is in the gate: the guest it was released for, or nobody we let in."""
+    current = state.gate(gate)
+    if current.status == "released" and current.entry is not None:
+        return [e.EntryPassed(entry=current.entry, gate=gate)]
+    if current.status == "locked":
+        return [e.GateForced(gate=gate)]
+    return []
+
+
+def contact_closed(state: VenueState, gate: str) -> list[e.AnyEvent]:
+    """The gate is shut again, which ends an alarm."""
+    if state.gate(gate).status in {"forced", "held_open"}:
+        return [e.GateClosed(gate=gate)]
+    return []
+
+
+def held_open(state: VenueState, gate: str) -> list[e.AnyEvent]:
+    """The contact has been active longer than the gate allows."""
+    if state.gate(gate).status == "held_open":
+        return []
+    return [e.GateHeldOpen(gate=gate)]
+
+
+def passage_timed_out(state: VenueState, gate: str, entry: str) -> list[e.AnyEvent]:
+    """Nobody came through in time: the entry goes back, if it is still the one the gate waits for."""
+    current = state.gate(gate)
+    if current.status != "released" or current.entry != entry or entry not in state.entries:
+        return []
+    return [hand_back(state, state.entries[entry], "not_passed")]
+
+
+def hand_back(state: VenueState, entry: OpenEntry, why: Literal["not_passed", "release_failed"]) -> e.EntryReturned:
+    """Return the fact that undoes a grant: one use fewer, and the guest where they were.
+
+    A guest who has meanwhile gone elsewhere stays there; only the use comes back.
+    """
+    granted = entry.granted
+    here = state.where.get(granted.holder)
+    taken = granted.uses - granted.uses_before
+    moved = here is None or here.zone != granted.zone
+    zone = (here.zone if here else None) if moved else granted.from_zone
+    under = (here.entitlement if here else None) if moved else granted.entitlement_before
+    return e.EntryReturned(
+        entry=granted.entry,
+        gate=granted.gate,
+        holder=granted.holder,
+        entitlement=granted.entitlement,
+        uses=max(0, state.uses.get(granted.entitlement, 0) - taken),
+        zone=zone,
+        zone_entitlement=under if zone is not None else None,
+        why=why,
+    )
+
+
+def after_restart(state: VenueState) -> list[e.AnyEvent]:
+    """Return the facts for entries that a crash left open: nobody can say what happened, and nothing is retried (I2)."""
+    found: list[e.AnyEvent] = []
+    for entry in state.entries.values():
+        why: Literal["release_unrecorded", "passage_unrecorded"]
+        why = "passage_unrecorded" if entry.released else "release_unrecorded"
+        found.append(e.EntryUnknown(entry=entry.granted.entry, gate=entry.granted.gate, why=why))
+    return found

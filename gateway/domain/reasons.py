@@ -1,0 +1,80 @@
+"""The words a decision or an answer gives as its one reason: in the docs, on the wire and in the journal."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why something was not done. A word is added where needed and never reused for something else."""
+
+    # Entry decisions.
+    UNKNOWN_CREDENTIAL = "unknown_credential"
+    BLOCKED = "blocked"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED = "expired"
+    WRONG_ZONE = "wrong_zone"
+    OUTSIDE_SCHEDULE = "outside_schedule"
+    ALREADY_INSIDE = "already_inside"
+    NO_USES_LEFT = "no_uses_left"
+    CAPACITY_REACHED = "capacity_reached"
+    GATE_LOCKED = "gate_locked"
+    GATE_UNAVAILABLE = "gate_unavailable"
+    EMERGENCY = "emergency"
+    DIRECTORY_UNAVAILABLE = "directory_unavailable"
+    BUSY = "busy"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+
+    # What is wrong with a request itself.
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    UNKNOWN_TARGET = "unknown_target"
+    UNKNOWN_VERB = "unknown_verb"
+    NOT_GRANTED = "not_granted"
+    RETAINED = "retained"
+    EXPIRY_REQUIRED = "expiry_required"
+    EXPIRY_TOO_FAR = "expiry_too_far"
+    REQUEST_EXPIRED = "request_expired"
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+
+    # How a print job or a drawer opening can end.
+    UNKNOWN_JOB = "unknown_job"
+    JOB_EXPIRED = "job_expired"
+    JOB_CANCELLED = "job_cancelled"
+    DEVICE_OFFLINE = "device_offline"
+    DEVICE_FAULT = "device_fault"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    CONFIGURATION_CHANGED = "configuration_changed"
+
+
+MESSAGES: dict[Reason, str] = {
+    Reason.UNKNOWN_CREDENTIAL: "This credential is not in the directory. Check that the directory is up to date.",
+    Reason.BLOCKED: "This credential is blocked. Send the guest to the service desk.",
+    Reason.NOT_YET_VALID: "The ticket is not valid yet.",
+    Reason.EXPIRED: "The ticket is no longer valid.",
+    Reason.WRONG_ZONE: "The ticket does not cover the zone behind this gate.",
+    Reason.OUTSIDE_SCHEDULE: "The ticket is not valid at this time of the week.",
+    Reason.ALREADY_INSIDE: "The guest is already inside. Scan them out first.",
+    Reason.NO_USES_LEFT: "The ticket has already been used.",
+    Reason.CAPACITY_REACHED: "The zone behind this gate is full. Let someone out first.",
+    Reason.GATE_LOCKED: "This gate is locked down by staff.",
+    Reason.GATE_UNAVAILABLE: "The gate's lock does not answer. Check its cable and power, or use another gate.",
+    Reason.EMERGENCY: "Emergency release is active. Gates stand open and nobody is checked.",
+    Reason.DIRECTORY_UNAVAILABLE: "No directory has been loaded yet. Import one with `venue-gateway directory import`.",
+    Reason.BUSY: "Too much is waiting already. Try again in a moment.",
+    Reason.STORAGE_UNAVAILABLE: "The gateway cannot write to its disk, so nothing is admitted. Call the operator.",
+    Reason.RETAINED: "Requests must not be retained. Publish with retain off.",
+    Reason.EXPIRY_REQUIRED: "This request moves hardware and needs `expires_at`, a time a few seconds ahead.",
+    Reason.EXPIRY_TOO_FAR: "`expires_at` is too far ahead. Use a few seconds for gates and drawers.",
+    Reason.REQUEST_EXPIRED: "The request arrived after its `expires_at`. Check the tablet's clock, then ask again.",
+    Reason.IDEMPOTENCY_CONFLICT: "This id was used before for something else. Use a new id for each request.",
+    Reason.JOB_EXPIRED: "The receipt waited too long and was not printed.",
+    Reason.JOB_CANCELLED: "The print job was cancelled.",
+    Reason.OUTCOME_UNKNOWN: "The gateway cannot say whether this happened. Look, then ask again with a new id.",
+    Reason.CONFIGURATION_CHANGED: "The device was removed from the configuration.",
+}
+
+
+def message_for(reason: Reason) -> str:
+    """Return one sentence a person at the counter can act on."""
+    return MESSAGES.get(reason, "The request was refused.")

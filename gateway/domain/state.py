@@ -1,0 +1,323 @@
+"""The venue's state in memory. `VenueState.apply(event)` is its only mutation.
+
+What changes per guest lives here; what a million guests have in common stays in the directory. Each part can be written
+to `(kind, key, value)` rows and read back, so that a start needs only those rows and the journal's tail. Events carry
+values *after* the change, so applying a stretch of them again over newer rows ends in the same state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from gateway.domain import events as e
+from gateway.domain.access import Presence, Whereabouts, ZoneMap
+from gateway.domain.answers import Answer, first_answer, later_answer
+
+FINISHED_JOBS_KEPT = 200
+"""How many finished print jobs stay known for a status query or a reprint."""
+
+GateStatus = Literal["locked", "released", "forced", "held_open", "fault"]
+JobStatus = Literal["queued", "printing", "held", "done", "failed", "unknown"]
+
+
+class OpenEntry(msgspec.Struct):
+    """A granted entry whose outcome is not known yet."""
+
+    granted: e.EntryGranted
+    released: bool = False
+
+
+class GateState(msgspec.Struct):
+    """Where one gate stands. `entry` is the passage it is released for."""
+
+    status: GateStatus = "locked"
+    entry: str | None = None
+    fault: str | None = None
+
+
+class Job(msgspec.Struct):
+    """One print job. `why` says what holds it, or how it ended."""
+
+    queued: e.PrintQueued
+    status: JobStatus = "queued"
+    why: str = ""
+
+    @property
+    def open(self) -> bool:
+        """True while the job still waits or prints."""
+        return self.status in {"queued", "printing", "held"}
+
+
+class DrawerState(msgspec.Struct):
+    """One drawer: the openings under way, and whether an alarm stands."""
+
+    openings: dict[str, e.DrawerOpening] = {}
+    alarm: Literal["", "forced", "left_open"] = ""
+
+
+class StoredAnswer(msgspec.Struct, frozen=True):
+    """What a request id was answered, and the digest of what it had asked."""
+
+    fingerprint: str
+    answer: Answer
+
+
+Answered = tuple[e.RequestRef, Answer]
+_ROW_TYPES: dict[str, Any] = {
+    "use": int,
+    "where": Whereabouts,
+    "entry": OpenEntry,
+    "gate": GateState,
+    "job": Job,
+    "drawer": DrawerState,
+    "request": StoredAnswer,
+}
+
+
+def request_key(client: str, request_id: str) -> str:
+    """Return the key under which a client's request id is stored; no two clients share one."""
+    return f"{client}\x1f{request_id}"
+
+
+class VenueState:
+    """Everything that decisions need besides the directory and the configuration."""
+
+    def __init__(self, zones: ZoneMap) -> None:
+        """Begin with an empty venue."""
+        self.zones = zones
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything, before a rebuild from disk."""
+        self.uses: dict[str, int] = {}
+        self.where: dict[str, Whereabouts] = {}
+        self.occupancy: Counter[str] = Counter()
+        self.entries: dict[str, OpenEntry] = {}
+        self.gates: dict[str, GateState] = {}
+        self.jobs: dict[str, Job] = {}
+        self.drawers: dict[str, DrawerState] = {}
+        self.requests: dict[str, StoredAnswer] = {}
+        self.dirty: set[tuple[str, str]] = set()
+        self.dropped_jobs: list[str] = []
+        self._tables: dict[str, dict[str, Any]] = {
+            "use": self.uses,
+            "where": self.where,
+            "entry": self.entries,
+            "gate": self.gates,
+            "job": self.jobs,
+            "drawer": self.drawers,
+            "request": self.requests,
+        }
+
+    def set_zones(self, zones: ZoneMap) -> None:
+        """Take a new zone map and count everyone again under it."""
+        self.zones = zones
+        self.occupancy = Counter()
+        for here in self.where.values():
+            self.occupancy.update(zones.path(here.zone))
+
+    def presence(self, holder: str) -> Presence:
+        """Return what a decision about `holder` needs to know."""
+        return Presence(self.where.get(holder), self.uses, self.occupancy)
+
+    def gate(self, name: str) -> GateState:
+        """Return a gate's state; a gate nobody has used yet is locked."""
+        return self.gates.setdefault(name, GateState())
+
+    def drawer(self, name: str) -> DrawerState:
+        """Return a drawer's state."""
+        return self.drawers.setdefault(name, DrawerState())
+
+    def jobs_for(self, printer: str) -> list[Job]:
+        """Return the open jobs of one printer, oldest first."""
+        return [job for job in self.jobs.values() if job.open and job.queued.printer == printer]
+
+    def apply(self, event: e.AnyEvent) -> Answered | None:
+        """Take one fact in. Returns the request it answers and the answer, if it answers one."""
+        request = self._request_behind(event)
+        change = _CHANGES.get(type(event))
+        if change is not None:
+            change(self, event)
+        if request is None:
+            return None
+        answer = first_answer(event) or later_answer(event)
+        if answer is None:
+            return None
+        key = request_key(request.client, request.id)
+        self.requests[key] = StoredAnswer(request.fingerprint, answer)
+        self._touch("request", key)
+        return request, answer
+
+    def _request_behind(self, event: e.AnyEvent) -> e.RequestRef | None:
+        """Return the request an event answers: its own, or that of the job or drawer opening it carries on."""
+        match event:
+            case e.EntryGranted() | e.EntryDenied() | e.PrintQueued() | e.DrawerOpening():
+                return event.request
+            case e.PrintHeld() | e.PrintDone() | e.PrintFailed() | e.PrintUnknown():
+                job = self.jobs.get(event.job)
+                return job.queued.request if job else None
+            case e.DrawerOpened() | e.DrawerFailed() | e.DrawerUnknown():
+                opening = self.drawer(event.drawer).openings.get(event.opening)
+                return opening.request if opening else None
+            case _:
+                return None
+
+    # Whereabouts and uses.
+
+    def _granted(self, event: e.EntryGranted) -> None:
+        self._set_uses(event.entitlement, event.uses)
+        self._move(event.holder, event.zone or None, event.entitlement)
+        if event.actuates:
+            self.entries[event.entry] = OpenEntry(event)
+            self._touch("entry", event.entry)
+        if event.passage_observed:
+            self._set_gate(event.gate, "released", event.entry)
+
+    def _released(self, event: e.GateReleased) -> None:
+        entry = self.entries.get(event.entry)
+        if entry is None:
+            return
+        if entry.granted.passage_observed:
+            entry.released = True
+            self._touch("entry", event.entry)
+        else:
+            self._close_entry(event.entry, event.gate)
+
+    def _ended(self, event: e.EntryPassed | e.EntryUnknown) -> None:
+        self._close_entry(event.entry, event.gate)
+
+    def _returned(self, event: e.EntryReturned) -> None:
+        self._set_uses(event.entitlement, event.uses)
+        self._move(event.holder, event.zone, event.zone_entitlement or "")
+        self._close_entry(event.entry, event.gate)
+
+    def _close_entry(self, entry: str, gate: str) -> None:
+        self.entries.pop(entry, None)
+        self._touch("entry", entry)
+        state = self.gate(gate)
+        if state.entry == entry:
+            self._set_gate(gate, "locked" if state.status == "released" else state.status, None)
+
+    def _set_uses(self, entitlement: str, uses: int) -> None:
+        if entitlement and self.uses.get(entitlement, 0) != uses:
+            self.uses[entitlement] = uses
+            self._touch("use", entitlement)
+
+    def _move(self, holder: str, zone: str | None, entitlement: str) -> None:
+        before = self.where.pop(holder, None)
+        if before is not None:
+            self.occupancy.subtract(self.zones.path(before.zone))
+        if zone is not None:
+            self.where[holder] = Whereabouts(zone, entitlement)
+            self.occupancy.update(self.zones.path(zone))
+        self._touch("where", holder)
+
+    # Gates.
+
+    def _set_gate(self, name: str, status: GateStatus, entry: str | None, fault: str | None = None) -> None:
+        gate = self.gate(name)
+        gate.status, gate.entry, gate.fault = status, entry, fault
+        self._touch("gate", name)
+
+    def _forced(self, event: e.GateForced) -> None:
+        self._set_gate(event.gate, "forced", None)
+
+    def _held_open(self, event: e.GateHeldOpen) -> None:
+        self._set_gate(event.gate, "held_open", None)
+
+    def _locked(self, event: e.GateClosed | e.GateRestored) -> None:
+        self._set_gate(event.gate, "locked", None)
+
+    def _fault(self, event: e.GateFault) -> None:
+        self._set_gate(event.gate, "fault", None, event.why)
+
+    # Printing.
+
+    def _queued(self, event: e.PrintQueued) -> None:
+        self.jobs[event.job] = Job(event)
+        self._touch("job", event.job)
+
+    def _job(self, job_id: str, status: JobStatus, why: str = "") -> None:
+        job = self.jobs.get(job_id)
+        if job is None:
+            return
+        job.status, job.why = status, why
+        self._touch("job", job_id)
+        if not job.open:
+            self._forget_old_jobs()
+
+    def _forget_old_jobs(self) -> None:
+        finished = [job_id for job_id, job in self.jobs.items() if not job.open]
+        for job_id in finished[: max(0, len(finished) - FINISHED_JOBS_KEPT)]:
+            del self.jobs[job_id]
+            self._touch("job", job_id)
+            self.dropped_jobs.append(job_id)
+
+    # Drawers.
+
+    def _opening(self, event: e.DrawerOpening) -> None:
+        self.drawer(event.drawer).openings[event.opening] = event
+        self._touch("drawer", event.drawer)
+
+    def _opening_ended(self, event: e.DrawerOpened | e.DrawerFailed | e.DrawerUnknown) -> None:
+        self.drawer(event.drawer).openings.pop(event.opening, None)
+        self._touch("drawer", event.drawer)
+
+    def _drawer_alarm(self, name: str, alarm: Literal["", "forced", "left_open"]) -> None:
+        self.drawer(name).alarm = alarm
+        self._touch("drawer", name)
+
+    # Rows.
+
+    def _touch(self, kind: str, key: str) -> None:
+        self.dirty.add((kind, key))
+
+    def row(self, kind: str, key: str) -> bytes | None:
+        """Return the stored form of one part of the state; None where it is gone and the row can go too."""
+        value = self._tables[kind].get(key)
+        return None if value is None else msgspec.json.encode(value)
+
+    def load_row(self, kind: str, key: str, value: bytes) -> None:
+        """Take back a row written by an earlier run. Kinds of a later version are left alone."""
+        row_type = _ROW_TYPES.get(kind)
+        if row_type is None:
+            return
+        self._tables[kind][key] = msgspec.json.decode(value, type=row_type)
+        if kind == "where":
+            self.occupancy.update(self.zones.path(self.where[key].zone))
+
+    def forget_request(self, key: str) -> None:
+        """Drop an answer from memory once it stands in the stored rows, where a repeat will find it."""
+        self.requests.pop(key, None)
+
+
+_CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
+    e.EntryGranted: VenueState._granted,
+    e.GateReleased: VenueState._released,
+    e.EntryPassed: VenueState._ended,
+    e.EntryReturned: VenueState._returned,
+    e.EntryUnknown: VenueState._ended,
+    e.GateForced: VenueState._forced,
+    e.GateHeldOpen: VenueState._held_open,
+    e.GateClosed: VenueState._locked,
+    e.GateFault: VenueState._fault,
+    e.GateRestored: VenueState._locked,
+    e.PrintQueued: VenueState._queued,
+    e.PrintStarted: lambda state, event: state._job(event.job, "printing"),
+    e.PrintHeld: lambda state, event: state._job(event.job, "held", event.why),
+    e.PrintDone: lambda state, event: state._job(event.job, "done"),
+    e.PrintFailed: lambda state, event: state._job(event.job, "failed", event.message),
+    e.PrintUnknown: lambda state, event: state._job(event.job, "unknown", event.message),
+    e.DrawerOpening: VenueState._opening,
+    e.DrawerOpened: VenueState._opening_ended,
+    e.DrawerFailed: VenueState._opening_ended,
+    e.DrawerUnknown: VenueState._opening_ended,
+    e.DrawerForced: lambda state, event: state._drawer_alarm(event.drawer, "forced"),
+    e.DrawerLeftOpen: lambda state, event: state._drawer_alarm(event.drawer, "left_open"),
+    e.DrawerClosed: lambda state, event: state._drawer_alarm(event.drawer, ""),
+}
+"""What each fact changes; facts that are only told (devices, configuration, …) are not in it."""
