@@ -1,0 +1,134 @@
+"""Where requests come in: is this client allowed, is it still wanted, was it asked before?
+
+The desk knows no hardware and no MQTT. It hands a request that passes to the one handler for its target and verb, and
+the answer to it comes out of the journal; only queries and refusals are answered on the spot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+
+import msgspec
+
+from gateway.domain.answers import Answer, denied, failed
+from gateway.domain.events import RequestRef
+from gateway.domain.reasons import Reason
+from gateway.flows.recorder import Recorder
+from gateway.store.journal import StorageUnavailable
+
+MS_PER_S = 1000
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One request of one client. `data` is the raw JSON of what it asks; `fingerprint` is a digest of target, verb and data."""
+
+    client: str
+    id: str
+    target: str
+    verb: str
+    data: bytes
+    expires_at_ms: int | None
+    fingerprint: str
+
+    @property
+    def ref(self) -> RequestRef:
+        """The reference that the journal keeps."""
+        return RequestRef(self.client, self.id, self.fingerprint)
+
+
+class RefusedRequest(Exception):  # noqa: N818 - it is a refusal, not an error
+    """A handler cannot take a request; the answer says why."""
+
+    def __init__(self, answer: Answer) -> None:
+        """Carry the answer to send."""
+        super().__init__(answer.message)
+        self.answer = answer
+
+
+class Handler(msgspec.Struct, frozen=True):
+    """What serves one verb of one target.
+
+    `take` gets the request and returns an answer for a query, or None when the journal will answer. `moves_metal` makes
+    `expires_at` a must; `repeatable` marks queries, whose ids are not kept.
+    """
+
+    take: Callable[[Request], Answer | None]
+    moves_metal: bool = False
+    repeatable: bool = False
+
+
+class Desk:
+    """The one door for requests. `configure()` swaps in the targets and grants of a new configuration at once."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        """Begin with no targets and no grants: everything is refused."""
+        self._recorder = recorder
+        self._handlers: Mapping[str, Mapping[str, Handler]] = {}
+        self._grants: Mapping[str, Mapping[str, frozenset[str]]] = {}
+        self._expiry_max_ms = 60 * MS_PER_S
+
+    def configure(
+        self,
+        handlers: Mapping[str, Mapping[str, Handler]],
+        grants: Mapping[str, Mapping[str, frozenset[str]]],
+        expiry_max_ms: int,
+    ) -> None:
+        """Serve `handlers[target][verb]` to the clients that `grants[client][target]` names the verb for."""
+        self._handlers, self._grants, self._expiry_max_ms = handlers, grants, expiry_max_ms
+
+    def handle(self, request: Request) -> Answer | None:
+        """Return the answer to give at once, or None when it will come from the journal."""
+        handler = self._find(request)
+        if isinstance(handler, Answer):
+            return handler
+        if not handler.repeatable:
+            earlier = self._recorder.answered(request.client, request.id)
+            if earlier is not None:
+                if earlier.fingerprint != request.fingerprint:
+                    return denied(Reason.IDEMPOTENCY_CONFLICT)
+                return earlier.answer
+        if reason := self._untimely(request, handler):
+            return denied(reason)
+        try:
+            return handler.take(request)
+        except RefusedRequest as refused:
+            return refused.answer
+        except StorageUnavailable:
+            return failed(Reason.STORAGE_UNAVAILABLE)
+
+    def _find(self, request: Request) -> Handler | Answer:
+        """Grants come first: a client without any learns nothing of what else is there."""
+        granted = self._grants.get(request.client, {})
+        verbs = self._handlers.get(request.target)
+        if request.verb in granted.get(request.target, ()) and verbs and request.verb in verbs:
+            return verbs[request.verb]
+        if request.target not in granted:
+            if verbs is None:
+                return denied(Reason.UNKNOWN_TARGET, _unknown("target", request.target, granted))
+            return denied(Reason.NOT_GRANTED, f"{request.client} has no grant for {request.target}. {_ASK}")
+        if verbs is None:
+            return denied(Reason.UNKNOWN_TARGET, _unknown("target", request.target, granted))
+        if request.verb not in verbs:
+            return denied(Reason.UNKNOWN_VERB, _unknown("verb", request.verb, granted[request.target]))
+        return denied(Reason.NOT_GRANTED, f"{request.client} may not {request.verb} at {request.target}. {_ASK}")
+
+    def _untimely(self, request: Request, handler: Handler) -> Reason | None:
+        if request.expires_at_ms is None:
+            return Reason.EXPIRY_REQUIRED if handler.moves_metal else None
+        now_ms = self._recorder.now_ms()
+        if request.expires_at_ms <= now_ms:
+            return Reason.REQUEST_EXPIRED
+        if handler.moves_metal and request.expires_at_ms > now_ms + self._expiry_max_ms:
+            return Reason.EXPIRY_TOO_FAR
+        return None
+
+
+_ASK = "A technician grants it in the YAML under clients."
+
+
+def _unknown(noun: str, name: str, known: object) -> str:
+    names = sorted(str(one) for one in known) if isinstance(known, (Mapping, frozenset, set)) else []
+    close = get_close_matches(name, names, 1)
+    hint = f" Did you mean {close[0]}?" if close else f" Granted here: {', '.join(names) or 'nothing'}."
+    return f"There is no {noun} {name[:64]!r}.{hint}"

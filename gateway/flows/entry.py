@@ -1,0 +1,118 @@
+"""Entry: a tap or a scan at a gate, decided here, recorded, then the gate opens for one passage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from gateway.domain import access
+from gateway.domain import events as e
+from gateway.domain.reasons import Reason
+from gateway.flows.gate import GateFlow
+from gateway.flows.recorder import Commit, Recorder
+from gateway.store.credentials import CredentialKey
+from gateway.store.directory import Directory
+from gateway.store.journal import StorageUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+class EntryFlow:
+    """Decides every tap of the venue, whichever reader it comes from."""
+
+    def __init__(
+        self, recorder: Recorder, directory: Directory, key: CredentialKey, spawn: Callable[..., object]
+    ) -> None:
+        """Take what a decision needs; `spawn(coroutine)` runs what follows a grant in the background."""
+        self._recorder = recorder
+        self._directory = directory
+        self._key = key
+        self._spawn = spawn
+        self._timezone = ZoneInfo("UTC")
+        self.gates: Mapping[str, GateFlow] = {}
+
+    def configure(self, gates: Mapping[str, GateFlow], timezone: ZoneInfo) -> None:
+        """Serve these gates, and read schedules in this time zone."""
+        self.gates, self._timezone = gates, timezone
+
+    def tap(
+        self, gate_name: str, technology: str, value: str, source: str, request: e.RequestRef | None = None
+    ) -> Commit:
+        """Decide one tap at once and record the decision; the gate opens once that is on disk (I1).
+
+        `source` is the reader or client it came from. Raises StorageUnavailable when nothing can be recorded, so that
+        nothing is admitted unseen.
+        """
+        gate = self.gates[gate_name]
+        event = self._decide(gate, self._key.ref(technology, value), source, request)
+        commit = self._recorder.record(event)
+        if isinstance(event, e.EntryGranted) and event.actuates:
+            self._spawn(self._open(gate, event, commit))
+        return commit
+
+    def _decide(
+        self, gate: GateFlow, ref: str, source: str, request: e.RequestRef | None
+    ) -> e.EntryGranted | e.EntryDenied:
+        entry = self._recorder.new_id()
+        credential = self._directory.credential(ref)
+        holder = credential.holder if credential else None
+
+        def deny(reason: Reason) -> e.EntryDenied:
+            return e.EntryDenied(
+                entry=entry,
+                gate=gate.name,
+                reason=reason,
+                source=source,
+                credential=ref,
+                holder=holder,
+                request=request,
+            )
+
+        if not self._directory.loaded:
+            return deny(Reason.DIRECTORY_UNAVAILABLE)
+        if credential is None:
+            return deny(Reason.UNKNOWN_CREDENTIAL)
+        if refusal := gate.refusal():
+            return deny(refusal)
+        state = self._recorder.state
+        presence = state.presence(credential.holder)
+        verdict = access.decide(
+            gate.rule,
+            state.zones,
+            credential,
+            self._directory.entitlements(credential.holder),
+            self._directory.schedules,
+            presence,
+            self._recorder.now_ms(),
+            self._timezone,
+        )
+        if isinstance(verdict, Reason):
+            return deny(verdict)
+        before = presence.whereabouts
+        return e.EntryGranted(
+            entry=entry,
+            gate=gate.name,
+            credential=ref,
+            holder=credential.holder,
+            entitlement=verdict.entitlement,
+            zone=gate.rule.to_zone or "",
+            uses=verdict.uses,
+            uses_before=presence.uses.get(verdict.entitlement, 0),
+            source=source,
+            from_zone=before.zone if before else None,
+            entitlement_before=before.entitlement if before else None,
+            passage_observed=gate.observes_passage,
+            actuates=gate.has_lock,
+            request=request,
+        )
+
+    async def _open(self, gate: GateFlow, granted: e.EntryGranted, commit: Commit) -> None:
+        """Wait for the disk, then open. A grant that could not be stored opens nothing."""
+        try:
+            await commit
+        except StorageUnavailable:
+            log.error("entry_not_stored", entry=granted.entry, gate=gate.name)
+            return
+        await gate.release(granted.entry)

@@ -1,0 +1,163 @@
+"""One gate: it opens for one passage, watches whether that happened, and raises the alarm for what nobody allowed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from drivers.api import DeviceOffline, DriverError, Lock
+from gateway.config.schema import Gate
+from gateway.domain import events as e
+from gateway.domain import gates
+from gateway.domain.access import GateRule
+from gateway.domain.reasons import Reason
+from gateway.flows.recorder import Recorder
+from gateway.store.journal import StorageUnavailable
+
+log = structlog.get_logger(__name__)
+
+MS_PER_S = 1000
+RELEASE_TIMEOUT_S = 2.0
+"""How long a relay board may take to confirm a pulse before the entry is handed back."""
+
+
+class LockPort(Protocol):
+    """The lock of a gate as the supervisor hands it out: the device behind it may come and go."""
+
+    @property
+    def online(self) -> bool:
+        """True while the board answers."""
+        ...
+
+    def lock(self) -> Lock:
+        """Return the live lock; raises DeviceOffline while there is none."""
+        ...
+
+
+class GateFlow:
+    """The story of one gate, from the release to the passage."""
+
+    def __init__(self, gate: Gate, recorder: Recorder, lock: LockPort | None) -> None:
+        """Join a gate of the configuration to its lock, None for a gate whose reader moves the barrier itself."""
+        self.name = gate.name
+        self.rule = GateRule(gate.name, gate.from_zone, gate.to_zone, gate.anti_passback)
+        self._gate = gate
+        self._recorder = recorder
+        self._lock = lock
+        self._contact_active = False
+        self._passage_timer: asyncio.TimerHandle | None = None
+        self._held_open_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def has_lock(self) -> bool:
+        """True when this gateway moves the lock itself."""
+        return self._gate.lock is not None
+
+    @property
+    def observes_passage(self) -> bool:
+        """True when a contact tells whether someone went through."""
+        return self._gate.passage is not None and self.has_lock
+
+    @property
+    def status(self) -> str:
+        """The word for where the gate stands, as published."""
+        return self._recorder.state.gate(self.name).status
+
+    def refusal(self) -> Reason | None:
+        """Return why nobody can be admitted here at this moment, or None."""
+        works = self._lock.online if self._lock is not None else True
+        return gates.refusal(self._recorder.state, self.name, lock_works=works, contact_active=self._contact_active)
+
+    async def release(self, entry: str) -> None:
+        """Pulse the lock for a recorded grant, record that, and give the guest their time to walk through.
+
+        Called once per grant and never again for the same one: an outcome that nobody knows stays unknown (I2).
+        """
+        try:
+            await self._pulse()
+        except DeviceOffline as error:
+            self._release_failed(entry, error)
+        except (DriverError, TimeoutError) as error:
+            self._release_unknown(entry, error)
+        else:
+            self._released(entry)
+
+    async def _pulse(self) -> None:
+        if self._lock is None or self._gate.lock is None:
+            return
+        async with asyncio.timeout(RELEASE_TIMEOUT_S):
+            await self._lock.lock().pulse(self._gate.lock.channel, self._gate.pulse_ms)
+
+    def _released(self, entry: str) -> None:
+        # A passage can be faster than this line; then there is nothing left to wait for.
+        self._note(e.GateReleased(entry=entry, gate=self.name))
+        if self.observes_passage and self._recorder.state.gate(self.name).entry == entry:
+            loop = asyncio.get_running_loop()
+            self._passage_timer = loop.call_later(self._gate.passage_timeout_s, self._timed_out, entry)
+
+    def _release_failed(self, entry: str, error: Exception) -> None:
+        """Nothing was sent: the gate stayed shut, so the guest keeps the ticket."""
+        log.warning("gate_release_failed", gate=self.name, entry=entry, why=str(error))
+        opened = self._recorder.state.entries.get(entry)
+        if opened is not None:
+            self._note(gates.hand_back(self._recorder.state, opened, "release_failed"))
+
+    def _release_unknown(self, entry: str, error: Exception) -> None:
+        """The pulse may have gone out: the entry stands as unknown and the gate asks for a look."""
+        log.error("gate_release_unknown", gate=self.name, entry=entry, why=str(error))
+        self._note(
+            e.EntryUnknown(entry=entry, gate=self.name, why="release_unrecorded"),
+            e.GateFault(gate=self.name, why=str(error)),
+        )
+
+    def contact_changed(self, *, active: bool) -> None:
+        """The passage contact moved."""
+        if active == self._contact_active:
+            return
+        self._contact_active = active
+        state = self._recorder.state
+        if active:
+            self._cancel_passage_timer()
+            self._note(*gates.contact_opened(state, self.name))
+            loop = asyncio.get_running_loop()
+            self._held_open_timer = loop.call_later(self._gate.held_open_s, self._held_open)
+        else:
+            if self._held_open_timer is not None:
+                self._held_open_timer.cancel()
+            self._note(*gates.contact_closed(state, self.name))
+
+    def lock_answers(self) -> None:
+        """The board is back: a gate that was in fault works again."""
+        if self._recorder.state.gate(self.name).status == "fault":
+            self._note(e.GateRestored(gate=self.name))
+
+    def close(self) -> None:
+        """Stop the timers; the gate is no longer served."""
+        self._cancel_passage_timer()
+        if self._held_open_timer is not None:
+            self._held_open_timer.cancel()
+
+    def _timed_out(self, entry: str) -> None:
+        self._passage_timer = None
+        self._note(*gates.passage_timed_out(self._recorder.state, self.name, entry))
+
+    def _held_open(self) -> None:
+        self._held_open_timer = None
+        self._note(*gates.held_open(self._recorder.state, self.name))
+
+    def _cancel_passage_timer(self) -> None:
+        if self._passage_timer is not None:
+            self._passage_timer.cancel()
+            self._passage_timer = None
+
+    def _note(self, *events: e.AnyEvent) -> None:
+        """Record what has already happened. When the disk takes nothing, the state is rebuilt from it later."""
+        if not events:
+            return
+        try:
+            self._recorder.record(*events, urgent=False)
+        except StorageUnavailable as error:
+            kinds = [type(event).__name__ for event in events]
+            log.error("gate_event_not_stored", gate=self.name, events=kinds, why=str(error))

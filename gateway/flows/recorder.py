@@ -1,0 +1,209 @@
+"""Facts become true here: applied to the state at once, on disk before anyone hears of them.
+
+`record()` is the only way an event enters the venue. The state takes it immediately, so that the next tap, a
+microsecond later, sees it; the caller awaits the commit before it answers or moves metal (I1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from gateway.domain import events as e
+from gateway.domain.answers import Answer
+from gateway.domain.state import StoredAnswer, VenueState, request_key
+from gateway.store.journal import Journal, Row, StorageUnavailable
+
+FOLD_ROWS_PER_CHUNK = 100
+"""How many state rows are written between two batches: about a millisecond of the writer's time."""
+DIRTY_ROWS_MAX = 20_000
+"""Changed rows that make a fold due; few folds touch each database page less often than many."""
+
+
+class Ids(Protocol):
+    """Where ids come from."""
+
+    def __call__(self, now_ms: int) -> bytes:
+        """Return 16 bytes of a UUIDv7 for `now_ms` that sorts after every earlier one."""
+        ...
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """A journal entry that is on disk, its event's JSON, and the answer it gives to a request, if any."""
+
+    entry: e.Entry
+    body: bytes
+    request: e.RequestRef | None = None
+    answer: Answer | None = None
+
+
+Commit = asyncio.Future[None]
+_encode = msgspec.json.Encoder().encode
+_decode_event = msgspec.json.Decoder(e.AnyEvent).decode
+
+
+def id_text(value: bytes) -> str:
+    """Return 16 id bytes in the usual UUID form."""
+    text = value.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class Recorder:
+    """The state and the journal, kept in step. Every flow shares one."""
+
+    def __init__(self, state: VenueState, journal: Journal, now_ms: Callable[[], int], ids: Ids) -> None:
+        """Join a state to the journal it is rebuilt from; `restore()` fills it."""
+        self.state = state
+        self.journal = journal
+        self.listeners: list[Callable[[Sequence[Committed]], None]] = []
+        self.failure_listeners: list[Callable[[Sequence[e.RequestRef], StorageUnavailable], None]] = []
+        self._now_ms = now_ms
+        self._ids = ids
+        self._next_seq = journal.last_seq + 1
+        self._last_at_ms = journal.last_at_ms
+        self._folding = False
+        self._lost: StorageUnavailable | None = None
+
+    def now_ms(self) -> int:
+        """Return UTC milliseconds, never earlier than the newest journal entry."""
+        return max(self._now_ms(), self._last_at_ms)
+
+    def new_id(self) -> str:
+        """Return a new id in text form, for an entry, a job or a drawer opening."""
+        return id_text(self._ids(self.now_ms()))
+
+    def record(
+        self, *events: e.AnyEvent, urgent: bool = True, attachments: Mapping[str, bytes] | None = None
+    ) -> Commit:
+        """Make `events` true, all or none, and return a future that is done when they are on disk.
+
+        `urgent=False` lets them wait a few milliseconds for company. Raises StorageUnavailable when the journal takes
+        nothing; the future raises it when the commit fails. In both cases nothing of it happened.
+        """
+        if self._lost is not None:
+            raise self._lost
+        now_ms = self.now_ms()
+        commit: Commit = asyncio.get_running_loop().create_future()
+        rows: list[Row] = []
+        entries: list[e.Entry] = []
+        for number, event in enumerate(events):
+            identity = self._ids(now_ms)
+            rows.append(Row(self._next_seq + number, identity, now_ms, _encode(event)))
+            entries.append(e.Entry(self._next_seq + number, id_text(identity), now_ms, event))
+
+        def done(error: StorageUnavailable | None) -> None:
+            self._committed(committed, commit, error)
+
+        self.journal.append(rows, done, urgent=urgent, attachments=attachments or {})
+        self._next_seq += len(rows)
+        self._last_at_ms = now_ms
+        committed = [self._apply(entry, row.body) for entry, row in zip(entries, rows, strict=True)]
+        return commit
+
+    def answered(self, client: str, request_id: str) -> StoredAnswer | None:
+        """Return what this request was answered, from memory or from the stored rows; None for a new id."""
+        key = request_key(client, request_id)
+        known = self.state.requests.get(key)
+        if known is not None:
+            return known
+        stored = self.journal.state_row("request", key)
+        return msgspec.json.decode(stored, type=StoredAnswer) if stored is not None else None
+
+    def restore(self) -> None:
+        """Rebuild the state from the stored rows and the journal's tail. Takes about a second per million rows."""
+        self.state.clear()
+        for kind, key, value in self.journal.state_rows(None):
+            if kind != "request":
+                self.state.load_row(kind, key, value)
+        after = self.journal.fold_seq
+        while rows := self.journal.read(after, 5_000):
+            for row in rows:
+                self.state.apply(_decode_event(row.body))
+            after = rows[-1].seq
+        self._next_seq = self.journal.last_seq + 1
+        self._last_at_ms = self.journal.last_at_ms
+
+    def recover(self) -> None:
+        """After a failed write: go back to what is on disk and take events again.
+
+        Raises StorageUnavailable when the disk still takes nothing.
+        """
+        self.journal.recover()
+        self.restore()
+        self._lost = None
+
+    @property
+    def lost(self) -> StorageUnavailable | None:
+        """Why nothing can be recorded at present, or None."""
+        return self._lost
+
+    def fold_if_due(self, *, force: bool = False) -> bool:
+        """Begin to write changed state rows in small chunks when enough have gathered. True when a fold began."""
+        if self._folding or self._lost or (len(self.state.dirty) < DIRTY_ROWS_MAX and not force):
+            return False
+        if not self.state.dirty:
+            return False
+        changed = sorted(self.state.dirty)
+        self.state.dirty = set()
+        self._folding = True
+        self._fold_chunk(changed, 0, self._next_seq - 1)
+        return True
+
+    @property
+    def folding(self) -> bool:
+        """True while a fold is under way."""
+        return self._folding
+
+    def _fold_chunk(self, changed: Sequence[tuple[str, str]], start: int, through_seq: int) -> None:
+        """Write one chunk and go on with the next when it is on disk.
+
+        A row may already hold changes later than `through_seq`. That is harmless: the writer commits the events behind
+        them before this chunk, and replaying those events over newer rows ends in the same state.
+        """
+        chunk = changed[start : start + FOLD_ROWS_PER_CHUNK]
+        rows = [(kind, key, self.state.row(kind, key)) for kind, key in chunk]
+        end = start + len(chunk)
+        last = end >= len(changed)
+
+        def done(error: StorageUnavailable | None) -> None:
+            if error is not None:
+                self._folding = False
+                return
+            self._forget_answers(chunk)
+            if last:
+                self._folding = False
+            else:
+                self._fold_chunk(changed, end, through_seq)
+
+        self.journal.fold(rows, through_seq if last else None, done)
+
+    def _forget_answers(self, chunk: Sequence[tuple[str, str]]) -> None:
+        for kind, key in chunk:
+            # One that changed again since is dirty and must stay in memory until the next fold.
+            if kind == "request" and (kind, key) not in self.state.dirty:
+                self.state.forget_request(key)
+
+    def _apply(self, entry: e.Entry, body: bytes) -> Committed:
+        answered = self.state.apply(entry.event)
+        return Committed(entry, body, *answered) if answered else Committed(entry, body)
+
+    def _committed(
+        self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None
+    ) -> None:
+        if error is None:
+            for listener in self.listeners:
+                listener(committed)
+            if not commit.done():
+                commit.set_result(None)
+            return
+        self._lost = error
+        refused = [one.request for one in committed if one.request is not None]
+        for on_failure in self.failure_listeners:
+            on_failure(refused, error)
+        if not commit.done():
+            commit.set_exception(error)
+            # Whoever gave up waiting must not make the loop complain of an exception nobody fetched.
+            commit.exception()
