@@ -34,7 +34,7 @@ types: setup ## mypy, strict
 	$(BIN)/mypy
 
 imports: setup ## the direction of imports
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 generated: setup ## whether generated files are those of this code
 	scripts/generated --check
