@@ -15,7 +15,10 @@ from gateway.domain.reasons import Reason
 
 
 class RequestRef(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which client's request an event answers. `fingerprint` is a digest of what was asked, to tell a repeat from a clash."""
+    """Which client's request an event answers.
+
+    `fingerprint` is a digest of what was asked, to tell a repeat from a clash.
+    """
 
     client: str
     id: str
@@ -154,7 +157,7 @@ class PrintStarted(Event, frozen=True, tag="print.started"):
 
 
 class PrintHeld(Event, frozen=True, tag="print.held"):
-    """The printer cannot print now (`paper_out`, `cover_open`, `offline`, …); the job waits at the head of its queue."""
+    """The printer cannot print now (`paper_out`, `cover_open`, …); the job waits at the head of its queue."""
 
     job: str
     printer: str

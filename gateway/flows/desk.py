@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,7 +23,10 @@ MS_PER_S = 1000
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One request of one client. `data` is the raw JSON of what it asks; `fingerprint` is a digest of target, verb and data."""
+    """One request of one client.
+
+    `data` is the raw JSON of what it asks; `fingerprint` is a digest of target, verb and data.
+    """
 
     client: str
     id: str
@@ -122,6 +127,27 @@ class Desk:
         if handler.moves_metal and request.expires_at_ms > now_ms + self._expiry_max_ms:
             return Reason.EXPIRY_TOO_FAR
         return None
+
+
+Data = TypeVar("Data")
+
+
+@lru_cache(maxsize=64)
+def _decoder(data_type: type[Data]) -> msgspec.json.Decoder[Data]:
+    return msgspec.json.Decoder(data_type)
+
+
+def read_data(request: Request, data_type: type[Data]) -> Data:
+    """Return the request's `data` as `data_type`; raises RefusedRequest that names the field which is wrong."""
+    try:
+        decoder: Any = _decoder(data_type)
+        decoded: Data = decoder.decode(request.data)
+    except msgspec.DecodeError as error:
+        where = str(error).replace("`$", "`data").removesuffix(".")
+        raise RefusedRequest(denied(Reason.MALFORMED, f"{where}. See the contract for {request.verb}.")) from None
+    except RecursionError:
+        raise RefusedRequest(denied(Reason.MALFORMED, "`data` is nested too deep.")) from None
+    return decoded
 
 
 _ASK = "A technician grants it in the YAML under clients."

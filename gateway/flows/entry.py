@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import structlog
+from msgspec import Meta, Struct
 
 from gateway.domain import access
 from gateway.domain import events as e
+from gateway.domain.answers import Answer
 from gateway.domain.reasons import Reason
+from gateway.flows.desk import Request, read_data
 from gateway.flows.gate import GateFlow
 from gateway.flows.recorder import Commit, Recorder
 from gateway.store.credentials import CredentialKey
@@ -17,6 +21,22 @@ from gateway.store.directory import Directory
 from gateway.store.journal import StorageUnavailable
 
 log = structlog.get_logger(__name__)
+
+
+class Presented(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a guest holds to a networked reader. `value` is upper-case hex for a tag, the exact characters for a code."""
+
+    technology: Literal["em4100", "barcode", "nfc"]
+    value: Annotated[str, Meta(min_length=1, max_length=512)]
+
+    def __repr__(self) -> str:
+        return f"Presented(technology={self.technology!r}, value=<hidden>)"
+
+
+class AuthenticateData(Struct, frozen=True, forbid_unknown_fields=True):
+    """`data` of an `authenticate` request."""
+
+    credential: Presented
 
 
 class EntryFlow:
@@ -51,6 +71,12 @@ class EntryFlow:
         if isinstance(event, e.EntryGranted) and event.actuates:
             self._spawn(self._open(gate, event, commit))
         return commit
+
+    def take_authenticate(self, request: Request) -> Answer | None:
+        """Decide for a networked reader; the answer is the journalled decision."""
+        presented = read_data(request, AuthenticateData).credential
+        self.tap(request.target, presented.technology, presented.value, request.client, request.ref)
+        return None
 
     def _decide(
         self, gate: GateFlow, ref: str, source: str, request: e.RequestRef | None

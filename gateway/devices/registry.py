@@ -1,0 +1,47 @@
+"""Every driver there is: the word after `driver:` in the YAML, and the class behind it. No magic, no scanning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from drivers.drawers.drawer_kick import DrawerKick
+from drivers.gates.lcus import LcusRelay
+from drivers.gates.modbus_relay import ModbusRelay
+from drivers.printers.escpos import EscposPrinter
+from drivers.readers.rdm6300 import Rdm6300Reader
+from drivers.scanners.serial_scanner import SerialScanner
+from gateway.config.schema import DriverKind, Kind
+
+
+class DriverEntry(msgspec.Struct, frozen=True):
+    """A driver type: what it is to the venue, how it is made, and what its class says it speaks.
+
+    `build(options, emit)` makes a device that runs; for a drawer it is `build(options, printer)`.
+    """
+
+    kind: Kind
+    build: Callable[..., Any]
+    options: type[msgspec.Struct]
+    summary: str
+
+
+def _entry(kind: Kind, driver: Any) -> DriverEntry:  # noqa: ANN401 - driver classes share no base
+    return DriverEntry(kind, driver, driver.Options, (driver.__doc__ or "").strip().splitlines()[0])
+
+
+DRIVERS: Mapping[str, DriverEntry] = {
+    "rdm6300": _entry("reader", Rdm6300Reader),
+    "serial-scanner": _entry("scanner", SerialScanner),
+    "lcus": _entry("gate", LcusRelay),
+    "modbus-relay": _entry("gate", ModbusRelay),
+    "escpos": _entry("printer", EscposPrinter),
+    "drawer-kick": _entry("drawer", DrawerKick),
+}
+
+
+def kinds() -> dict[str, DriverKind]:
+    """Return what the configuration needs to know of each driver."""
+    return {name: DriverKind(entry.kind, entry.options, entry.summary) for name, entry in DRIVERS.items()}

@@ -1,0 +1,129 @@
+"""Structured logs: JSON lines for journald, colour on a terminal, and never a stalled pipe in the way of a tap."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections import deque
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import msgspec
+import structlog
+
+LINES_MAX = 10_000
+"""Lines that may wait for a slow reader of the log; beyond that the oldest are dropped and counted (I9)."""
+
+SECRET_KEYS = frozenset({"value", "uid", "credential", "card", "password", "token", "secret", "key"})
+"""Fields that never reach a log, whoever passes them by mistake (I12)."""
+
+
+class LogWriter:
+    """Writes lines from a thread of its own, so that a full pipe delays no guest. Works as a file for structlog."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Begin to write to `stream`."""
+        self._stream = stream
+        self._lines: deque[str] = deque(maxlen=LINES_MAX)
+        self._dropped = 0
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, text: str) -> int:
+        """Queue text for writing; never blocks."""
+        if len(self._lines) == LINES_MAX:
+            self._dropped += 1
+        self._lines.append(text)
+        self._wake.set()
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: the thread writes as fast as the reader takes it."""
+
+    def isatty(self) -> bool:
+        """Return True on a terminal."""
+        return self._stream.isatty()
+
+    def close(self) -> None:
+        """Write what waits, for two seconds at most."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join(timeout=2)
+
+    def _run(self) -> None:
+        while not self._closed or self._lines:
+            self._wake.wait()
+            self._wake.clear()
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        while self._lines:
+            text = "".join(self._lines.popleft() for _ in range(min(len(self._lines), 500)))
+            if self._dropped:
+                text += f'{{"event": "log_lines_dropped", "level": "warning", "lines": {self._dropped}}}\n'
+                self._dropped = 0
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except (OSError, ValueError):
+                # Nobody reads the log any more; the gateway works on without it.
+                return
+
+
+def _hide_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name in SECRET_KEYS.intersection(event):
+        event[name] = "<hidden>"
+    return event
+
+
+def _to_json(event: dict[str, Any], **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=str).decode()
+
+
+def configure(level: str = "info", *, stream: TextIO | None = None) -> LogWriter:
+    """Set up logging for the process and return the writer, to be closed last.
+
+    JSON lines unless `stream` (standard error by default) is a terminal.
+    """
+    writer = LogWriter(stream or sys.stderr)
+    terminal = writer.isatty()
+    numeric = logging.getLevelNamesMapping()[level.upper()]
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=not terminal),
+        _hide_secrets,
+    ]
+    if terminal:
+        processors += [structlog.dev.ConsoleRenderer(colors=True)]
+    else:
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json)]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(numeric),
+        logger_factory=structlog.WriteLoggerFactory(file=writer),  # type: ignore[arg-type]  # it only calls write() and flush()
+        cache_logger_on_first_use=True,
+    )
+    _adopt_library_logs(numeric, writer)
+    return writer
+
+
+def _adopt_library_logs(level: int, writer: LogWriter) -> None:
+    """Send what libraries log through the standard library into the same stream, from warnings up."""
+    handler = logging.StreamHandler(writer)  # type: ignore[type-var]  # likewise
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.dev.ConsoleRenderer(colors=True)
+                if writer.isatty()
+                else structlog.processors.JSONRenderer(serializer=_to_json),
+            ],
+            foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name],
+        )
+    )
+    logging.root.handlers = [handler]
+    logging.root.setLevel(max(level, logging.WARNING))
