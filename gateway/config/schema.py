@@ -1,0 +1,239 @@
+"""What a configuration is once it has been read and found right: frozen values, names resolved.
+
+Where the shape in the YAML file is the same, these types also describe the file: their ranges are what `loading`
+checks and their descriptions are what an editor shows. Where it differs, the file's own shape is in `entries`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta
+
+from gateway.domain.access import GateRule, ZoneMap
+
+NAME_PATTERN = "^[a-z0-9][a-z0-9-]{0,62}$"
+"""Names are MQTT topic levels, broker users and file names, so they are plain everywhere."""
+
+RESERVED_NAMES: tuple[str, ...] = ("gateway", "wallet")
+"""Targets of their own; no device and no gate may be called so."""
+
+DEFAULT_STATE_DIR = "/var/lib/venue-gateway"
+
+VERBS: Mapping[str, tuple[str, ...]] = {
+    "printer": ("print", "print_raw", "reprint", "cancel", "status"),
+    "drawer": ("open", "status"),
+    "gate": ("authenticate", "status"),
+    "gateway": ("replay", "status"),
+}
+"""What can be asked of each kind of target; `gate` here is an entry under `gates:`, not a relay board."""
+
+WALLET_VERBS: tuple[str, ...] = ("charge", "top_up", "refund", "cancel", "balance")
+"""Grants a file may already hold; a warning says that nothing answers to them yet."""
+
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+Kind = Literal["reader", "scanner", "gate", "printer", "drawer"]
+
+
+class DriverKind(msgspec.Struct, frozen=True):
+    """One driver as the configuration sees it: its YAML options, and a line on what it is for.
+
+    `kind` "gate" is a relay board. Where a board's options have them, `channels` is its number of relays and `inputs`
+    its number of contacts; a drawer's option `printer` names a printer; `port` and `connect` name what it is opened on.
+    """
+
+    kind: Kind
+    options: type[msgspec.Struct]
+    summary: str
+
+
+class Venue(msgspec.Struct, frozen=True):
+    """The venue: who it is, its clock and its money."""
+
+    id: Annotated[Name, Meta(description="Short name of the venue; part of every MQTT topic: venue/<id>/….")]
+    timezone: Annotated[
+        str, Meta(min_length=1, description="IANA time zone, such as Europe/Berlin. Schedules are in this local time.")
+    ]
+    currency: Annotated[
+        str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217 code of the venue's money, such as EUR, CHF or GBP.")
+    ]
+    name: Annotated[str, Meta(max_length=80, description="Name for people: screens and receipts.")] = ""
+
+    @property
+    def zone_info(self) -> ZoneInfo:
+        """The venue's time zone."""
+        return ZoneInfo(self.timezone)
+
+
+class Broker(msgspec.Struct, frozen=True):
+    """The MQTT broker and how to log in to it. Passwords stand in files of their own, never here."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="unix:///path/of/socket, mqtt://host:port (1883 if left out) or mqtts://host:port (TLS, 8883)."
+        ),
+    ]
+    username: Annotated[
+        str | None, Meta(description="The gateway's user at the broker; not needed on a Unix socket.")
+    ] = None
+    password_file: Annotated[
+        str | None,
+        Meta(description="File with nothing but the password (mode 0600). Relative paths start at this YAML file."),
+    ] = None
+    ca_file: Annotated[
+        str | None,
+        Meta(
+            description="PEM file of the authority that signed the broker's certificate; without it the system's own."
+        ),
+    ] = None
+
+    @property
+    def socket_path(self) -> str | None:
+        """The path of the Unix socket; None for a broker on the network."""
+        parts = urlsplit(self.url)
+        return parts.path if parts.scheme == "unix" else None
+
+    @property
+    def tls(self) -> bool:
+        """True where the connection is encrypted."""
+        return urlsplit(self.url).scheme == "mqtts"
+
+    @property
+    def host(self) -> str:
+        """Host name or address; empty for a Unix socket."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """TCP port; 1883, or 8883 with TLS, where the URL names none."""
+        return urlsplit(self.url).port or (8883 if self.tls else 1883)
+
+
+class Zone(msgspec.Struct, frozen=True):
+    """A part of the venue that guests are in or not in."""
+
+    within: Annotated[str | None, Meta(description="The zone around this one; left out for an outermost zone.")] = None
+    capacity: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | None,
+        Meta(description="Guests, zones inside it included; the gate refuses the next one. Left out: no limit."),
+    ] = None
+
+
+class Device(msgspec.Struct, frozen=True):
+    """One device. `digest` changes exactly when what the driver is built from changes.
+
+    For a drawer that includes its printer, so a drawer restarts with the printer it is wired to.
+    """
+
+    name: str
+    driver: str
+    options: msgspec.Struct
+    digest: str
+
+
+class Contact(msgspec.Struct, frozen=True):
+    """One relay or input of a board, written `board.1` in the file; channels count from 1."""
+
+    device: str
+    channel: int
+
+    def __str__(self) -> str:
+        return f"{self.device}.{self.channel}"
+
+
+class GateSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"from_zone": "from", "to_zone": "to"}):
+    """A place where guests pass from one zone to another, one at a time."""
+
+    from_zone: Annotated[str | None, Meta(description="Zone guests come from; left out: from outside.")] = None
+    to_zone: Annotated[str | None, Meta(description="Zone guests go to; left out: to outside.")] = None
+    readers: Annotated[
+        tuple[str, ...],
+        Meta(description="Readers and scanners wired to the gateway that ask at this gate. Each belongs to one gate."),
+    ] = ()
+    pulse_ms: Annotated[
+        int, Meta(ge=50, le=30_000, description="How long the lock's relay is closed for one passage, in milliseconds.")
+    ] = 700
+    passage_timeout_s: Annotated[
+        float,
+        Meta(ge=1, le=120, description="Seconds a guest has to walk through; then the entry is handed back."),
+    ] = 8.0
+    held_open_s: Annotated[
+        float, Meta(ge=1, le=3600, description="Seconds the gate may stand open before that is an alarm.")
+    ] = 20.0
+    on_power_loss: Annotated[
+        Literal["secure", "safe"],
+        Meta(description="How the lock is wired: secure stays locked without power, safe opens."),
+    ] = "secure"
+    anti_passback: Annotated[
+        Literal["hard", "off"],
+        Meta(description="hard refuses a guest who is already inside; off lets the same ticket in again."),
+    ] = "hard"
+
+
+class Gate(GateSettings, frozen=True, kw_only=True):
+    """One gate, its names resolved. Without `lock` it only decides: a networked reader moves its own barrier."""
+
+    name: str
+    lock: Contact | None = None
+    passage: Contact | None = None
+
+    @property
+    def rule(self) -> GateRule:
+        """What the entry decision needs of this gate."""
+        return GateRule(self.name, self.from_zone, self.to_zone, self.anti_passback)
+
+
+class Client(msgspec.Struct, frozen=True):
+    """One thin client. `may` is target → verbs; what is not in it is refused (I7)."""
+
+    name: str
+    may: Mapping[str, frozenset[str]]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Bounds of the venue (I9). The defaults are what most venues want."""
+
+    print_queue_jobs: Annotated[
+        int, Meta(ge=1, le=1000, description="Receipts that may wait for one printer; the next is refused as busy.")
+    ] = 50
+    print_hold_s: Annotated[
+        float,
+        Meta(ge=1, le=86_400, description="Seconds a receipt may wait for paper or its printer before it expires."),
+    ] = 900.0
+    request_expiry_max_s: Annotated[
+        float,
+        Meta(
+            ge=1, le=3600, description="How far ahead, in seconds, `expires_at` of a request may be that moves metal."
+        ),
+    ] = 60.0
+    request_max_kb: Annotated[
+        int, Meta(ge=4, le=4096, description="Largest request in kilobytes; images and raw jobs are the large ones.")
+    ] = 512
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole, valid configuration. `digest` changes exactly when its meaning does, not with comments or order."""
+
+    venue: Venue
+    broker: Broker
+    state_dir: Path = Path(DEFAULT_STATE_DIR)
+    zones: Mapping[str, Zone] = msgspec.field(default_factory=dict)
+    devices: Mapping[str, Device] = msgspec.field(default_factory=dict)
+    gates: Mapping[str, Gate] = msgspec.field(default_factory=dict)
+    clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
+    limits: Limits = msgspec.field(default_factory=Limits)
+    digest: str = ""
+    warnings: tuple[str, ...] = ()
+    """Lines in the form of problems that stop nothing: `check` prints them, `run` logs them."""
+
+    @property
+    def zone_map(self) -> ZoneMap:
+        """The zones as the entry decision takes them."""
+        within = {name: zone.within for name, zone in self.zones.items()}
+        return ZoneMap(within, {name: zone.capacity for name, zone in self.zones.items()})
