@@ -1,7 +1,7 @@
 """LCUS serial relay boards (LCUS-1, -2, -4, -8; a CH340 with a microcontroller), 9600 8N1.
 
-A command is `A0`, the channel, `01` to close or `00` to open the relay, and the low byte of their sum. The board answers
-nothing and reports nothing: `A0 01 01 A2` closes relay 1, `A0 01 00 A1` opens it.
+A command is `A0`, the channel, `01` to close or `00` to open the relay, and the low byte of their sum. The board
+answers nothing and reports nothing: `A0 01 01 A2` closes relay 1, `A0 01 00 A1` opens it.
 """
 
 from __future__ import annotations

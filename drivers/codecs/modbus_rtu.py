@@ -8,15 +8,15 @@ units of 100 ms closes the relay, and the board opens it again by itself.
 from __future__ import annotations
 
 import struct
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from drivers.codecs.decoder import Decoder
 
-READ_COILS = 0x01
-READ_DISCRETE_INPUTS = 0x02
-WRITE_COIL = 0x05
+READ_COILS: Final = 0x01
+READ_DISCRETE_INPUTS: Final = 0x02
+WRITE_COIL: Final = 0x05
 FLASH_ON_BASE = 0x0200
 FLASH_UNIT_MS = 100
 MAX_FLASH_MS = 0x7FFF * FLASH_UNIT_MS

@@ -14,7 +14,7 @@ from drivers.codecs.decoder import Decoder
 
 _END = re.compile(rb"[\r\n]+")
 _AIM = re.compile(r"\]([A-Za-z])[0-9A-Za-z]")
-# Tab, EOT and the separators FS to US stand in GS1 and ISO 15434 codes; other control characters mean a wrong baud rate.
+# Tab, EOT and the separators FS to US stand in GS1 and ISO 15434 codes; other control characters come of a wrong speed.
 _CONTROL = re.compile(rb"[\x00-\x03\x05-\x08\x0b\x0c\x0e-\x1b\x7f]")
 
 _SYMBOLOGIES = {
@@ -38,6 +38,8 @@ class ScannerLineDecoder(Decoder[ScannedLine]):
 
     Empty lines are nothing; lines over `max_bytes` and lines with control characters are refused.
     """
+
+    LIMIT_BYTES = 8 * 1024
 
     def __init__(self, *, prefix: str = "", suffix: str = "", aim: bool = True, max_bytes: int = 4096) -> None:
         super().__init__()

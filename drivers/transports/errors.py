@@ -91,7 +91,7 @@ def _pids() -> list[int]:
 def _holds(pid: int, device: str) -> str:
     """Return the name of process `pid` if it has `device` open, else an empty text."""
     try:
-        is_open = any(os.readlink(fd) == device for fd in (PROC / str(pid) / "fd").iterdir())
+        is_open = any(str(fd.readlink()) == device for fd in (PROC / str(pid) / "fd").iterdir())
         return (PROC / str(pid) / "comm").read_text().strip() if is_open else ""
     except OSError:
         # The process ended meanwhile, or belongs to someone else.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Self
 
@@ -87,8 +89,12 @@ class Transport(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once and throw away what was not sent, so that no command is carried out late."""
         self._closing = True
-        if self._pipe is not None:
-            self._pipe.abort()
+        if self._pipe is None:
+            return
+        if (sock := self._pipe.get_extra_info("socket")) is not None:
+            # Closing with a zero linger time drops also what the kernel would go on sending for minutes.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._pipe.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the pipe; asyncio calls this."""

@@ -1,0 +1,144 @@
+"""The LCUS serial relay board."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from drivers.api import DeviceFault, DeviceOffline, DriverError, Emit, Online
+from drivers.codecs.lcus import encode_switch
+from drivers.noise import NoiseReport
+from drivers.options import Port
+from drivers.transports import Transport, open_transport
+
+WRITE_TIMEOUT_S = 0.5
+
+
+class LcusOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An LCUS-1, -2, -4 or -8 board; its speed is always 9600 baud."""
+
+    port: Port
+    channels: Annotated[int, Meta(ge=1, le=8, description="How many relays the board has.")] = 1
+
+
+class LcusRelay:
+    """LCUS serial relay board (LCUS-1 to -8): four-byte switch commands at 9600 baud, and no answer to any of them.
+
+    The board cannot time a pulse, so a timer here opens the relay again, and every relay is opened when a connection
+    begins and when it ends: a gateway that was killed amid a pulse leaves the gate open only until it is back.
+    """
+
+    Options: ClassVar[type[msgspec.Struct]] = LcusOptions
+    board_timed = False
+
+    def __init__(self, options: LcusOptions, emit: Emit) -> None:
+        self.channels = options.channels
+        self._options = options
+        self._emit = emit
+        self._noise = NoiseReport(emit)
+        self._transport: Transport | None = None
+        self._held: set[int] = set()
+        self._pulse_ends: dict[int, asyncio.TimerHandle] = {}
+
+    async def run(self) -> None:
+        """Serve until cancelled; raises DriverError when the port cannot be opened or is gone."""
+        try:
+            async with await open_transport(self._options.port, self._on_bytes) as transport:
+                await self._serve(transport)
+        finally:
+            self._noise.close()
+
+    async def pulse(self, channel: int, pulse_ms: int) -> None:
+        """Close relay `channel` now and open it after `pulse_ms`, or when a pulse that runs already would end if later.
+
+        Raises DeviceOffline when the board is not there, or did not take the command within half a second: then the
+        command is thrown away and not carried out later. Raises DeviceFault for a channel the board does not have.
+        """
+        transport = self._require(channel)
+        transport.write(encode_switch(channel, closed=True))
+        if channel not in self._held:
+            self._end_pulse_in(channel, pulse_ms / 1000)
+        await self._sent(transport)
+
+    async def hold(self, channel: int, active: bool) -> None:
+        """Close (`active`) or open relay `channel` until told otherwise; raises as `pulse` does."""
+        transport = self._require(channel)
+        transport.write(encode_switch(channel, closed=active))
+        self._cancel_end(channel)
+        (self._held.add if active else self._held.discard)(channel)
+        await self._sent(transport)
+
+    async def _serve(self, transport: Transport) -> None:
+        try:
+            self._open_relays(transport, range(1, self.channels + 1))
+            self._transport = transport
+            self._emit(Online())
+            raise await transport.lost()
+        finally:
+            self._transport = None
+            self._stop(transport)
+
+    def _stop(self, transport: Transport) -> None:
+        closed = sorted(self._held | self._pulse_ends.keys())
+        for channel in closed:
+            self._cancel_end(channel)
+        self._held.clear()
+        if not transport.closed.done():
+            with contextlib.suppress(DriverError):
+                self._open_relays(transport, closed)
+
+    def _open_relays(self, transport: Transport, channels: Iterable[int]) -> None:
+        for channel in channels:
+            transport.write(encode_switch(channel, closed=False))
+
+    def _require(self, channel: int) -> Transport:
+        if not 1 <= channel <= self.channels:
+            raise DeviceFault(f"there is no relay {channel} on {self._options.port}: it has 1 to {self.channels}")
+        if self._transport is None:
+            raise DeviceOffline(f"the relay board on {self._options.port} is not connected")
+        return self._transport
+
+    def _end_pulse_in(self, channel: int, pulse_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + pulse_s
+        if (running := self._pulse_ends.get(channel)) is not None:
+            end_s = max(end_s, running.when())
+            running.cancel()
+        self._pulse_ends[channel] = loop.call_at(end_s, self._end_pulse, channel)
+
+    def _cancel_end(self, channel: int) -> None:
+        if (running := self._pulse_ends.pop(channel, None)) is not None:
+            running.cancel()
+
+    def _end_pulse(self, channel: int) -> None:
+        del self._pulse_ends[channel]
+        if self._transport is None:
+            return
+        try:
+            self._transport.write(encode_switch(channel, closed=False))
+        except DriverError:
+            # The relay may still be closed. A new connection begins with opening it, so force one.
+            self._transport.abort()
+
+    async def _sent(self, transport: Transport) -> None:
+        if not transport.unsent_bytes:
+            return
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await transport.drain()
+        except TimeoutError:
+            transport.abort()
+            raise DeviceOffline(
+                f"{transport.name} takes no data: unplug the relay board and plug it in again"
+            ) from None
+        except asyncio.CancelledError:
+            transport.abort()
+            raise
+
+    def _on_bytes(self, data: bytes) -> None:
+        self._noise.add(len(data), "an LCUS board never says anything")
