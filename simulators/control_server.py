@@ -27,31 +27,35 @@ class ControlServer:
         self._names = ", ".join(sorted(kind.__name__.lower() for kind in kinds))
         self._decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(reduce(or_, kinds))
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def start(self) -> None:
         """Listen. Raises `OSError` if the path cannot be used."""
         listener = sockets.listen(self._path)
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_LINE_BYTES)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop listening, drop every connection and remove the socket."""
         if self._server is not None:
             self._server.close()
             self._server = None
-        for writer in tuple(self._writers):
-            writer.close()
         self._path.unlink(missing_ok=True)
+        for writer in self._clients.values():
+            writer.close()
+        # Each handler reads the end of its connection and returns; left alone, the loop's end would cancel it aloud.
+        await asyncio.gather(*self._clients, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        task = asyncio.current_task()
+        if task is not None:
+            self._clients[task] = writer
+            task.add_done_callback(lambda done: self._clients.pop(done, None))
         try:
             await self._answer_lines(reader, writer)
         except (ConnectionError, ValueError, asyncio.IncompleteReadError):
             # The client went away, or sent a line beyond the limit: nobody is left to be told.
             return
         finally:
-            self._writers.discard(writer)
             writer.close()
 
     async def _answer_lines(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -74,7 +74,7 @@ async def serve(devices: Iterable[tuple[Device, Path]], ready: Callable[[], obje
         await stop.wait()
     finally:
         for device, server in served:
-            server.close()
+            await server.close()
             device.close()
 
 
