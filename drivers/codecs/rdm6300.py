@@ -47,7 +47,7 @@ class Rdm6300Decoder(Decoder[TagFrame]):
 
 def checksum_of(digits: bytes) -> int:
     """Return the checksum over ten hex digits: for `100086F444` it is 0x26."""
-    return reduce(xor, bytes.fromhex(digits.decode("ascii")))
+    return reduce(xor, bytes.fromhex(digits.decode("ascii")), 0)
 
 
 def encode_frame(number: str) -> bytes:
