@@ -16,6 +16,7 @@ from drivers.api import Noise, PrinterStatus
 MAX_PENDING = 32
 """Status requests that may wait for their reply at once; a printer that owes more has stopped answering."""
 BLOCK_BYTES = 4
+UNNAMED_ERROR = "error"
 _FLOW_CONTROL = (0x11, 0x13)
 
 
@@ -97,16 +98,16 @@ class StatusDecoder:
 
 
 def with_reply(status: PrinterStatus, reply: Reply) -> PrinterStatus:
-    """The status after one more `DLE EOT` reply. Request 3 follows request 2 and refines what the error is."""
+    """The status after one more `DLE EOT` reply; 3, asked after 2, names the error that 2 only mentions."""
     value = reply.value
     match reply.request:
         case 1:
             return _changed(status, online=not value & 0x08, drawer_pin_high=bool(value & 0x04))
         case 2:
-            error = (status.error or "error") if value & 0x40 else None
-            return _changed(status, cover_open=bool(value & 0x04), error=error)
+            return _changed(status, cover_open=bool(value & 0x04), error=UNNAMED_ERROR if value & 0x40 else None)
         case 3:
-            return _changed(status, error=_error(value) or (status.error and "error"))
+            unnamed = UNNAMED_ERROR if status.error == UNNAMED_ERROR else None
+            return _changed(status, error=_error(value) or unnamed)
         case 4:
             return _changed(status, paper_out=bool(value & 0x60), paper_low=bool(value & 0x0C))
     return status

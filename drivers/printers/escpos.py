@@ -1,0 +1,265 @@
+"""A receipt printer that speaks ESC/POS, on the network or on a serial port.
+
+It is asked how it is when the link opens, every few seconds, and before a drawer pulse; where it can, it also says so
+by itself (ASB). All bytes go out under one lock: a status request between the bytes of a picture would spoil it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, DriverError, Emit, Online, PrinterStatus
+from drivers.codecs import escpos as commands
+from drivers.document import Document, WidthChars
+from drivers.printers import escpos_library
+from drivers.printers.escpos_asking import StatusChannel
+from drivers.printers.escpos_profile import load_profile
+from drivers.printers.escpos_render import render
+from drivers.transports import Transport, open_transport
+
+CHUNK_BYTES = 1024
+MAX_MISSES = 2
+"""Heartbeats in a row without an answer after which a printer that used to answer is taken for gone."""
+PULSE_WAIT_S = 2.0
+"""How long a drawer pulse waits for the job before it; opened later, nobody would stand at the drawer."""
+QUIET_CLOSE_AFTER_S = 1.0
+"""A link that lived this long and is closed between jobs was closed for idleness, and is opened again."""
+
+_CONNECT = re.compile(r"tcp://.+:[0-9]{1,5}|(serial://)?/.+?(\?baud=(?P<baud>[0-9]{1,7}))?")
+_DEFAULT_BAUD = 9600
+
+
+class EscposOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the YAML says of an ESC/POS printer."""
+
+    connect: Annotated[
+        str, msgspec.Meta(description="tcp://HOST:9100 or serial:///dev/serial/by-id/NAME?baud=19200", max_length=300)
+    ]
+    profile: Annotated[str, msgspec.Meta(description="Model, by its name in python-escpos's profiles.")] = "default"
+    status: Annotated[
+        Literal["auto", "none"], msgspec.Meta(description="none: never ask; for printers that print the question.")
+    ] = "auto"
+    status_timeout_ms: Annotated[int, msgspec.Meta(ge=50, le=10_000)] = 1_000
+    heartbeat_s: Annotated[float, msgspec.Meta(ge=0.1, le=60, description="How often to ask how it is.")] = 3.0
+    write_timeout_s: Annotated[
+        float, msgspec.Meta(ge=0.1, le=300, description="Longest time for one job, on top of what a serial line takes.")
+    ] = 30.0
+    width_chars: WidthChars | None = None
+    font: Annotated[str, msgspec.Meta(description="TrueType file for text that no code page has.")] | None = None
+    cancel_kanji: Annotated[bool, msgspec.Meta(description="For printers that print umlauts as ideographs.")] = False
+
+    def __post_init__(self) -> None:
+        """Refuse an address or a profile that can never work."""
+        if not _CONNECT.fullmatch(self.connect):
+            raise ValueError(f"connect: {self.connect!r} is no address; write tcp://HOST:9100 or serial:///dev/NAME")
+        load_profile(self.profile)
+
+
+class EscposPrinter:
+    """The driver `escpos`: capabilities `Printer` and `DocumentPrinter`."""
+
+    Options: ClassVar[type[msgspec.Struct]] = EscposOptions
+
+    def __init__(self, options: EscposOptions, emit: Emit) -> None:
+        self._options = options
+        self._emit = emit
+        self._profile = load_profile(
+            options.profile, width_chars=options.width_chars, font=options.font, cancel_kanji=options.cancel_kanji
+        )
+        self._asks = options.status == "auto"
+        self._channel = StatusChannel(emit, options.status_timeout_ms / 1000)
+        self._lock = asyncio.Lock()
+        self._link: Transport | None = None
+        self._broken: DriverError | None = None
+
+    def render(self, document: Document, copy_label: str | None = None) -> bytes:
+        """See `DocumentPrinter.render`; call it in a thread."""
+        return render(document, self._profile, copy_label)
+
+    async def run(self) -> None:
+        """Serve until cancelled or the printer is gone. A link closed for idleness is opened again without a word."""
+        self._start_over()
+        # A quarter of a second the first time; here, so that no receipt waits for it.
+        await asyncio.to_thread(escpos_library.load)
+        first = True
+        while True:
+            link = await self._open()
+            opened_s = _now_s()
+            async with link:
+                try:
+                    await self._serve(link, first=first)
+                finally:
+                    self._link = None
+                reason = await link.lost()
+            if self._broken is not None or _now_s() - opened_s < QUIET_CLOSE_AFTER_S:
+                raise self._broken or reason
+            first = False
+
+    def _start_over(self) -> None:
+        self._broken = None
+        self._channel.restart()
+
+    async def write(self, data: bytes) -> None:
+        """Send a job. After DeviceFault some of it may have been printed, and the link is opened anew."""
+        async with self._lock:
+            link = self._open_link()
+            link.write(data[:CHUNK_BYTES])
+            try:
+                async with asyncio.timeout(self._allowed_s(len(data))):
+                    await link.drain()
+                    for start in range(CHUNK_BYTES, len(data), CHUNK_BYTES):
+                        link.write(data[start : start + CHUNK_BYTES])
+                        await link.drain()
+                    self._want_pushes(link)
+            except (TimeoutError, DriverError) as error:
+                raise self._break(link, _half_sent(link.name, error)) from error
+            except asyncio.CancelledError:
+                # On the same link, the next job would be read as the rest of this one.
+                self._break(link, DeviceFault(f"{link.name}: a job was given up half-way; some of it may be printed"))
+                raise
+
+    async def status(self) -> PrinterStatus | None:
+        """Ask the printer. None where it does not answer, is taking a job, or is never asked (`status: none`)."""
+        self._open_link()
+        if not self._asks:
+            return None
+        try:
+            async with self._turn(self._options.status_timeout_ms / 1000) as link:
+                return await self._channel.ask(link)
+        except TimeoutError:
+            return None
+
+    async def kick(self, pin: int) -> None:
+        """Pulse drawer pin 2 or 5, between jobs; a printer that cannot print gets the real-time pulse.
+
+        Raises DeviceTimeout, with nothing sent, where the pulse would come late: when someone loads paper, say.
+        """
+        self._open_link()
+        try:
+            async with self._turn(PULSE_WAIT_S) as link:
+                await self._pulse(link, pin)
+        except TimeoutError as error:
+            raise DeviceTimeout(
+                f"{self._options.connect} is still taking a job, so the drawer was not opened; look at the printer"
+            ) from error
+
+    async def _pulse(self, link: Transport, pin: int) -> None:
+        status = await self._channel.ask(link) if self._channel.answers else None
+        if status is None and self._channel.answers:
+            raise DeviceTimeout(f"{link.name} does not answer, so the drawer was not opened; look at the printer")
+        # A printer that waits for paper keeps what comes in its turn, and would open the drawer with nobody there.
+        stopped = status is not None and status.can_print is False
+        link.write(commands.real_time_drawer_pulse(pin) if stopped else commands.drawer_pulse(pin))
+        try:
+            async with asyncio.timeout(PULSE_WAIT_S):
+                await link.drain()
+        except (TimeoutError, DriverError) as error:
+            fault = DeviceFault(f"{link.name} did not take the drawer pulse in time; check whether the drawer is open")
+            raise self._break(link, fault) from error
+
+    async def _open(self) -> Transport:
+        """A new link. Under the lock, so that a job that comes meanwhile waits for it instead of failing."""
+        async with self._lock:
+            if self._broken is not None:
+                raise self._broken
+            self._channel.new_link()
+            self._link = await open_transport(self._options.connect, self._channel.receive, baud=_DEFAULT_BAUD)
+            return self._link
+
+    async def _serve(self, link: Transport, *, first: bool) -> None:
+        """Return when the link is gone; raises DeviceTimeout when the printer no longer answers."""
+        try:
+            await self._greet(link, first=first)
+            misses = 0
+            while not await _is_lost_within(link, self._options.heartbeat_s if self._asks else None):
+                misses = 0 if await self._is_well(link) else misses + 1
+                if misses >= MAX_MISSES:
+                    raise DeviceTimeout(f"{link.name} no longer answers: check its power, its cable and its display")
+        except DeviceOffline:
+            # The link broke under a question; why, the link itself says best.
+            link.abort()
+
+    async def _greet(self, link: Transport, *, first: bool) -> None:
+        """Learn how the printer is, then say that it is there."""
+        status, answered_before = None, self._channel.answers
+        if self._asks:
+            async with self._lock:
+                self._want_pushes(link)
+                status = await self._channel.ask(link)
+        if status is None and answered_before:
+            raise DeviceTimeout(f"{link.name} is connected but does not answer: switch the printer off and on")
+        if first:
+            self._emit(Online("answers status requests" if status else "cannot say whether it has paper"))
+        if status is None:
+            self._channel.cannot_say()
+
+    async def _is_well(self, link: Transport) -> bool:
+        """Whether the printer answers, or never did; a job under way is watched by its own timeout."""
+        if self._lock.locked():
+            return True
+        async with self._lock:
+            status = await self._channel.ask(link)
+        if status is not None or not self._channel.answers:
+            return True
+        self._channel.cannot_say()
+        return False
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, wait_s: float) -> AsyncIterator[Transport]:
+        """The link with nobody else on it; raises TimeoutError when a job holds it for longer than `wait_s`."""
+        async with asyncio.timeout(wait_s):
+            await self._lock.acquire()
+        try:
+            yield self._open_link()
+        finally:
+            self._lock.release()
+
+    def _want_pushes(self, link: Transport) -> None:
+        """Switch automatic status on: at first, and after each job, whose reset (`ESC @`) may have switched it off.
+
+        The printer executes it in its turn and answers with its status: the word that the job has been processed.
+        """
+        if self._asks:
+            link.write(commands.ENABLE_ASB)
+
+    def _allowed_s(self, byte_count: int) -> float:
+        """How long a job may take: a serial line needs ten bit times a byte."""
+        match = _CONNECT.fullmatch(self._options.connect)
+        is_tcp = self._options.connect.startswith("tcp:")
+        baud = int((match and match["baud"]) or _DEFAULT_BAUD)
+        return self._options.write_timeout_s + (0 if is_tcp else byte_count * 10 / baud)
+
+    def _open_link(self) -> Transport:
+        if self._link is None:
+            raise DeviceOffline(f"{self._options.connect} is not connected: check its power and its cable")
+        return self._link
+
+    def _break(self, link: Transport, fault: DriverError) -> DriverError:
+        """Give the link up, with what was not sent yet, so that nothing of it is carried out late."""
+        self._broken = fault
+        link.abort()
+        return fault
+
+
+def _half_sent(name: str, error: Exception) -> DeviceFault:
+    why = "it takes no more data: load paper, close the cover" if isinstance(error, TimeoutError) else str(error)
+    return DeviceFault(f"{name} got only part of a job, and some of it may be printed: {why}")
+
+
+async def _is_lost_within(link: Transport, wait_s: float | None) -> bool:
+    try:
+        async with asyncio.timeout(wait_s):
+            await link.lost()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

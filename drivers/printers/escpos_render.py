@@ -1,0 +1,250 @@
+"""A document as ESC/POS bytes.
+
+Text goes out in the code pages of the printer's profile, changed as seldom as possible; a line with a character that
+none of them has is drawn and sent as a picture (see `line_picture` for what that covers). Commands come from
+python-escpos where it has them. Nothing a document says can become a command: control characters print as `?`, and
+picture data never holds a real-time command, which would open the drawer from inside a logo.
+
+One receipt of 40 lines takes a few milliseconds, one with a large picture some ten: call it in a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+from PIL import Image as PillowImage
+
+from drivers.api import DeviceFault
+from drivers.codecs import escpos
+from drivers.document import (
+    Align,
+    Barcode,
+    Block,
+    Columns,
+    Cut,
+    Document,
+    Feed,
+    Image,
+    Qr,
+    Rule,
+    Text,
+    check_digit,
+    column_lines,
+    decode_png,
+    printable,
+    wrap,
+)
+from drivers.printers import escpos_library
+from drivers.printers.escpos_picture import barcode_picture, fitted, line_picture, qr_modules, qr_picture
+from drivers.printers.escpos_profile import CodePage, Profile, encode_runs
+
+FRAGMENT_DOTS = 256
+"""Rows of a picture sent in one command: what the smallest buffers take."""
+
+# `GS k m` of function B, and the length without its check digit where there is one.
+_BARCODES = {
+    "upca": (65, 11),
+    "ean13": (67, 12),
+    "ean8": (68, 7),
+    "code39": (69, 0),
+    "itf": (70, 0),
+    "code128": (73, 0),
+}
+
+
+class Style(msgspec.Struct, frozen=True):
+    """How a line of text looks."""
+
+    align: Align = "left"
+    bold: bool = False
+    underline: bool = False
+    double_width: bool = False
+    double_height: bool = False
+
+
+def render(document: Document, profile: Profile, copy_label: str | None = None) -> bytes:
+    """The document for a printer of this profile, from reset to the last line or cut.
+
+    `copy_label` ("KOPIE") stands large at the top and the bottom of every piece of paper. A barcode too wide for the
+    paper is printed as text, because the printer would print nothing. Raises DeviceFault for a picture that cannot be
+    decoded; `document.problems()` finds those beforehand.
+    """
+    receipt = _Receipt(profile, min(profile.width_chars, document.width_chars or profile.width_chars))
+    for blocks in _pieces_of_paper(document.lines):
+        receipt.label(copy_label)
+        for block in blocks:
+            if isinstance(block, Cut):
+                receipt.label(copy_label)
+            receipt.block(block)
+        if not isinstance(blocks[-1], Cut):
+            receipt.label(copy_label)
+    return receipt.output()
+
+
+def _pieces_of_paper(blocks: tuple[Block, ...]) -> Iterator[list[Block]]:
+    """The blocks up to and with each cut."""
+    piece: list[Block] = []
+    for block in blocks:
+        piece.append(block)
+        if isinstance(block, Cut):
+            yield piece
+            piece = []
+    if piece:
+        yield piece
+
+
+class _Receipt:
+    """The bytes of one receipt as they grow, and what the printer is set to by now."""
+
+    def __init__(self, profile: Profile, width: int) -> None:
+        self._profile = profile
+        self._width = width
+        self._builder = escpos_library.new_builder(profile.data, profile.width_dots)
+        self._page: CodePage | None = None
+        self._style: Style | None = None
+        self._raw(escpos.INIT + escpos.ASCII_IS_ASCII + (escpos.CANCEL_KANJI if profile.cancel_kanji else b""))
+
+    def output(self) -> bytes:
+        return bytes(self._builder.output)
+
+    def label(self, text: str | None) -> None:
+        """The mark of a copy."""
+        if text is not None:
+            self._text(f"*** {text} ***", Style("center", bold=True, double_width=True, double_height=True))
+
+    def block(self, block: Block) -> None:
+        """Add one block."""
+        match block:
+            case Text():
+                style = Style(block.align, block.bold, block.underline, block.double_width, block.double_height)
+                self._text(block.text, style)
+            case Columns():
+                for line in column_lines(block.cells, self._width):
+                    self._line(line.rstrip(), Style(bold=block.bold))
+            case Rule():
+                self._line(printable(block.char) * self._width, Style())
+            case Qr():
+                self._qr(block)
+            case Barcode():
+                self._barcode(block)
+            case Image():
+                self._image(block)
+            case Feed():
+                self._builder.print_and_feed(block.lines)
+            case Cut():
+                self._builder.cut("PART" if block.mode == "partial" else "FULL")
+
+    def _raw(self, data: bytes) -> None:
+        self._builder._raw(data)  # noqa: SLF001 - the library's documented way to add bytes of one's own.
+
+    def _set(self, style: Style) -> None:
+        """Set the look of what follows, if it is not that already."""
+        if style == self._style:
+            return
+        fields = msgspec.structs.asdict(style)
+        self._builder.set(**fields, normal_textsize=not (style.double_width or style.double_height))
+        self._style = style
+
+    def _text(self, text: str, style: Style) -> None:
+        for line in wrap(printable(text), self._width // 2 if style.double_width else self._width):
+            self._line(line, style)
+
+    def _line(self, line: str, style: Style) -> None:
+        """One printed line, in code pages or as a picture."""
+        runs = encode_runs(self._profile, line, self._page)
+        if runs is None:
+            self._drawn_line(line, style)
+            return
+        self._set(style)
+        for page, data in runs:
+            if page is not None and page != self._page:
+                self._raw(bytes((0x1B, 0x74, page.slot)))
+            self._page = page
+            self._raw(data)
+        self._raw(b"\n")
+
+    def _drawn_line(self, line: str, style: Style) -> None:
+        look = msgspec.structs.asdict(style)
+        align: Align = look.pop("align")
+        cell_dots = self._profile.width_dots // self._profile.width_chars
+        self._picture(line_picture(line, cell_dots, font=self._profile.font, **look), align)
+
+    def _picture(self, picture: PillowImage.Image, align: Align) -> None:
+        """A picture by the command the model has; one that prints no pictures gets a note instead."""
+        raster = self._profile.can("bitImageRaster")
+        if not (raster or self._profile.can("bitImageColumn")):
+            self._line("[picture]", Style(align))
+            return
+        # The picture is placed by white space of its own: not every printer aligns pictures.
+        self._set(Style())
+        dense = raster or self._profile.can("highDensity")
+        bare = escpos_library.new_builder(self._profile.data, self._profile.width_dots)
+        bare.image(
+            fitted(picture, self._profile.width_dots, align),
+            high_density_vertical=dense,
+            high_density_horizontal=dense,
+            impl="bitImageRaster" if raster else "bitImageColumn",
+            fragment_height=FRAGMENT_DOTS,
+        )
+        self._raw(escpos.without_real_time(bare.output))
+
+    def _image(self, block: Image) -> None:
+        try:
+            picture = decode_png(block.png)
+        except ValueError as error:
+            raise DeviceFault(str(error)) from error
+        self._picture(picture, block.align)
+
+    def _qr(self, block: Qr) -> None:
+        """A QR code no wider than the paper: the printer prints nothing at all of a wider one."""
+        size = max(1, min(block.size, self._profile.width_dots // qr_modules(block)))
+        if not self._profile.can("qrCode"):
+            self._picture(qr_picture(block, size), block.align)
+            return
+        self._set(Style(block.align))
+        level = "LMQH".index(block.error_correction)
+        self._builder.qr(printable(block.data), ec=level, size=size, native=True)
+        self._raw(b"\n")
+
+    def _barcode(self, block: Barcode) -> None:
+        number, digits = _BARCODES[block.symbology]
+        data = block.data + check_digit(block.data) if digits == len(block.data) else block.data
+        data = printable(data)
+        if not self._profile.can("barcodeB"):
+            self._drawn_barcode(block, data)
+            return
+        self._set(Style(block.align))
+        module_dots = next((w for w in (3, 2) if _width_dots(block.symbology, data, w) <= self._profile.width_dots), 0)
+        if module_dots:
+            self._raw(_barcode_command(number, data, block.height, module_dots, show_text=block.show_text))
+        else:
+            self._text(data, Style(block.align))
+
+    def _drawn_barcode(self, block: Barcode, data: str) -> None:
+        picture = barcode_picture(block.symbology, data, block.height, self._profile.width_dots)
+        if picture is not None:
+            self._picture(picture, block.align)
+        if picture is None or block.show_text:
+            self._text(data, Style(block.align))
+
+
+def _barcode_command(number: int, data: str, height_dots: int, module_dots: int, *, show_text: bool) -> bytes:
+    """Text position, height, module width and the code (`GS H`, `GS h`, `GS w`, `GS k`, function B)."""
+    # Code set B throughout: the pairs of digits of set C are bytes that can read as a real-time command.
+    raw = b"{B" + data.replace("{", "{{").encode() if number == 73 else data.encode()
+    settings = bytes((0x1D, 0x48, 2 * show_text, 0x1D, 0x66, 0, 0x1D, 0x68, height_dots, 0x1D, 0x77, module_dots))
+    return settings + bytes((0x1D, 0x6B, number, len(raw))) + raw
+
+
+def _width_dots(symbology: str, data: str, module_dots: int) -> int:
+    """How wide the code prints, by the module counts of its standard; a wide bar is 2.5 to 2.7 narrow ones."""
+    narrow, wide = module_dots, {2: 5, 3: 8}[module_dots]
+    match symbology:
+        case "code128":
+            return (11 * (len(data) + 2) + 13) * narrow
+        case "code39":
+            return (len(data) + 2) * (3 * wide + 7 * narrow)
+        case "itf":
+            return len(data) // 2 * (4 * wide + 6 * narrow) + wide + 6 * narrow
+    return {"ean13": 95, "upca": 95, "ean8": 67}[symbology] * narrow
