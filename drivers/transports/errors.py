@@ -15,7 +15,7 @@ PROC = Path("/proc")
 
 def cannot_open_serial(port: str, error: Exception) -> DriverError:
     """Return the DriverError for a serial port that could not be opened. Looks around in /dev and /proc."""
-    if not isinstance(error, OSError):
+    if not isinstance(error, OSError) or error.errno in {errno.ENOTTY, errno.EINVAL}:
         return DeviceFault(f"{port} cannot be set up: {error}; check that it is a serial port, and its baud rate")
     match error.errno:
         case errno.ENOENT:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import Self
+from typing import Self, cast
 
 from drivers.api import DeviceFault, DeviceOffline
 from drivers.transports.errors import why_lost
@@ -98,14 +98,13 @@ class Transport(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the pipe; asyncio calls this."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a device connection must be a stream")
+        # A cast and not isinstance: uvloop's transports are no subclasses of asyncio's.
+        self._pipe = pipe = cast("asyncio.Transport", transport)
         # With a high-water mark of 0 the pipe calls pause_writing whenever anything is left unsent, so that
         # drain() means "sent", not "nearly sent".
-        transport.set_write_buffer_limits(high=0)
+        pipe.set_write_buffer_limits(high=0)
         # Nothing is read until the driver has the connection in hand and has said that it is online.
-        transport.pause_reading()
-        self._pipe = transport
+        pipe.pause_reading()
 
     def start_reading(self) -> None:
         """Let bytes in; whoever opens a connection calls this last."""

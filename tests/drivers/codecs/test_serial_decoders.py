@@ -66,7 +66,7 @@ def test_rdm6300_encodes_what_it_decodes():
 
 @pytest.mark.parametrize("number", ["", "100086F4", "100086F44G", "100086F44400"])
 def test_rdm6300_encodes_nothing_but_ten_hex_digits(number):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="hex"):
         encode_frame(number)
 
 
@@ -163,7 +163,7 @@ def test_modbus_flash_rounds_up_to_100_ms(asked_ms, units):
 
 @pytest.mark.parametrize("asked_ms", [0, -1, 3_276_701])
 def test_modbus_flash_refuses_what_the_board_cannot_time(asked_ms):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="times pulses"):
         modbus_rtu.flash_on(1, 0, asked_ms)
 
 

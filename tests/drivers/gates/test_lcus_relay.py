@@ -36,7 +36,7 @@ async def test_a_pulse_is_on_now_and_off_after_its_time(device):
         began_s = asyncio.get_running_loop().time()
         await driver.pulse(1, 80)
         assert await device.receive(8) == ON + OFF
-        assert asyncio.get_running_loop().time() - began_s >= 0.08
+        assert asyncio.get_running_loop().time() - began_s >= 0.078  # some loops tell the time in whole milliseconds
 
 
 async def test_a_pulse_writes_before_anything_else_may_run(device):
@@ -59,7 +59,7 @@ async def test_another_pulse_extends_the_first_and_a_shorter_one_does_not_cut_it
         for pulse_ms in (50, 250, 50):
             await driver.pulse(1, pulse_ms)
         assert await device.receive(16) == ON * 3 + OFF
-        assert asyncio.get_running_loop().time() - began_s >= 0.25
+        assert asyncio.get_running_loop().time() - began_s >= 0.248
         assert device.received == b""
 
 

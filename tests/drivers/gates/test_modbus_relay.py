@@ -278,11 +278,17 @@ async def test_unplugged_is_offline_quickly_also_for_a_pulse_under_way(board):
     events = Events()
     driver = relay(board, events, answer_timeout_ms=5_000)
     async with running(driver, events) as task:
-        board.answer = silent_on(5)
+        asked = asyncio.Event()
+
+        def note(request: bytes, answer: bytes) -> bytes:
+            if request[1] != 5:
+                return answer
+            asked.set()
+            return b""
+
+        board.answer = note
         pulse = asyncio.create_task(driver.pulse(1, 700))
-        async with asyncio.timeout(3):
-            while not board.writes:
-                await asyncio.sleep(0.001)
+        await asyncio.wait_for(asked.wait(), 3)
         board.device.unplug()
         with pytest.raises(DeviceOffline):
             await asyncio.wait_for(task, 2)
@@ -295,13 +301,15 @@ async def test_i09_waiting_commands_are_bounded_and_the_next_is_busy_at_once(boa
     driver = relay(board, events, poll_ms=5_000, answer_timeout_ms=2_000)
     async with running(driver, events):
         board.answer = lambda _request, _answer: b""
-        pulses = [asyncio.create_task(driver.pulse(1, 700)) for _ in range(MAX_WAITING + 1)]
-        await asyncio.sleep(0.01)
-        with pytest.raises(DeviceFault, match="busy"):
-            await driver.pulse(1, 700)
-        for pulse in pulses:
+        pulses = [asyncio.create_task(driver.pulse(1, 700)) for _ in range(MAX_WAITING + 5)]
+        refused, waiting = await asyncio.wait(pulses, timeout=0.1)
+        assert len(waiting) <= MAX_WAITING + 1
+        for pulse in refused:
+            with pytest.raises(DeviceFault, match="busy"):
+                pulse.result()
+        for pulse in waiting:
             pulse.cancel()
-        await asyncio.gather(*pulses, return_exceptions=True)
+        await asyncio.gather(*waiting, return_exceptions=True)
         assert len(board.writes) == 1
 
 
