@@ -1,0 +1,1 @@
+"""The gateway's face on MQTT: requests in; answers, the event feed and the retained state out."""

@@ -1,0 +1,119 @@
+"""Answers on their way out: those the desk gives at once, and those that come from committed journal entries."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+
+from gateway.domain.answers import Answer, failed
+from gateway.domain.events import RequestRef
+from gateway.domain.reasons import Reason
+from gateway.flows.recorder import Committed
+from gateway.mqtt.connection import Outcome
+from gateway.mqtt.messages import Response, timestamp
+from gateway.mqtt.pending import Pending, ReplyTo
+from gateway.mqtt.session import Session
+from gateway.mqtt.topics import Topics
+
+KEPT_MAX = 1000
+"""Answers kept while the broker is away. Older ones are dropped: a client repeats its request and is answered again."""
+ANSWER_BYTES_MAX = 512 * 1024
+KEPT_BYTES_MAX = 8 * 1024 * 1024
+
+_encode = msgspec.json.Encoder().encode
+log = structlog.get_logger()
+
+
+class _Sealed(msgspec.Struct, frozen=True):
+    topic: str
+    payload: bytes
+    correlation_data: bytes | None
+
+
+class Answers:
+    """Sends each answer to its client, and keeps those that could not be delivered until the broker is back."""
+
+    def __init__(self, session: Session, topics: Topics, now_ms: Callable[[], int]) -> None:
+        self._session = session
+        self._topics = topics
+        self._now_ms = now_ms
+        self.pending = Pending()
+        self._kept: deque[_Sealed] = deque()
+        self._kept_bytes = 0
+        self.dropped = 0
+        session.state_listeners.append(self._state_changed)
+        session.drained_listeners.append(self._send_kept)
+
+    @property
+    def kept(self) -> int:
+        """How many answers wait for the broker."""
+        return len(self._kept)
+
+    def committed(self, entries: Sequence[Committed]) -> None:
+        """Listen to the recorder: send the answer that each entry gives."""
+        for entry in entries:
+            if entry.request is not None and entry.answer is not None:
+                self._answer(entry.request, entry.answer)
+
+    def storage_failed(self, requests: Sequence[RequestRef], _error: Exception) -> None:
+        """Listen to the recorder: tell everyone in a failed batch that nothing was done."""
+        for request in requests:
+            self._answer(request, failed(Reason.STORAGE_UNAVAILABLE))
+
+    def send(self, request_id: str, answer: Answer, reply_to: ReplyTo) -> None:
+        """Send one answer, or keep it until it can be sent."""
+        payload = self._encode(request_id, answer, reply_to)
+        if len(payload) > ANSWER_BYTES_MAX:
+            too_large = failed(Reason.TOO_LARGE, "The answer would be too large for one message. Ask for less at once.")
+            payload = self._encode(request_id, too_large, reply_to)
+        self._deliver(_Sealed(reply_to.topic, payload, reply_to.correlation_data))
+
+    def _encode(self, request_id: str, answer: Answer, reply_to: ReplyTo) -> bytes:
+        response = Response(
+            id=request_id,
+            status=answer.status,
+            at=timestamp(self._now_ms()),
+            target=reply_to.target,
+            verb=reply_to.verb,
+            reason=answer.reason,
+            message=answer.message,
+            data=answer.data,
+            note=reply_to.note,
+        )
+        return _encode(response)
+
+    def _answer(self, request: RequestRef, answer: Answer) -> None:
+        reply_to = self.pending.look_up(request.client, request.id, final=answer.final)
+        self.send(request.id, answer, reply_to or ReplyTo(self._topics.responses(request.client)))
+
+    def _deliver(self, sealed: _Sealed) -> None:
+        def acknowledged(outcome: Outcome) -> None:
+            if outcome is Outcome.LOST:
+                self._keep(sealed)
+
+        # Behind others that wait, it waits too: a client must not hear `done` before `accepted`.
+        if self._kept or not self._session.publish(
+            sealed.topic, sealed.payload, correlation_data=sealed.correlation_data, on_ack=acknowledged
+        ):
+            self._keep(sealed)
+
+    def _keep(self, sealed: _Sealed) -> None:
+        self._kept.append(sealed)
+        self._kept_bytes += len(sealed.payload)
+        while len(self._kept) > KEPT_MAX or self._kept_bytes > KEPT_BYTES_MAX:
+            self._kept_bytes -= len(self._kept.popleft().payload)
+            self.dropped += 1
+            if self.dropped & (self.dropped - 1) == 0:
+                log.warning("mqtt.answers_dropped", so_far=self.dropped, why="the broker has been away too long")
+
+    def _state_changed(self, connected: bool, _why: str) -> None:
+        if connected:
+            self._send_kept()
+
+    def _send_kept(self) -> None:
+        kept, self._kept, self._kept_bytes = self._kept, deque(), 0
+        for sealed in kept:
+            self._deliver(sealed)

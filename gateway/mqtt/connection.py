@@ -1,0 +1,370 @@
+"""One MQTT 5 connection: packets over an asyncio transport, by the sans-I/O codec `mqtt5`.
+
+Everything here is synchronous and cheap: what is written in one iteration of the loop leaves in one system call, and a
+message is handed over in the very call in which its bytes arrived. See docs/decisions/0001-mqtt5-over-asyncio.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Protocol, cast
+
+import mqtt5
+import msgspec
+
+from gateway.config.schema import Broker
+from gateway.mqtt.endpoint import BrokerUnavailable, explain_disconnect, explain_refusal
+
+OK_BELOW = 0x80
+"""Reason codes from here on are failures (MQTT 5.0, section 2.4)."""
+WRITE_BUFFER_BYTES = 1024 * 1024
+PACKET_ID_MAX = 0xFFFF
+PACKET_OVERHEAD_BYTES = 128 * 1024
+"""What a packet may hold beside its payload: a topic of at most 64 KiB and as much in properties."""
+QOS_1 = mqtt5.QoS.AT_LEAST_ONCE
+QOS_0 = mqtt5.QoS.AT_MOST_ONCE
+
+
+class Outcome(Enum):
+    """What became of a QoS 1 publication."""
+
+    DELIVERED = "delivered"
+    """The broker has it."""
+    REFUSED = "refused"
+    """The broker does not take it: its ACL, or a quota."""
+    LOST = "lost"
+    """The connection ended first. The broker may have it or not."""
+
+
+OnAck = Callable[[Outcome], None]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Bounds of one connection (I9)."""
+
+    window_messages: int = 1000
+    """Acknowledgements the gateway lets the broker owe it; the broker's own receive maximum may be lower."""
+    queue_messages: int = 10_000
+    queue_bytes: int = 16 * 1024 * 1024
+    payload_bytes: int = 1024 * 1024
+    """Largest payload either way."""
+    ping_s: float = 5.0
+    """A broker that is silent for two of these is taken for dead."""
+
+    @property
+    def packet_bytes(self) -> int:
+        """Largest packet; the broker is told not to send larger ones."""
+        return self.payload_bytes + PACKET_OVERHEAD_BYTES
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """One message from the broker. `retain` is the publisher's flag; the last two are its MQTT 5 properties."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    response_topic: str | None = None
+    correlation_data: bytes | None = None
+
+
+class _Outgoing(msgspec.Struct):
+    topic: str
+    payload: bytes
+    retain: bool
+    expiry_s: int | None
+    correlation_data: bytes | None
+    on_ack: OnAck | None
+
+
+class Owner(Protocol):
+    """Whoever the connection works for. All calls are synchronous and must not raise."""
+
+    def took(self, message: Incoming) -> None:
+        """Take a message; it is acknowledged when this returns."""
+        ...
+
+    def refused(self, topic: str, why: str) -> None:
+        """Hear that the broker did not take a publication on `topic`."""
+        ...
+
+    def drained(self) -> None:
+        """Hear that there is room again after a publication found none."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """One connection from CONNECT to its end. `ready` is done after SUBACK, `closed` with the reason in words."""
+
+    def __init__(
+        self, owner: Owner, broker: Broker, connect: mqtt5.ConnectPacket, filters: Sequence[str], limits: Limits
+    ) -> None:
+        self._owner = owner
+        self._broker = broker
+        self._connect = connect
+        self._filters = filters
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self.closed: asyncio.Future[str] = self._loop.create_future()
+        self._transport: asyncio.Transport | None = None
+        self._rest = b""
+        self._out: list[bytes] = []
+        self._flush_due = False
+        self._paused = False
+        self._inflight: dict[int, _Outgoing] = {}
+        self._queue: deque[_Outgoing] = deque()
+        self._queued_bytes = 0
+        self._wanted_room = False
+        self._window = 1
+        self._payload_max = limits.payload_bytes
+        self._packet_id = 0
+        self._heard = True
+        self._ping_timer: asyncio.TimerHandle | None = None
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    # Publishing.
+
+    @property
+    def usable(self) -> bool:
+        """True between SUBACK and the end."""
+        return self.ready.done() and not self.closed.done()
+
+    @property
+    def pending(self) -> int:
+        """How many QoS 1 publications are not acknowledged yet."""
+        return len(self._inflight) + len(self._queue)
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int,
+        retain: bool,
+        expiry_s: int | None,
+        correlation_data: bytes | None,
+        on_ack: OnAck | None,
+    ) -> bool:
+        """Send, or queue for sending. False when there is no room: nothing was sent and `on_ack` is not called."""
+        message = _Outgoing(topic, payload, retain, expiry_s, correlation_data, on_ack)
+        if not self.usable or len(payload) > self._payload_max:
+            return False
+        if qos == 0:
+            return self._publish_unacknowledged(message)
+        if not self._queue and self._may_send():
+            self._send(message)
+            return True
+        return self._enqueue(message)
+
+    def _publish_unacknowledged(self, message: _Outgoing) -> bool:
+        """What is live only is dropped when the broker does not keep up."""
+        if self._paused:
+            return False
+        self._write(_packet(message, QOS_0, None))
+        return True
+
+    def _enqueue(self, message: _Outgoing) -> bool:
+        size = self._queued_bytes + len(message.payload)
+        if len(self._queue) >= self._limits.queue_messages or size > self._limits.queue_bytes:
+            self._wanted_room = True
+            return False
+        self._queue.append(message)
+        self._queued_bytes = size
+        return True
+
+    def _may_send(self) -> bool:
+        return len(self._inflight) < self._window and not self._paused
+
+    def _send(self, message: _Outgoing) -> None:
+        packet_id = self._packet_id % PACKET_ID_MAX + 1
+        while packet_id in self._inflight:
+            packet_id = packet_id % PACKET_ID_MAX + 1
+        self._packet_id = packet_id
+        self._inflight[packet_id] = message
+        self.idle.clear()
+        self._write(_packet(message, QOS_1, packet_id))
+
+    def _pump(self) -> None:
+        while self._queue and self._may_send():
+            message = self._queue.popleft()
+            self._queued_bytes -= len(message.payload)
+            self._send(message)
+        if self._wanted_room and len(self._queue) <= self._limits.queue_messages // 2:
+            self._wanted_room = False
+            self._owner.drained()
+
+    def _write(self, data: bytes) -> None:
+        self._out.append(data)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._out and self._transport is not None:
+            self._transport.write(b"".join(self._out))
+        self._out.clear()
+
+    # The asyncio protocol.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say hello."""
+        # What a stream's protocol gets is a Transport, though asyncio types it as its base.
+        self._transport = transport = cast("asyncio.Transport", transport)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        transport.write(self._connect.write())
+        self._ping_timer = self._loop.call_later(self._limits.ping_s, self._ping)
+
+    def data_received(self, data: bytes) -> None:
+        """Take every whole packet; what is left waits for its rest."""
+        self._heard = True
+        view = memoryview(self._rest + data if self._rest else data)
+        at = 0
+        while at < len(view) and not self.closed.done():
+            try:
+                packet, used = mqtt5.read(view[at:])
+            except IndexError:
+                break
+            except BaseException as error:
+                # On text that is no UTF-8 mqtt5 0.8 panics; pyo3 hands a panic over as a BaseException of its own.
+                if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
+                    raise
+                return self.end("the broker sent a malformed packet")
+            at += used
+            self._take(packet)
+        self._rest = bytes(view[at:])
+        if len(self._rest) > self._limits.packet_bytes:
+            return self.end("the broker sent a packet larger than was agreed")
+        return self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everyone who waits."""
+        self.end(f"the connection broke: {exc}" if exc else "the broker closed the connection")
+
+    def pause_writing(self) -> None:
+        """The broker does not keep up reading."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The broker reads again."""
+        self._paused = False
+        self._pump()
+
+    def end(self, why: str) -> None:
+        """Close the connection at once. Publications without acknowledgement become LOST."""
+        if self.closed.done():
+            return
+        self.closed.set_result(why)
+        if self._ping_timer is not None:
+            self._ping_timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        waiting = [*self._inflight.values(), *self._queue]
+        self._inflight.clear()
+        self._queue.clear()
+        self.idle.set()
+        for message in waiting:
+            if message.on_ack is not None:
+                message.on_ack(Outcome.LOST)
+
+    def say_goodbye(self) -> None:
+        """End the connection in order, so that the broker does not publish the last will."""
+        if self._transport is None or self.closed.done():
+            return
+        self._write(mqtt5.DisconnectPacket().write())
+        self._flush()
+        # close(), unlike abort(), writes what is buffered first.
+        self._transport.close()
+        self._transport = None
+        self.end("the gateway said goodbye")
+
+    # Packets.
+
+    def _take(self, packet: mqtt5.Packet) -> None:
+        match packet:
+            case mqtt5.PublishPacket():
+                self._take_message(packet)
+            case mqtt5.PubAckPacket():
+                self._take_acknowledgement(packet)
+            case mqtt5.PingRespPacket():
+                pass
+            case mqtt5.ConnAckPacket():
+                self._take_welcome(packet)
+            case mqtt5.SubAckPacket():
+                self._take_subscription(packet)
+            case mqtt5.DisconnectPacket():
+                self.end(explain_disconnect(packet.reason_code))
+            case _:
+                self.end(f"the broker sent an unexpected {type(packet).__name__}")
+
+    def _take_message(self, packet: mqtt5.PublishPacket) -> None:
+        if packet.qos is mqtt5.QoS.EXACTLY_ONCE:
+            return self.end("the broker sent a QoS 2 message to a QoS 1 subscription")
+        message = Incoming(packet.topic, packet.payload, packet.retain, packet.response_topic, packet.correlation_data)
+        self._owner.took(message)
+        if packet.packet_id is not None:
+            self._write(mqtt5.PubAckPacket(packet.packet_id).write())
+        return None
+
+    def _take_acknowledgement(self, packet: mqtt5.PubAckPacket) -> None:
+        message = self._inflight.pop(packet.packet_id, None)
+        if message is None:
+            return
+        refused = packet.reason_code >= OK_BELOW
+        if refused:
+            why = packet.reason_str or packet.reason_code.name.lower().replace("_", " ")
+            self._owner.refused(message.topic, why)
+        if message.on_ack is not None:
+            message.on_ack(Outcome.REFUSED if refused else Outcome.DELIVERED)
+        self._pump()
+        if not self._inflight:
+            self.idle.set()
+
+    def _take_welcome(self, packet: mqtt5.ConnAckPacket) -> None:
+        if packet.reason_code >= OK_BELOW:
+            return self.end(explain_refusal(self._broker, packet.reason_code))
+        self._window = min(packet.receive_max, self._limits.window_messages)
+        if packet.max_packet_size is not None:
+            self._payload_max = min(self._payload_max, packet.max_packet_size - PACKET_OVERHEAD_BYTES)
+        # no_local: what the gateway publishes itself, such as the clearing of a retained request, is not for it.
+        wanted = [mqtt5.TopicFilter(pattern, max_qos=QOS_1, no_local=True) for pattern in self._filters]
+        return self._write(mqtt5.SubscribePacket(1, wanted).write())
+
+    def _take_subscription(self, packet: mqtt5.SubAckPacket) -> None:
+        for pattern, code in zip(self._filters, packet.reason_codes, strict=False):
+            if code >= OK_BELOW:
+                return self.end(f"the broker does not let the gateway subscribe to {pattern}: check its ACL")
+        if not self.ready.done():
+            self.ready.set_result(None)
+        return None
+
+    def _ping(self) -> None:
+        """Ping, and give up when nothing at all was heard since the ping before."""
+        if not self._heard:
+            return self.end(f"the broker has been silent for {2 * self._limits.ping_s:g} s")
+        self._heard = False
+        self._write(mqtt5.PingReqPacket().write())
+        self._ping_timer = self._loop.call_later(self._limits.ping_s, self._ping)
+        return None
+
+    async def establish(self) -> None:
+        """Wait until the subscriptions stand. Raises BrokerUnavailable."""
+        await asyncio.wait((self.ready, self.closed), return_when=asyncio.FIRST_COMPLETED)
+        if self.closed.done():
+            raise BrokerUnavailable(self.closed.result())
+
+
+def _packet(message: _Outgoing, qos: mqtt5.QoS, packet_id: int | None) -> bytes:
+    return mqtt5.PublishPacket(
+        message.topic,
+        message.payload,
+        qos=qos,
+        retain=message.retain,
+        packet_id=packet_id,
+        message_expiry_interval=message.expiry_s,
+        correlation_data=message.correlation_data,
+    ).write()

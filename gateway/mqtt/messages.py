@@ -1,0 +1,210 @@
+"""Every message on the wire, as msgspec structs. The AsyncAPI document and the checks come from these types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from drivers.document import Document
+from gateway.domain.answers import Status
+from gateway.domain.reasons import Reason
+
+ID_PATTERN = "^[^\\x00-\\x1f\\x7f]{1,64}$"
+
+RequestId = Annotated[
+    str, Meta(pattern=ID_PATTERN, description="Chosen by the client, new for each request: 1 to 64 characters.")
+]
+Timestamp = Annotated[str, Meta(description="RFC 3339 in UTC with milliseconds, such as 2026-07-01T19:30:00.000Z.")]
+JobId = Annotated[str, Meta(min_length=1, max_length=64, description="The job from the answer to `print`.")]
+Seq = Annotated[int, Meta(ge=0, description="Sequence number of a journal entry.")]
+
+
+def timestamp(at_ms: int) -> str:
+    """Return UTC milliseconds as RFC 3339 text with a `Z`."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a client sends: an unknown field is most likely a misspelt one, so it is refused by name."""
+
+
+class Envelope(_Strict, frozen=True):
+    """A request. `expires_at` is a must for whatever moves metal (gates, drawers); `data` depends on the verb."""
+
+    id: RequestId
+    expires_at: Annotated[
+        str | int | None,
+        Meta(description="RFC 3339 with a zone, or milliseconds since 1970. Too late, nothing is done."),
+    ] = None
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class PresentedCredential(_Strict, frozen=True):
+    """A credential as a networked reader read it. It is turned into a keyed reference and kept nowhere else."""
+
+    technology: Annotated[Literal["em4100", "barcode", "nfc"], Meta(description="What was held to the reader.")]
+    value: Annotated[
+        str,
+        Meta(min_length=1, max_length=512, description="Upper-case hex for a tag, the exact characters for a code."),
+    ]
+
+    def __repr__(self) -> str:
+        return f"PresentedCredential(technology={self.technology!r}, value=<hidden>)"
+
+
+class Authenticate(_Strict, frozen=True):
+    """Ask whether the holder of this credential may pass this gate now."""
+
+    credential: PresentedCredential
+
+
+class Print(_Strict, frozen=True):
+    """Print a receipt."""
+
+    document: Document
+    title: Annotated[str, Meta(max_length=80, description="A name for the job, for people.")] = ""
+
+
+class PrintRaw(_Strict, frozen=True):
+    """Print bytes in the printer's own language; needs a grant of its own."""
+
+    data: Annotated[bytes, Meta(min_length=1, description="The bytes in base64.")]
+
+
+class Reprint(_Strict, frozen=True):
+    """Print a job again, marked as a copy."""
+
+    job: JobId
+
+
+class Cancel(_Strict, frozen=True):
+    """Take a job out of the queue before it begins."""
+
+    job: JobId
+
+
+class Open(_Strict, frozen=True):
+    """Open a cash drawer."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=120, description="Why, for the journal: sale, change, count.")]
+
+
+class Replay(_Strict, frozen=True):
+    """Journal entries after `after_seq` (or from `from_seq` on), at most `limit`. Give one of the two."""
+
+    after_seq: Seq | None = None
+    from_seq: Annotated[int, Meta(ge=1)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+
+
+class StatusQuery(_Strict, frozen=True):
+    """Ask how it is. Takes nothing."""
+
+
+VERB_DATA: Mapping[str, type[msgspec.Struct]] = {
+    "authenticate": Authenticate,
+    "print": Print,
+    "print_raw": PrintRaw,
+    "reprint": Reprint,
+    "cancel": Cancel,
+    "open": Open,
+    "replay": Replay,
+    "status": StatusQuery,
+}
+"""The `data` of each verb; a verb means the same at every target that has it."""
+
+VERB_EXAMPLES: Mapping[str, str] = {
+    "authenticate": '{"credential": {"technology": "em4100", "value": "100086F444"}}',
+    "print": '{"document": {"lines": [{"type": "text", "text": "Danke!"}, {"type": "cut"}]}}',
+    "print_raw": '{"data": "G0BEYW5rZSEK"}',
+    "reprint": '{"job": "0197c5a0-0000-7000-8000-000000000001"}',
+    "cancel": '{"job": "0197c5a0-0000-7000-8000-000000000001"}',
+    "open": '{"reason": "sale"}',
+    "replay": '{"after_seq": 41, "limit": 100}',
+    "status": "{}",
+}
+"""One right `data` of each verb: shown to whoever sent a wrong one, and in the AsyncAPI document."""
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to a request: `accepted`, then one of the others; `done` and `denied` may come at once.
+
+    `id` is empty when the request's own id could not be found in it. `target` and `verb` are missing from a late answer
+    that outlived a restart. `note` tells of something in the request that was ignored.
+    """
+
+    id: str
+    status: Status
+    at: Timestamp
+    target: str = ""
+    verb: str = ""
+    reason: Reason | None = None
+    message: str = ""
+    data: dict[str, Any] = {}
+    note: str = ""
+
+
+class GatewayState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether the gateway works. `why` names what is wrong; the broker itself says `offline` when it is lost."""
+
+    state: Literal["online", "degraded", "offline"]
+    why: tuple[str, ...] = ()
+    at: Timestamp = ""
+
+
+class GatewayInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What runs here."""
+
+    venue: str
+    version: str
+    timezone: str
+    currency: str
+    config_digest: str
+    started_at: Timestamp
+    name: str = ""
+    directory_version: str = ""
+
+
+class ListedDevice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One device or gate of the venue and what can be asked of it."""
+
+    name: str
+    kind: Literal["reader", "scanner", "board", "printer", "drawer", "gate"]
+    driver: str = ""
+    verbs: tuple[str, ...] = ()
+
+
+class GatewayDevices(msgspec.Struct, frozen=True, kw_only=True):
+    """All devices and gates of the venue."""
+
+    devices: tuple[ListedDevice, ...]
+    at: Timestamp
+
+
+class GatewayHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Figures for ops; each name carries its unit."""
+
+    at: Timestamp
+    figures: dict[str, int | float] = {}
+
+
+class DeviceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a device or gate is. `status` holds what it said of itself; a field that is missing means "cannot say"."""
+
+    state: Literal["starting", "online", "offline", "locked", "released", "forced", "held_open", "fault"]
+    at: Timestamp
+    why: str = ""
+    detail: str = ""
+    status: dict[str, bool | int | str] = {}
+
+
+class DeviceEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something a device told just now: live, never kept. Credentials appear as their reference only."""
+
+    kind: Literal["reading", "input", "status", "noise"]
+    at: Timestamp
+    data: dict[str, bool | int | str | None] = {}
