@@ -43,8 +43,9 @@ Kind = Literal["reader", "scanner", "gate", "printer", "drawer"]
 class DriverKind(msgspec.Struct, frozen=True):
     """One driver as the configuration sees it: its YAML options, and a line on what it is for.
 
-    `kind` "gate" is a relay board. Where a board's options have them, `channels` is its number of relays and `inputs`
-    its number of contacts; a drawer's option `printer` names a printer; `port` and `connect` name what it is opened on.
+    `kind` "gate" is a relay board. Some options mean the same in every driver: a board's `channels` or `relays` is its
+    number of relays and `inputs` its number of contacts; a drawer's `printer` names the printer it hangs on; `port` and
+    `connect` name what the device is opened on.
     """
 
     kind: Kind
