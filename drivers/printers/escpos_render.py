@@ -103,6 +103,7 @@ class _Receipt:
         self._builder = escpos_library.new_builder(profile.data, profile.width_dots)
         self._page: CodePage | None = None
         self._style: Style | None = None
+        self._draws = profile.can("bitImageRaster") or profile.can("bitImageColumn")
         self._raw(escpos.INIT + escpos.ASCII_IS_ASCII + (escpos.CANCEL_KANJI if profile.cancel_kanji else b""))
 
     def output(self) -> bytes:
@@ -151,11 +152,15 @@ class _Receipt:
             self._line(line, style)
 
     def _line(self, line: str, style: Style) -> None:
-        """One printed line, in code pages or as a picture."""
+        """One printed line, in code pages or as a picture; `?` for what a printer without pictures does not have."""
         runs = encode_runs(self._profile, line, self._page)
-        if runs is None:
+        if runs is None and self._draws:
             self._drawn_line(line, style)
             return
+        if runs is None:
+            known = {char for page in self._profile.pages for char in page.codes}
+            line = "".join(char if char.isascii() or char in known else "?" for char in line)
+            runs = encode_runs(self._profile, line, self._page) or []
         self._set(style)
         for page, data in runs:
             if page is not None and page != self._page:
@@ -172,10 +177,10 @@ class _Receipt:
 
     def _picture(self, picture: PillowImage.Image, align: Align) -> None:
         """A picture by the command the model has; one that prints no pictures gets a note instead."""
-        raster = self._profile.can("bitImageRaster")
-        if not (raster or self._profile.can("bitImageColumn")):
+        if not self._draws:
             self._line("[picture]", Style(align))
             return
+        raster = self._profile.can("bitImageRaster")
         # The picture is placed by white space of its own: not every printer aligns pictures.
         self._set(Style())
         dense = raster or self._profile.can("highDensity")
