@@ -50,6 +50,8 @@ def first_answer(event: e.AnyEvent) -> Answer | None:
             return denied(event.reason, decision="denied", entry=event.entry, gate=event.gate)
         case e.PrintQueued():
             return Answer("accepted", None, "Queued.", {"job": event.job, "printer": event.printer})
+        case e.PrintCancelled():
+            return Answer("done", None, "Cancelled.", {"job": event.job})
         case e.DrawerOpening():
             return Answer("accepted", None, "Opening.", {"opening": event.opening, "drawer": event.drawer})
         case _:

@@ -172,6 +172,15 @@ class PrintDone(Event, frozen=True, tag="print.done"):
     confirmed: bool
 
 
+class PrintCancelled(Event, frozen=True, tag="print.cancelled"):
+    """A client took back a job that still waited. The job's own end, `print.failed`, comes with it."""
+
+    job: str
+    printer: str
+    client: str
+    request: RequestRef | None = None
+
+
 class PrintFailed(Event, frozen=True, tag="print.failed"):
     """Nothing of the job was printed, and it will not be."""
 
@@ -311,6 +320,7 @@ AnyEvent: TypeAlias = (
     | PrintStarted
     | PrintHeld
     | PrintDone
+    | PrintCancelled
     | PrintFailed
     | PrintUnknown
     | DrawerOpening

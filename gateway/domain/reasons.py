@@ -39,6 +39,7 @@ class Reason(StrEnum):
 
     # How a print job or a drawer opening can end.
     UNKNOWN_JOB = "unknown_job"
+    WRONG_JOB_STATE = "wrong_job_state"
     JOB_EXPIRED = "job_expired"
     JOB_CANCELLED = "job_cancelled"
     DEVICE_OFFLINE = "device_offline"
@@ -68,6 +69,10 @@ MESSAGES: dict[Reason, str] = {
     Reason.EXPIRY_TOO_FAR: "`expires_at` is too far ahead. Use a few seconds for gates and drawers.",
     Reason.REQUEST_EXPIRED: "The request arrived after its `expires_at`. Check the tablet's clock, then ask again.",
     Reason.IDEMPOTENCY_CONFLICT: "This id was used before for something else. Use a new id for each request.",
+    Reason.UNKNOWN_JOB: "This printer knows no such job. Use the `job` from the answer to the print request.",
+    Reason.WRONG_JOB_STATE: "The job is not in a state in which this can be done.",
+    Reason.DEVICE_OFFLINE: "The device is not connected. Check its power and its cable.",
+    Reason.DEVICE_FAULT: "The device did not do what it was told. Look at it, then ask again.",
     Reason.JOB_EXPIRED: "The receipt waited too long and was not printed.",
     Reason.JOB_CANCELLED: "The print job was cancelled.",
     Reason.OUTCOME_UNKNOWN: "The gateway cannot say whether this happened. Look, then ask again with a new id.",

@@ -155,7 +155,7 @@ class VenueState:
     def _request_behind(self, event: e.AnyEvent) -> e.RequestRef | None:
         """Return the request an event answers: its own, or that of the job or drawer opening it carries on."""
         match event:
-            case e.EntryGranted() | e.EntryDenied() | e.PrintQueued() | e.DrawerOpening():
+            case e.EntryGranted() | e.EntryDenied() | e.PrintQueued() | e.PrintCancelled() | e.DrawerOpening():
                 return event.request
             case e.PrintHeld() | e.PrintDone() | e.PrintFailed() | e.PrintUnknown():
                 job = self.jobs.get(event.job)
