@@ -1,0 +1,228 @@
+"""One cash drawer: opened once for a named client with a reason, and watched for what nobody asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Annotated, Protocol
+
+import msgspec
+import structlog
+from msgspec import Meta
+
+from drivers.api import DeviceOffline, DeviceTimeout, Drawer, DriverError, PrinterStatus
+from gateway.domain import drawers
+from gateway.domain import events as e
+from gateway.domain.answers import Answer, denied
+from gateway.domain.reasons import Reason
+from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
+from gateway.flows.recorder import Commit, Recorder
+from gateway.store.journal import StorageUnavailable
+
+log = structlog.get_logger(__name__)
+
+PULSE_TIMEOUT_S = 8.0
+"""How long the pulse may take until nobody can say any more whether it was sent. Drivers give up earlier."""
+CONFIRM_S = 1.0
+"""How long an answer waits for the contact to see the drawer open."""
+ASKED_S = 5.0
+"""How long after a pulse an opening counts as asked for: some printers tell of their contact only every few seconds."""
+LEFT_OPEN_S = 60.0
+
+
+class DrawerPort(Protocol):
+    """A drawer as the supervisor hands it out: the device behind it may come and go."""
+
+    @property
+    def online(self) -> bool:
+        """True while the drawer can be pulsed."""
+        ...
+
+    def drawer(self) -> Drawer:
+        """Return the live drawer; raises DeviceOffline while there is none.
+
+        Its `open` raises DeviceOffline or DeviceTimeout when nothing was sent, any other DriverError when something
+        may have been.
+        """
+        ...
+
+
+class OpenData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`data` of an `open` request: why, for the journal."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class DrawerFlow:
+    """The story of one drawer, from the request to the moment it is shut again."""
+
+    def __init__(
+        self,
+        name: str,
+        recorder: Recorder,
+        port: DrawerPort,
+        spawn: Callable[..., object],
+        *,
+        open_is_high: bool | None = None,
+        left_open_s: float = LEFT_OPEN_S,
+    ) -> None:
+        """Join a drawer of the configuration to its device.
+
+        `open_is_high` is what the contact reads while the drawer is open, None for a drawer without a contact;
+        `spawn(coroutine)` runs what follows a request in the background.
+        """
+        self.name = name
+        self._recorder = recorder
+        self._port = port
+        self._spawn = spawn
+        self._open_is_high = open_is_high
+        self._left_open_s = left_open_s
+        self._is_open: bool | None = None
+        self._seen_open = asyncio.Event()
+        self._pulsing = False
+        self._asked_until_s = float("-inf")
+        self._left_open_timer: asyncio.TimerHandle | None = None
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Return what serves each verb of this drawer at the desk."""
+        return {
+            "open": Handler(self.take_open, moves_metal=True),
+            "status": Handler(self.take_status, repeatable=True),
+        }
+
+    def take_open(self, request: Request) -> None:
+        """Record that a client wants the drawer open; it is pulsed once that is on disk (I1)."""
+        reason = read_data(request, OpenData).reason
+        if not reason.strip():
+            raise RefusedRequest(denied(Reason.MALFORMED, "`data.reason` is blank. Say why the drawer is opened."))
+        if refusal := drawers.refusal(self._recorder.state, self.name):
+            raise RefusedRequest(denied(refusal, "The drawer is being opened already."))
+        opening = self._recorder.new_id()
+        commit = self._recorder.record(
+            e.DrawerOpening(
+                opening=opening, drawer=self.name, client=request.client, reason=reason, request=request.ref
+            )
+        )
+        self._spawn(self._open(opening, request.expires_at_ms, commit))
+
+    def take_status(self, request: Request) -> Answer:
+        """Answer how the drawer is; `contact` is `unknown` where there is none or it says nothing."""
+        alarm = self._recorder.state.drawer(self.name).alarm
+        return Answer("done", None, "", {"connected": self._port.online, "contact": self.contact, "alarm": alarm})
+
+    @property
+    def contact(self) -> str:
+        """`open`, `closed`, or `unknown` where there is no contact or it has said nothing."""
+        return {True: "open", False: "closed", None: "unknown"}[self._is_open]
+
+    async def _open(self, opening: str, expires_at_ms: int | None, commit: Commit) -> None:
+        """Wait for the disk, then pulse. Called once per opening and never again for the same one (I2)."""
+        try:
+            await commit
+        except StorageUnavailable:
+            log.error("drawer_opening_not_stored", drawer=self.name, opening=opening)
+            return
+        if expires_at_ms is not None and expires_at_ms <= self._recorder.now_ms():
+            # The disk took so long that whoever asked may have walked away (I6).
+            return self._end(drawers.failed(opening, self.name, Reason.REQUEST_EXPIRED))
+        self._seen_open.clear()
+        self._pulsing = True
+        try:
+            self._end(await self._pulse(opening))
+        except BaseException:
+            # Stopped, or a driver that broke down: an opening without an end would keep the drawer busy for ever.
+            self._end(drawers.interrupted(opening, self.name))
+            raise
+        finally:
+            self._pulsing = False
+        return None
+
+    async def _pulse(self, opening: str) -> e.DrawerOpened | e.DrawerFailed | e.DrawerUnknown:
+        try:
+            async with asyncio.timeout(PULSE_TIMEOUT_S):
+                await self._port.drawer().open()
+        except (DeviceOffline, DeviceTimeout) as error:
+            return drawers.failed(opening, self.name, Reason.DEVICE_OFFLINE, str(error))
+        except (DriverError, TimeoutError) as error:
+            doubt = str(error) or "The drawer did not answer. Look whether it is open."
+        else:
+            doubt = ""
+        confirmed = await self._confirmed()
+        if not confirmed:
+            self._asked_until_s = _now_s() + ASKED_S
+        if doubt and not confirmed:
+            return e.DrawerUnknown(opening=opening, drawer=self.name, message=doubt)
+        return e.DrawerOpened(opening=opening, drawer=self.name, confirmed=confirmed)
+
+    async def _confirmed(self) -> bool:
+        """Return True when the contact sees the drawer open within a second; at once where no contact can tell."""
+        if self._is_open is None or self._is_open or self._seen_open.is_set():
+            return bool(self._is_open or self._seen_open.is_set())
+        try:
+            async with asyncio.timeout(CONFIRM_S):
+                await self._seen_open.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # The contact.
+
+    def printer_changed(self, status: PrinterStatus) -> None:
+        """The printer said how it is, and with that how the drawer's contact stands."""
+        if status.drawer_pin_high is None or self._open_is_high is None:
+            return
+        is_open, before = status.drawer_pin_high == self._open_is_high, self._is_open
+        if is_open == before:
+            return
+        self._is_open = is_open
+        if is_open:
+            self._opened(first=before is None)
+        else:
+            self._closed(first=before is None)
+
+    def close(self) -> None:
+        """Stop the timer; the drawer is no longer served."""
+        if self._left_open_timer is not None:
+            self._left_open_timer.cancel()
+            self._left_open_timer = None
+
+    def _opened(self, *, first: bool) -> None:
+        """The first word after a start is no opening: the drawer may have stood open for long."""
+        asked = self._pulsing or _now_s() <= self._asked_until_s
+        self._seen_open.set()
+        self._asked_until_s = float("-inf")
+        if not first:
+            self._note(*drawers.contact_opened(self.name, asked=asked))
+        self._left_open_timer = asyncio.get_running_loop().call_later(self._left_open_s, self._left_open)
+
+    def _closed(self, *, first: bool) -> None:
+        self.close()
+        if first:
+            self._note(*drawers.found_closed(self._recorder.state, self.name))
+        else:
+            self._note(*drawers.contact_closed(self.name))
+
+    def _left_open(self) -> None:
+        self._left_open_timer = None
+        self._note(*drawers.left_open(self._recorder.state, self.name))
+
+    def _end(self, event: e.DrawerOpened | e.DrawerFailed | e.DrawerUnknown) -> None:
+        """Record what became of an opening, unless the state was rebuilt meanwhile and has already given it up."""
+        if drawers.is_opening(self._recorder.state, self.name, event.opening):
+            self._note(event)
+        else:
+            log.error("drawer_outcome_too_late", drawer=self.name, opening=event.opening, outcome=type(event).__name__)
+
+    def _note(self, *events: e.AnyEvent) -> None:
+        """Record what has already happened. When the disk takes nothing, the state is rebuilt from it later."""
+        if not events:
+            return
+        try:
+            self._recorder.record(*events, urgent=False)
+        except StorageUnavailable as error:
+            kinds = [type(event).__name__ for event in events]
+            log.error("drawer_event_not_stored", drawer=self.name, events=kinds, why=str(error))
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
