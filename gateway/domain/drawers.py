@@ -61,9 +61,7 @@ def after_removal(state: VenueState, drawers: Collection[str]) -> list[e.AnyEven
     Nobody watches them any more, so their alarm would stand for ever.
     """
     return [
-        e.DrawerClosed(drawer=name)
-        for name, drawer in state.drawers.items()
-        if drawer.alarm and name not in drawers
+        e.DrawerClosed(drawer=name) for name, drawer in state.drawers.items() if drawer.alarm and name not in drawers
     ]
 
 

@@ -63,9 +63,7 @@ def outcome(queued: e.PrintQueued, before: bool | None, after: bool | None) -> e
 
 def failed(queued: e.PrintQueued, reason: Reason, message: str = "") -> e.PrintFailed:
     """Return the fact that nothing of a job was printed, and nothing will be."""
-    return e.PrintFailed(
-        job=queued.job, printer=queued.printer, reason=reason, message=message or message_for(reason)
-    )
+    return e.PrintFailed(job=queued.job, printer=queued.printer, reason=reason, message=message or message_for(reason))
 
 
 def expired(state: VenueState, printer: str, now_ms: int) -> list[e.AnyEvent]:

@@ -53,6 +53,10 @@ class OpenData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=200)]
 
 
+class StatusData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`data` of a `status` request: nothing."""
+
+
 class DrawerFlow:
     """The story of one drawer, from the request to the moment it is shut again."""
 
@@ -107,6 +111,7 @@ class DrawerFlow:
 
     def take_status(self, request: Request) -> Answer:
         """Answer how the drawer is; `contact` is `unknown` where there is none or it says nothing."""
+        read_data(request, StatusData)
         alarm = self._recorder.state.drawer(self.name).alarm
         return Answer("done", None, "", {"connected": self._port.online, "contact": self.contact, "alarm": alarm})
 
@@ -124,18 +129,18 @@ class DrawerFlow:
             return
         if expires_at_ms is not None and expires_at_ms <= self._recorder.now_ms():
             # The disk took so long that whoever asked may have walked away (I6).
-            return self._end(drawers.failed(opening, self.name, Reason.REQUEST_EXPIRED))
+            self._end(drawers.failed(opening, self.name, Reason.REQUEST_EXPIRED))
+            return
         self._seen_open.clear()
         self._pulsing = True
         try:
             self._end(await self._pulse(opening))
-        except BaseException:
-            # Stopped, or a driver that broke down: an opening without an end would keep the drawer busy for ever.
+        except asyncio.CancelledError:
+            # An opening without an end would keep the drawer busy for ever.
             self._end(drawers.interrupted(opening, self.name))
             raise
         finally:
             self._pulsing = False
-        return None
 
     async def _pulse(self, opening: str) -> e.DrawerOpened | e.DrawerFailed | e.DrawerUnknown:
         try:
@@ -145,6 +150,10 @@ class DrawerFlow:
             return drawers.failed(opening, self.name, Reason.DEVICE_OFFLINE, str(error))
         except (DriverError, TimeoutError) as error:
             doubt = str(error) or "The drawer did not answer. Look whether it is open."
+        except Exception:
+            # A bug in one driver must not stop the daemon (I8).
+            log.exception("drawer_pulse_failed", drawer=self.name, opening=opening)
+            doubt = "The drawer's driver failed. Look whether the drawer is open; the log has the details."
         else:
             doubt = ""
         confirmed = await self._confirmed()

@@ -71,6 +71,10 @@ class JobData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     job: JobId
 
 
+class StatusData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`data` of a `status` request: nothing."""
+
+
 class PrintFlow:
     """The queue of one printer. What waits is in the state, so a restart goes on where the last run stopped."""
 
@@ -146,6 +150,7 @@ class PrintFlow:
 
     def take_status(self, request: Request) -> Answer:
         """Answer how the printer is and which jobs are open; a field that is missing means "cannot say"."""
+        read_data(request, StatusData)
         said = msgspec.structs.asdict(self._said) if self._said and self._port.online else {}
         jobs = [
             {"job": job.queued.job, "status": job.status, "why": job.why, "client": job.queued.client}
