@@ -210,6 +210,18 @@ async def test_an_unconfirmed_pulse_times_out_and_is_sent_once(board):
         assert [write[3] for write in board.writes] == [0, 1]
 
 
+async def test_a_pulse_that_failed_does_not_lengthen_the_next(board):
+    events = Events()
+    driver = relay(board, events)
+    async with running(driver, events):
+        board.answer = lambda request, answer: with_crc(b"\x01\x85\x04") if request[1] == 5 else answer
+        with pytest.raises(DeviceFault):
+            await driver.pulse(1, 60_000)
+        board.answer = lambda _, answer: answer
+        await driver.pulse(1, 700)
+        assert board.writes[-1] == FLASH_700
+
+
 async def test_three_polls_without_an_answer_are_offline(board):
     events = Events()
     driver = relay(board, events)
