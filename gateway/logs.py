@@ -113,7 +113,7 @@ def configure(level: str = "info", *, stream: TextIO | None = None) -> LogWriter
 
 def _adopt_library_logs(level: int, writer: LogWriter) -> None:
     """Send what libraries log through the standard library into the same stream, from warnings up."""
-    handler = logging.StreamHandler(writer)  # type: ignore[type-var]  # likewise
+    handler = logging.StreamHandler(writer)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -132,15 +131,16 @@ class Desk:
 Data = TypeVar("Data")
 
 
-@lru_cache(maxsize=64)
-def _decoder(data_type: type[Data]) -> msgspec.json.Decoder[Data]:
-    return msgspec.json.Decoder(data_type)
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+"""One for each type of `data`: making one takes longer than using it."""
 
 
 def read_data(request: Request, data_type: type[Data]) -> Data:
     """Return the request's `data` as `data_type`; raises RefusedRequest that names the field which is wrong."""
+    decoder = _decoders.get(data_type)
+    if decoder is None:
+        decoder = _decoders[data_type] = msgspec.json.Decoder(data_type)
     try:
-        decoder: Any = _decoder(data_type)
         decoded: Data = decoder.decode(request.data)
     except msgspec.DecodeError as error:
         where = str(error).replace("`$", "`data").removesuffix(".")

@@ -58,7 +58,13 @@ class EntryFlow:
         self.gates, self._timezone = gates, timezone
 
     def tap(
-        self, gate_name: str, technology: str, value: str, source: str, request: e.RequestRef | None = None
+        self,
+        gate_name: str,
+        technology: str,
+        value: str,
+        source: str,
+        request: e.RequestRef | None = None,
+        expires_at_ms: int | None = None,
     ) -> Commit:
         """Decide one tap at once and record the decision; the gate opens once that is on disk (I1).
 
@@ -69,13 +75,20 @@ class EntryFlow:
         event = self._decide(gate, self._key.ref(technology, value), source, request)
         commit = self._recorder.record(event)
         if isinstance(event, e.EntryGranted) and event.actuates:
-            self._spawn(self._open(gate, event, commit))
+            self._spawn(self._open(gate, event, commit, expires_at_ms))
         return commit
 
     def take_authenticate(self, request: Request) -> Answer | None:
         """Decide for a networked reader; the answer is the journalled decision."""
         presented = read_data(request, AuthenticateData).credential
-        self.tap(request.target, presented.technology, presented.value, request.client, request.ref)
+        self.tap(
+            request.target,
+            presented.technology,
+            presented.value,
+            request.client,
+            request.ref,
+            request.expires_at_ms,
+        )
         return None
 
     def _decide(
@@ -134,11 +147,17 @@ class EntryFlow:
             request=request,
         )
 
-    async def _open(self, gate: GateFlow, granted: e.EntryGranted, commit: Commit) -> None:
+    async def _open(
+        self, gate: GateFlow, granted: e.EntryGranted, commit: Commit, expires_at_ms: int | None
+    ) -> None:
         """Wait for the disk, then open. A grant that could not be stored opens nothing."""
         try:
             await commit
         except StorageUnavailable:
             log.error("entry_not_stored", entry=granted.entry, gate=gate.name)
+            return
+        if expires_at_ms is not None and expires_at_ms <= self._recorder.now_ms():
+            # The disk took so long that whoever tapped may have walked away (I6).
+            gate.give_back(granted.entry)
             return
         await gate.release(granted.entry)

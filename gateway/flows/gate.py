@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
 import structlog
@@ -12,7 +13,10 @@ from gateway.config.schema import Gate
 from gateway.domain import events as e
 from gateway.domain import gates
 from gateway.domain.access import GateRule
+from gateway.domain.answers import Answer
 from gateway.domain.reasons import Reason
+from gateway.domain.state import GateStatus
+from gateway.flows.desk import Handler, Request
 from gateway.flows.recorder import Recorder
 from gateway.store.journal import StorageUnavailable
 
@@ -61,9 +65,18 @@ class GateFlow:
         return self._gate.passage is not None and self.has_lock
 
     @property
-    def status(self) -> str:
+    def status(self) -> GateStatus:
         """The word for where the gate stands, as published."""
         return self._recorder.state.gate(self.name).status
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Return what the gate itself answers at the desk."""
+        return {"status": Handler(self._take_status, repeatable=True)}
+
+    def _take_status(self, _: Request) -> Answer:
+        refusal = self.refusal()
+        data = {"status": self.status, "admits": refusal is None, "reason": refusal or ""}
+        return Answer("done", None, "", data)
 
     def refusal(self) -> Reason | None:
         """Return why nobody can be admitted here at this moment, or None."""
@@ -100,6 +113,10 @@ class GateFlow:
     def _release_failed(self, entry: str, error: Exception) -> None:
         """Nothing was sent: the gate stayed shut, so the guest keeps the ticket."""
         log.warning("gate_release_failed", gate=self.name, entry=entry, why=str(error))
+        self.give_back(entry)
+
+    def give_back(self, entry: str) -> None:
+        """Hand back an entry for which the lock was not moved."""
         opened = self._recorder.state.entries.get(entry)
         if opened is not None:
             self._note(gates.hand_back(self._recorder.state, opened, "release_failed"))

@@ -69,7 +69,8 @@ class Recorder:
 
     def now_ms(self) -> int:
         """Return UTC milliseconds, never earlier than the newest journal entry."""
-        return max(self._now_ms(), self._last_at_ms)
+        now: int = max(self._now_ms(), self._last_at_ms)
+        return now
 
     def new_id(self) -> str:
         """Return a new id in text form, for an entry, a job or a drawer opening."""

@@ -1,0 +1,275 @@
+"""The composition root: a configuration becomes objects, and the objects run in one TaskGroup.
+
+This is the only file that knows everyone. `run()` is the daemon's life from the first line of the log to the last;
+`Gateway.configure()` brings a configuration into force, at the start and again at every SIGHUP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from random import SystemRandom
+from typing import IO, Any
+
+import structlog
+import uvloop
+
+from drivers.api import DeviceEvent
+from gateway import __version__
+from gateway.config.loading import ConfigurationError, load
+from gateway.config.schema import Configuration
+from gateway.devices.registry import kinds
+from gateway.devices.supervisor import DeviceSlot, Supervisor
+from gateway.domain import events as e
+from gateway.domain.drawers import after_restart as drawers_after_restart
+from gateway.domain.gates import after_restart as gates_after_restart
+from gateway.domain.ids import Uuid7
+from gateway.domain.printing import after_restart as printing_after_restart
+from gateway.domain.state import VenueState
+from gateway.flows.desk import Desk
+from gateway.flows.entry import EntryFlow
+from gateway.flows.recorder import Recorder
+from gateway.housekeeping import EXIT_STORAGE, Housekeeping
+from gateway.mqtt.face import MqttFace
+from gateway.mqtt.requests import keyed_digest
+from gateway.reporting import Reporter
+from gateway.store.credentials import CredentialKey
+from gateway.store.directory import Directory
+from gateway.store.journal import Journal, StorageUnavailable
+from gateway.wiring import Wiring
+
+log = structlog.get_logger(__name__)
+
+EXIT_OK, EXIT_REFUSED = 0, 1
+
+
+def run(config_path: Path) -> int:
+    """Serve the venue of a configuration file until told to stop; returns the exit status."""
+    try:
+        configuration = load(config_path, kinds())
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return EXIT_REFUSED
+    try:
+        lock = _lock_state_dir(configuration.state_dir)
+    except OSError as error:
+        print(f"{configuration.state_dir}: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+    with lock:
+        return uvloop.run(_serve(configuration, config_path))
+
+
+def _lock_state_dir(state_dir: Path) -> IO[str]:
+    """Make the state folder ours; two daemons on one journal would each undo what the other knows."""
+    state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    lock = (state_dir / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise OSError("another venue-gateway runs on this folder; stop it first") from None
+    return lock
+
+
+async def _serve(configuration: Configuration, config_path: Path) -> int:
+    state_dir = configuration.state_dir
+    try:
+        key = CredentialKey.load_or_create(state_dir)
+        journal = Journal.open(state_dir / "journal.db")
+    except StorageUnavailable as error:
+        log.error("journal_not_opened", why=str(error))
+        return EXIT_STORAGE
+    recorder = Recorder(VenueState(configuration.zone_map), journal, _now_ms, Uuid7(os.urandom))
+    gateway = Gateway(configuration, config_path, recorder, Directory.open(state_dir), key)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, gateway.stop)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload)
+    return await gateway.run()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Gateway:
+    """The running venue."""
+
+    def __init__(
+        self, configuration: Configuration, path: Path, recorder: Recorder, directory: Directory, key: CredentialKey
+    ) -> None:
+        """Put the parts together; nothing runs yet."""
+        self.configuration = configuration
+        self._path = path
+        self._random = SystemRandom()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._exit_status = EXIT_OK
+        self.recorder = recorder
+        self.directory = directory
+        self.desk = Desk(recorder)
+        self.entry = EntryFlow(recorder, directory, key, self._spawn)
+        self.mqtt = MqttFace(
+            configuration.venue.id,
+            configuration.broker,
+            recorder.journal,
+            self.desk.handle,
+            digest=keyed_digest(key.secret),
+            now_ms=recorder.now_ms,
+            random=self._random,
+        )
+        self.supervisor = Supervisor(self._spawn, self._random, self._device_said, self._device_changed)
+        self.wiring = Wiring(recorder, self.entry, self._spawn)
+        self.reporter = Reporter(self)
+        self.housekeeping = Housekeeping(self)
+
+    async def run(self) -> int:
+        """Recover from disk, serve until stopped, and leave everything in order. Returns the exit status."""
+        self._recover_from_disk()
+        self.recorder.listeners += [self.mqtt.answers.committed, self.mqtt.feed.committed, self.reporter.committed]
+        self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
+        await self.configure(self.configuration)
+        session = self._spawn(self.mqtt.session.run())
+        self._spawn(self.housekeeping.run())
+        log.info("gateway_ready", venue=self.configuration.venue.id, config=str(self._path), version=__version__)
+        await self._stopping.wait()
+        await self._shut_down(session)
+        return self._exit_status
+
+    def _recover_from_disk(self) -> None:
+        """Rebuild the state and say of everything a crash cut short that its outcome is unknown (I2)."""
+        began = time.monotonic()
+        newest = self.recorder.journal.read(self.recorder.journal.last_seq - 1, 1)
+        clean = not newest or b'"kind":"gateway.stopped"' in newest[-1].body
+        self.recorder.restore()
+        state = self.recorder.state
+        unknown = [*gates_after_restart(state), *printing_after_restart(state), *drawers_after_restart(state)]
+        started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
+        self.recorder.record(started, *unknown)
+        took_ms = round((time.monotonic() - began) * 1000)
+        log.info("state_restored", seq=self.recorder.journal.last_seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
+
+    async def configure(self, configuration: Configuration) -> None:
+        """Bring a configuration into force. Only the devices that changed restart."""
+        self.configuration = configuration
+        self.recorder.state.set_zones(self._zone_map(configuration))
+        self.mqtt.requests.payload_bytes_max = configuration.limits.request_max_kb * 1024
+        runnable = {name: one for name, one in configuration.devices.items() if not self.wiring.is_part(one)}
+        await self.supervisor.reconcile(runnable)
+        self.wiring.configure(configuration, self.supervisor.slots)
+        handlers = {**self.wiring.handlers(), "gateway": self.reporter.handlers()}
+        grants = {name: client.may for name, client in configuration.clients.items()}
+        self.desk.configure(handlers, grants, round(configuration.limits.request_expiry_max_s * 1000))
+        self.reporter.announce_everything()
+
+    def _zone_map(self, configuration: Configuration) -> Any:  # noqa: ANN401
+        zones = configuration.zone_map
+        extra = {name: within for name, within in self.directory.zones.items() if name not in zones.within}
+        return type(zones)({**extra, **zones.within}, zones.capacity)
+
+    def directory_changed(self) -> None:
+        """Take a newly imported directory into use."""
+        self.directory.reload()
+        self.recorder.state.set_zones(self._zone_map(self.configuration))
+        counts = self.directory.counts
+        log.info("directory_loaded", version=self.directory.version, credentials=counts.credentials)
+        self._record_quietly(
+            e.DirectoryLoaded(
+                version=self.directory.version, credentials=counts.credentials, entitlements=counts.entitlements
+            )
+        )
+        self.reporter.announce_everything()
+
+    def reload(self) -> None:
+        """Read the configuration again; a bad one is refused and the last good one runs on (I11)."""
+        self._spawn(self._reload())
+
+    async def _reload(self) -> None:
+        try:
+            fresh = await asyncio.to_thread(load, self._path, kinds())
+        except ConfigurationError as error:
+            for problem in error.problems:
+                log.error("configuration_problem", problem=str(problem))
+            self.reporter.configuration_refused = f"{error.problems[0]} ({len(error.problems)} in all)"
+            first = str(error.problems[0])
+            self._record_quietly(e.ConfigurationRefused(problems=len(error.problems), first=first))
+            self.reporter.announce_everything()
+            return
+        if fixed := _needs_restart(self.configuration, fresh):
+            log.error("configuration_needs_restart", changed=fixed)
+            self.reporter.configuration_refused = f"{fixed} cannot change while running; restart the service"
+            self._record_quietly(e.ConfigurationRefused(problems=1, first=self.reporter.configuration_refused))
+            self.reporter.announce_everything()
+            return
+        self.reporter.configuration_refused = ""
+        await self.configure(fresh)
+        self._record_quietly(e.ConfigurationLoaded(config_digest=fresh.digest))
+        log.info("configuration_loaded", digest=fresh.digest)
+
+    def stop(self, exit_status: int = EXIT_OK) -> None:
+        """Begin to shut down."""
+        self._exit_status = max(self._exit_status, exit_status)
+        self._stopping.set()
+
+    async def _shut_down(self, session: asyncio.Task[None]) -> None:
+        log.info("gateway_stopping")
+        self.desk.configure({}, {}, 0)
+        self.wiring.close()
+        await self.supervisor.close()
+        if self._exit_status == EXIT_OK:
+            self._record_quietly(e.GatewayStopped())
+            await self.housekeeping.fold_everything()
+        await self.mqtt.say_goodbye("stopped")
+        session.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.recorder.journal.close()
+        log.info("gateway_stopped", exit_status=self._exit_status)
+
+    def _device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
+        self.wiring.device_said(slot, event)
+        self.reporter.device_said(slot, event)
+
+    def _device_changed(self, slot: DeviceSlot) -> None:
+        self.wiring.device_changed(slot)
+        self.reporter.device_changed(slot)
+        if slot.status == "online":
+            self._record_quietly(e.DeviceOnline(device=slot.name, detail=slot.detail))
+        elif slot.status == "offline":
+            self._record_quietly(e.DeviceOffline(device=slot.name, why=slot.detail))
+
+    def _record_quietly(self, event: e.AnyEvent) -> None:
+        """Record what is told for the record only; a full disk must not stop the work."""
+        try:
+            self.recorder.record(event, urgent=False)
+        except StorageUnavailable as error:
+            log.warning("event_not_stored", kind=type(event).__name__, why=str(error))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` until it ends or the gateway stops; a failure in it is logged, never swallowed."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task_failed", task=task.get_name(), exc_info=error)
+
+
+def _needs_restart(old: Configuration, new: Configuration) -> str:
+    """Return what of a configuration is fixed while the daemon runs and differs, or an empty text."""
+    fixed = {
+        "venue.id": old.venue.id != new.venue.id,
+        "broker": old.broker != new.broker,
+        "state_dir": old.state_dir != new.state_dir,
+    }
+    return ", ".join(name for name, differs in fixed.items() if differs)

@@ -1,0 +1,188 @@
+"""The command line: `venue-gateway run`, `check`, `directory import`, `journal verify` and the rest.
+
+Each command is a function of its parsed arguments that returns the exit status: 0 when all is well, 1 when something
+was refused (and said why), 2 for a wrong command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from gateway import __version__
+
+OK, REFUSED = 0, 1
+DEFAULT_CONFIG = Path("/etc/venue-gateway/gateway.yaml")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has seen enough, as `head` does.
+        sys.stderr.close()
+        return OK
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="venue-gateway",
+        description="Owns every reader, gate, receipt printer and cash drawer of one venue.",
+    )
+    parser.add_argument("--version", action="version", version=f"venue-gateway {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="serve the venue until told to stop (SIGHUP reloads the configuration)")
+    _config_option(run)
+    run.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    run.set_defaults(run=_run)
+
+    check = commands.add_parser("check", help="say everything that is wrong with a configuration, without starting")
+    check.add_argument("file", type=Path)
+    check.set_defaults(run=_check)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of the configuration, for editors")
+    schema.set_defaults(run=_schema)
+
+    asyncapi = commands.add_parser("asyncapi", help="print the AsyncAPI document of the MQTT contract")
+    asyncapi.set_defaults(run=_asyncapi)
+
+    drivers = commands.add_parser("drivers", help="list the driver types, one a line")
+    drivers.set_defaults(run=_drivers)
+
+    _add_directory(commands)
+    _add_journal(commands)
+    _add_broker(commands)
+
+    demo = commands.add_parser("demo", help="a simulated venue with a story, then a live view until Ctrl-C")
+    demo.add_argument("--exit", action="store_true", help="end after the story; status 0 only if all came out as told")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name for it
+
+
+def _config_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help=f"default {DEFAULT_CONFIG}")
+
+
+def _add_directory(commands: Commands) -> None:
+    directory = commands.add_parser("directory", help="the credentials and entitlements that decisions are made from")
+    verbs = directory.add_subparsers(metavar="VERB", required=True)
+    bring = verbs.add_parser("import", help="take a whole directory from NDJSON, all or nothing; taps go on meanwhile")
+    bring.add_argument("file", type=Path)
+    _config_option(bring)
+    bring.set_defaults(run=_directory_import)
+
+
+def _add_journal(commands: Commands) -> None:
+    journal = commands.add_parser("journal", help="what happened here: verify its chain, read it, export it")
+    verbs = journal.add_subparsers(metavar="VERB", required=True)
+    verify = verbs.add_parser("verify", help="check every row against the hash chain")
+    verify.set_defaults(run=_journal_verify)
+    tail = verbs.add_parser("tail", help="print the newest entries")
+    tail.add_argument("-n", "--lines", type=int, default=20)
+    tail.add_argument("-f", "--follow", action="store_true", help="go on as entries come in")
+    tail.set_defaults(run=_journal_tail)
+    export = verbs.add_parser("export", help="print every entry as NDJSON")
+    export.add_argument("--after-seq", type=int, default=0)
+    export.set_defaults(run=_journal_export)
+    for verb in (verify, tail, export):
+        _config_option(verb)
+
+
+def _add_broker(commands: Commands) -> None:
+    broker = commands.add_parser("broker", help="Mosquitto's files, generated from the configuration")
+    verbs = broker.add_subparsers(metavar="VERB", required=True)
+    write = verbs.add_parser("write", help="write mosquitto.conf, acl and passwords into a folder")
+    write.add_argument("folder", type=Path)
+    write.add_argument("--listen", default="127.0.0.1:1883", metavar="HOST:PORT", help="where tablets connect")
+    _config_option(write)
+    write.set_defaults(run=_broker_write)
+
+
+def _complain(text: str) -> int:
+    print(text, file=sys.stderr)
+    return REFUSED
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Imported here so that `check` and `--help` stay quick on a Pi.
+    from gateway import app, logs  # noqa: PLC0415
+
+    writer = logs.configure(options.log_level)
+    try:
+        return app.run(options.config)
+    finally:
+        writer.close()
+
+
+def _check(options: argparse.Namespace) -> int:
+    from gateway.config.loading import ConfigurationError, load  # noqa: PLC0415
+    from gateway.devices.registry import kinds  # noqa: PLC0415
+
+    try:
+        configuration = load(options.file, kinds())
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(problem)
+        noun = "problem" if len(error.problems) == 1 else "problems"
+        return _complain(f"{len(error.problems)} {noun} in {options.file}")
+    for warning in configuration.warnings:
+        print(warning)
+    print(
+        f"{options.file} is right: {len(configuration.devices)} devices, {len(configuration.gates)} gates, "
+        f"{len(configuration.clients)} clients."
+    )
+    return OK
+
+
+def _schema(_: argparse.Namespace) -> int:
+    from gateway.config.json_schema import json_schema  # noqa: PLC0415
+    from gateway.devices.registry import kinds  # noqa: PLC0415
+
+    print(json.dumps(json_schema(kinds()), indent=2, ensure_ascii=False))
+    return OK
+
+
+def _asyncapi(_: argparse.Namespace) -> int:
+    from gateway.mqtt.asyncapi import document_yaml  # noqa: PLC0415
+
+    print(document_yaml(), end="")
+    return OK
+
+
+def _drivers(_: argparse.Namespace) -> int:
+    from gateway.devices.registry import DRIVERS  # noqa: PLC0415
+
+    for name, entry in sorted(DRIVERS.items(), key=lambda item: (item[1].kind, item[0])):
+        print(f"{name:<16} {entry.kind:<8} {entry.summary}")
+    return OK
+
+
+def _directory_import(options: argparse.Namespace) -> int:
+    from gateway.importing import import_with_progress  # noqa: PLC0415
+
+    return import_with_progress(options.file, options.config)
+
+
+def _journal_verify(options: argparse.Namespace) -> int:
+    from gateway.store import audit  # noqa: PLC0415
+
+    return audit.verify_command(_journal_path(options.config), print)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    """Hand over to the simulators, which are processes of their own and know the gateway only from outside."""
+    command = [sys.executable, "-m", "simulators.demo", *(["--exit"] if options.exit else [])]
+    return subprocess.run(command, check=False).returncode  # noqa: S603 - our own module, no user text

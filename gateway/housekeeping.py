@@ -1,0 +1,91 @@
+"""What is done once a second, off the path of any tap: new directories, folds, and the way back from a full disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.domain import events as e
+from gateway.store.journal import StorageUnavailable
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 1.0
+HEALTH_EVERY_S = 10.0
+FOLD_EVERY_S = 900.0
+"""A quiet venue folds four times an hour, so that a start never replays more than that."""
+FOLD_TIMEOUT_S = 20.0
+EXIT_STORAGE = 74
+"""EX_IOERR of sysexits.h: the service manager starts the daemon again, and it recovers from disk."""
+
+
+class Housekeeping:
+    """The daemon's slow heartbeat."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        """Look after `gateway`."""
+        self._gateway = gateway
+        self._next_fold_s = 0.0
+        self._next_health_s = 0.0
+
+    async def run(self) -> None:
+        """Go round until cancelled."""
+        loop = asyncio.get_running_loop()
+        self._next_fold_s = loop.time() + FOLD_EVERY_S
+        while True:
+            await asyncio.sleep(EVERY_S)
+            try:
+                self._round(loop.time())
+            except Exception:
+                # One failed round must not end all later ones.
+                log.exception("housekeeping_failed")
+
+    def storage_failed(self, _: Sequence[e.RequestRef], error: StorageUnavailable) -> None:
+        """Listen to the recorder: say so at once, and leave when the disk lied about a sync."""
+        log.error("storage_unavailable", why=str(error), fatal=error.fatal)
+        self._gateway.reporter.announce_state()
+        if error.fatal:
+            self._gateway.stop(EXIT_STORAGE)
+
+    async def fold_everything(self) -> None:
+        """Write all changed state, so that the next start replays nothing."""
+        recorder = self._gateway.recorder
+        try:
+            async with asyncio.timeout(FOLD_TIMEOUT_S):
+                while recorder.folding or recorder.fold_if_due(force=True):
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            log.warning("fold_not_finished", why="the next start replays a little more")
+
+    def _round(self, now_s: float) -> None:
+        gateway = self._gateway
+        if gateway.recorder.lost is not None:
+            self._recover()
+        if gateway.directory.changed_on_disk():
+            gateway.directory_changed()
+        due = now_s >= self._next_fold_s
+        if gateway.recorder.fold_if_due(force=due) or due:
+            self._next_fold_s = now_s + FOLD_EVERY_S
+        dropped, gateway.recorder.state.dropped_jobs = gateway.recorder.state.dropped_jobs, []
+        if dropped:
+            gateway.recorder.journal.delete_attachments(dropped)
+        if now_s >= self._next_health_s:
+            self._next_health_s = now_s + HEALTH_EVERY_S
+            gateway.reporter.announce_health()
+
+    def _recover(self) -> None:
+        """Try to write again; on success everything in memory is what the disk says."""
+        try:
+            self._gateway.recorder.recover()
+        except StorageUnavailable as error:
+            log.warning("storage_still_unavailable", why=str(error))
+            return
+        log.info("storage_recovered", seq=self._gateway.recorder.journal.last_seq)
+        self._gateway.wiring.storage_recovered()
+        self._gateway.reporter.announce_everything()

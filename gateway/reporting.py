@@ -1,0 +1,253 @@
+"""How the venue is, told to those who look: retained state, live device events, health figures, and the log."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading
+from gateway import __version__
+from gateway.devices.registry import DRIVERS
+from gateway.devices.supervisor import DeviceSlot
+from gateway.domain import events as e
+from gateway.domain.answers import Answer
+from gateway.flows.desk import Handler, Request, read_data
+from gateway.flows.recorder import Committed, id_text
+from gateway.mqtt import messages as m
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+
+log = structlog.get_logger("journal")
+
+_QUIET = frozenset({"device.online", "device.offline"})
+"""Facts the supervisor has already logged in its own words."""
+_ALARMS = (e.GateForced, e.GateHeldOpen, e.GateFault, e.DrawerForced, e.DrawerLeftOpen, e.EntryUnknown, e.PrintUnknown)
+
+
+class Reporter:
+    """Everything the gateway says of itself without being asked, and the queries about it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        """Report on `gateway`."""
+        self._gateway = gateway
+        self._started_ms = gateway.recorder.now_ms()
+        self._started_s = time.monotonic()
+        self.configuration_refused = ""
+
+    # Listening.
+
+    def committed(self, entries: Sequence[Committed]) -> None:
+        """Log each fact once it is on disk, and announce the gates and drawers it concerns."""
+        for one in entries:
+            event = one.entry.event
+            kind = event.__struct_config__.tag
+            if kind not in _QUIET:
+                fields = {name: getattr(event, name) for name in _LOGGED_FIELDS if hasattr(event, name)}
+                write = log.warning if isinstance(event, _ALARMS) else log.info
+                write(kind, seq=one.entry.seq, **{name: value for name, value in fields.items() if value is not None})
+            gate = getattr(event, "gate", None)
+            if gate is not None and not isinstance(event, e.EntryDenied):
+                self._announce_gate(gate)
+            drawer = getattr(event, "drawer", None)
+            if drawer is not None:
+                self._announce_drawer(drawer)
+
+    def device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
+        """Tell live what a device told; of a credential only that one was read (I12)."""
+        told = _told(event)
+        if told is not None:
+            kind, data = told
+            self._gateway.mqtt.announcer.device_event(slot.name, m.DeviceEvent(kind=kind, at=self._now(), data=data))
+        if isinstance(event, PrinterStatus):
+            self.device_changed(slot)
+
+    def device_changed(self, slot: DeviceSlot) -> None:
+        """Announce how a device is now."""
+        if slot.status == "stopped":
+            self._gateway.mqtt.announcer.device_gone(slot.name)
+            return
+        state = m.DeviceState(
+            state=slot.status,
+            at=self._now(),
+            why=slot.detail if slot.status == "offline" else "",
+            detail=slot.detail if slot.status == "online" else "",
+            status=_status_fields(self._gateway.wiring.printer_status(slot.name)),
+        )
+        self._gateway.mqtt.announcer.device_state(slot.name, state)
+
+    # Announcing.
+
+    def announce_everything(self) -> None:
+        """Announce all that is retained: at the start, and after every change of configuration or directory."""
+        configuration = self._gateway.configuration
+        info = m.GatewayInfo(
+            venue=configuration.venue.id,
+            version=__version__,
+            timezone=configuration.venue.timezone,
+            currency=configuration.venue.currency,
+            config_digest=configuration.digest,
+            started_at=m.timestamp(self._started_ms),
+            name=configuration.venue.name,
+            directory_version=self._gateway.directory.version,
+        )
+        announcer = self._gateway.mqtt.announcer
+        announcer.gateway_info(info)
+        announcer.gateway_devices(m.GatewayDevices(devices=tuple(self._listed()), at=self._now()))
+        for slot in self._gateway.supervisor.slots.values():
+            self.device_changed(slot)
+        for gate in configuration.gates:
+            self._announce_gate(gate)
+        for drawer in self._gateway.wiring.drawers:
+            self._announce_drawer(drawer)
+        self.announce_state()
+        self.announce_health()
+
+    def announce_state(self) -> None:
+        """Announce whether the gateway works, and what is wrong if not all of it does."""
+        why = self._troubles()
+        state = m.GatewayState(state="degraded" if why else "online", why=tuple(why), at=self._now())
+        self._gateway.mqtt.announcer.gateway_state(state)
+
+    def announce_health(self) -> None:
+        """Announce the figures."""
+        self._gateway.mqtt.announcer.gateway_health(m.GatewayHealth(at=self._now(), figures=self._figures()))
+
+    def _announce_gate(self, name: str) -> None:
+        gate = self._gateway.wiring.gates.get(name)
+        if gate is None:
+            return
+        state = self._gateway.recorder.state.gate(name)
+        status: dict[str, bool | int | str] = {}
+        if gate.rule.to_zone is not None:
+            status["inside"] = self._gateway.recorder.state.occupancy.get(gate.rule.to_zone, 0)
+        why = state.fault or ""
+        announced = m.DeviceState(state=gate.status, at=self._now(), why=why, status=status)
+        self._gateway.mqtt.announcer.device_state(name, announced)
+
+    def _announce_drawer(self, name: str) -> None:
+        drawer = self._gateway.wiring.drawers.get(name)
+        if drawer is not None:
+            alarm = self._gateway.recorder.state.drawer(name).alarm
+            status: dict[str, bool | int | str] = {"contact": drawer.contact, **({"alarm": alarm} if alarm else {})}
+            online = self._gateway.wiring.drawer_online(name)
+            state = m.DeviceState(state="online" if online else "offline", at=self._now(), status=status)
+            self._gateway.mqtt.announcer.device_state(name, state)
+
+    def _troubles(self) -> list[str]:
+        gateway = self._gateway
+        troubles: list[str] = []
+        if gateway.recorder.lost is not None:
+            troubles.append(f"storage: {gateway.recorder.lost}")
+        if not gateway.directory.loaded:
+            troubles.append("directory: none loaded; import one with `venue-gateway directory import`")
+        if self.configuration_refused:
+            troubles.append(f"configuration: {self.configuration_refused}")
+        return troubles
+
+    def _figures(self) -> dict[str, int | float]:
+        gateway = self._gateway
+        slots = gateway.supervisor.slots.values()
+        return {
+            "uptime_s": round(time.monotonic() - self._started_s),
+            "journal_seq": gateway.recorder.journal.last_seq,
+            "feed_behind": max(0, gateway.recorder.journal.last_seq - gateway.mqtt.feed.acknowledged_seq),
+            "answers_waiting": gateway.mqtt.answers.kept,
+            "devices_online": sum(slot.online for slot in slots),
+            "devices_offline": sum(not slot.online for slot in slots),
+            "device_restarts": sum(slot.restarts for slot in slots),
+            "print_jobs_open": sum(job.open for job in gateway.recorder.state.jobs.values()),
+            "directory_credentials": gateway.directory.counts.credentials,
+            "state_rows_unfolded": len(gateway.recorder.state.dirty),
+            "rss_max_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        }
+
+    def _listed(self) -> list[m.ListedDevice]:
+        configuration, verbs = self._gateway.configuration, self._gateway.wiring.handlers()
+        devices = [
+            m.ListedDevice(
+                name=one.name,
+                kind="board" if DRIVERS[one.driver].kind == "gate" else DRIVERS[one.driver].kind,
+                driver=one.driver,
+                verbs=tuple(verbs.get(one.name, ())),
+            )
+            for one in configuration.devices.values()
+        ]
+        gates = [m.ListedDevice(name=name, kind="gate", verbs=tuple(verbs.get(name, ()))) for name in configuration.gates]
+        return devices + gates
+
+    def _now(self) -> str:
+        return m.timestamp(self._gateway.recorder.now_ms())
+
+    # Queries.
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Return what can be asked of the target `gateway`."""
+        return {
+            "replay": Handler(self._take_replay, repeatable=True),
+            "status": Handler(self._take_status, repeatable=True),
+        }
+
+    def _take_status(self, _: Request) -> Answer:
+        troubles = self._troubles()
+        data = {"state": "degraded" if troubles else "online", "why": troubles, "figures": self._figures()}
+        return Answer("done", None, "; ".join(troubles) or "All is well.", data)
+
+    def _take_replay(self, request: Request) -> Answer:
+        """Give a page of the journal, for a client that missed some of the feed."""
+        asked = read_data(request, m.Replay)
+        after = asked.after_seq if asked.after_seq is not None else (asked.from_seq or 1) - 1
+        rows = self._gateway.recorder.journal.read(after, asked.limit)
+        entries = [
+            {"seq": row.seq, "id": id_text(row.id), "at": m.timestamp(row.at_ms), **msgspec.json.decode(row.body)}
+            for row in rows
+        ]
+        last = rows[-1].seq if rows else after
+        more = last < self._gateway.recorder.journal.last_seq
+        return Answer("done", None, "", {"entries": entries, "last_seq": last, "more": more})
+
+
+_LOGGED_FIELDS = (
+    "entry",
+    "gate",
+    "reason",
+    "source",
+    "why",
+    "job",
+    "printer",
+    "opening",
+    "drawer",
+    "client",
+    "message",
+    "confirmed",
+    "clean",
+    "version",
+    "first",
+    "credentials",
+)
+"""What of an event goes into its log line. Credentials stay out, even as references."""
+
+
+def _told(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]] | None:
+    match event:
+        case Reading():
+            return "reading", {"technology": event.technology, "symbology": event.symbology}
+        case InputChanged():
+            return "input", {"channel": event.channel, "active": event.active}
+        case PrinterStatus():
+            return "status", {**_status_fields(event)}
+        case Noise():
+            return "noise", {"byte_count": event.byte_count, "why": event.why}
+        case _:
+            return None
+
+
+def _status_fields(status: PrinterStatus | None) -> dict[str, bool | int | str]:
+    if status is None:
+        return {}
+    return {name: value for name, value in msgspec.structs.asdict(status).items() if value is not None}

@@ -1,0 +1,209 @@
+"""A configuration as running flows: which reader belongs to which gate, and who serves which request.
+
+`Wiring` holds the flows of one configuration and hands each thing a device says to the flow it concerns. At a reload a
+new wiring takes over the flows whose part of the configuration did not change, timers and all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from drivers.api import DeviceEvent, InputChanged, PrinterStatus, Reading
+from gateway.config.schema import Configuration, Device, Gate
+from gateway.devices.registry import DRIVERS
+from gateway.devices.supervisor import DeviceSlot
+from gateway.flows.desk import Handler
+from gateway.flows.drawer import DrawerFlow
+from gateway.flows.entry import EntryFlow
+from gateway.flows.gate import GateFlow
+from gateway.flows.printing import PrintFlow
+from gateway.flows.recorder import Recorder
+from gateway.store.journal import StorageUnavailable
+
+log = structlog.get_logger(__name__)
+
+Spawn = Callable[..., asyncio.Task[None]]
+Slots = Mapping[str, DeviceSlot]
+
+
+class DrawerPort:
+    """A drawer at a printer: there exactly while its printer is."""
+
+    def __init__(self, device: Device, printer: DeviceSlot) -> None:
+        """Join a configured drawer to its printer's slot."""
+        self.printer = printer
+        self.options: Any = device.options
+        self._build = DRIVERS[device.driver].build
+
+    @property
+    def online(self) -> bool:
+        """True while the printer answers."""
+        return self.printer.online
+
+    def drawer(self) -> Any:  # noqa: ANN401 - it is a drivers.api.Drawer
+        """Return the live drawer; raises DeviceOffline while the printer is away."""
+        return self._build(self.options, self.printer.live())
+
+
+class Wiring:
+    """The flows of the configuration in force."""
+
+    def __init__(self, recorder: Recorder, entry: EntryFlow, spawn: Spawn) -> None:
+        """Begin with nothing configured."""
+        self._recorder = recorder
+        self._entry = entry
+        self._spawn = spawn
+        self._gate_configs: dict[str, tuple[Gate, DeviceSlot | None]] = {}
+        self.gates: dict[str, GateFlow] = {}
+        self.printers: dict[str, PrintFlow] = {}
+        self.drawers: dict[str, DrawerFlow] = {}
+        self._printer_tasks: dict[str, asyncio.Task[None]] = {}
+        self._printer_slots: dict[str, DeviceSlot] = {}
+        self._drawer_ports: dict[str, DrawerPort] = {}
+        self._drawer_digests: dict[str, str] = {}
+        self._gate_of_reader: dict[str, str] = {}
+        self._gate_of_contact: dict[tuple[str, int], str] = {}
+        self._statuses: dict[str, PrinterStatus] = {}
+
+    @staticmethod
+    def is_part(device: Device) -> bool:
+        """Return True for a device that is a part of another, as a drawer is of its printer, with no link of its own."""
+        return DRIVERS[device.driver].kind == "drawer"
+
+    def configure(self, configuration: Configuration, slots: Slots) -> None:
+        """Make the flows those of a configuration, keeping each whose part of it is the same."""
+        self._configure_gates(configuration, slots)
+        self._configure_printers(configuration, slots)
+        self._configure_drawers(configuration, slots)
+        self._gate_of_reader = {reader: gate.name for gate in configuration.gates.values() for reader in gate.readers}
+        self._gate_of_contact = {
+            (gate.passage.device, gate.passage.channel): gate.name
+            for gate in configuration.gates.values()
+            if gate.passage is not None
+        }
+        self._entry.configure(self.gates, configuration.venue.zone_info)
+
+    def handlers(self) -> dict[str, Mapping[str, Handler]]:
+        """Return what serves each verb of each gate, printer and drawer."""
+        flows: dict[str, GateFlow | PrintFlow | DrawerFlow] = {**self.gates, **self.printers, **self.drawers}
+        found: dict[str, Mapping[str, Handler]] = {name: flow.handlers() for name, flow in flows.items()}
+        for gate in self.gates:
+            found[gate] = {**found[gate], "authenticate": Handler(self._entry.take_authenticate, moves_metal=True)}
+        return found
+
+    def device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
+        """Hand what a device told to the flow it concerns."""
+        if isinstance(event, Reading):
+            self._tapped(slot.name, event)
+        elif isinstance(event, InputChanged):
+            gate = self._gate_of_contact.get((slot.name, event.channel))
+            if gate is not None:
+                self.gates[gate].contact_changed(active=event.active)
+        elif isinstance(event, PrinterStatus):
+            self._statuses[slot.name] = event
+            self._printer_changed(slot, event)
+
+    def device_changed(self, slot: DeviceSlot) -> None:
+        """A device came or went."""
+        if not slot.online:
+            self._statuses.pop(slot.name, None)
+        if slot.name in self.printers and self._printer_slots[slot.name] is slot:
+            self.printers[slot.name].printer_changed()
+        if slot.online:
+            for gate, (config, _) in self._gate_configs.items():
+                if config.lock is not None and config.lock.device == slot.name:
+                    self.gates[gate].lock_answers()
+
+    def printer_status(self, name: str) -> PrinterStatus | None:
+        """Return what a printer last said of itself; None when it said nothing or is away."""
+        return self._statuses.get(name)
+
+    def drawer_online(self, name: str) -> bool:
+        """Return True while a drawer can be opened."""
+        return self._drawer_ports[name].online
+
+    def drawers_at(self, printer: str) -> list[str]:
+        """Return the drawers plugged into a printer."""
+        return [name for name, port in self._drawer_ports.items() if port.printer.name == printer]
+
+    def storage_recovered(self) -> None:
+        """The journal takes events again and the state was rebuilt: queues that waited go on."""
+        for printer in self.printers.values():
+            printer.look_again()
+
+    def close(self) -> None:
+        """Stop every timer and queue."""
+        for gate in self.gates.values():
+            gate.close()
+        for drawer in self.drawers.values():
+            drawer.close()
+        for name in list(self.printers):
+            self._drop_printer(name)
+
+    def _tapped(self, reader: str, reading: Reading) -> None:
+        gate = self._gate_of_reader.get(reader)
+        if gate is None:
+            log.warning("tap_at_no_gate", reader=reader, hint="name this reader under a gate's `readers`")
+            return
+        try:
+            self._entry.tap(gate, reading.technology, reading.value, reader)
+        except StorageUnavailable as error:
+            log.error("tap_refused", gate=gate, reason="storage_unavailable", why=str(error))
+
+    def _printer_changed(self, slot: DeviceSlot, status: PrinterStatus) -> None:
+        if slot.name in self.printers:
+            self.printers[slot.name].printer_changed(status)
+        for name in self.drawers_at(slot.name):
+            self.drawers[name].printer_changed(status)
+
+    def _configure_gates(self, configuration: Configuration, slots: Slots) -> None:
+        wanted = {
+            name: (gate, slots.get(gate.lock.device) if gate.lock else None) for name, gate in configuration.gates.items()
+        }
+        for name in [name for name, parts in self._gate_configs.items() if wanted.get(name) != parts]:
+            self.gates.pop(name).close()
+        for name, (gate, slot) in wanted.items():
+            if name not in self.gates:
+                self.gates[name] = GateFlow(gate, self._recorder, slot)
+        self._gate_configs = wanted
+
+    def _configure_printers(self, configuration: Configuration, slots: Slots) -> None:
+        wanted = {name: slot for name, slot in slots.items() if DRIVERS[slot.device.driver].kind == "printer"}
+        for name in [name for name, slot in self._printer_slots.items() if wanted.get(name) is not slot]:
+            self._drop_printer(name)
+        for name, slot in wanted.items():
+            if name not in self.printers:
+                flow = self.printers[name] = PrintFlow(name, self._recorder, slot, configuration.limits)
+                self._printer_slots[name] = slot
+                self._printer_tasks[name] = self._spawn(flow.run())
+
+    def _drop_printer(self, name: str) -> None:
+        self.printers.pop(name).close()
+        self._printer_slots.pop(name)
+        self._printer_tasks.pop(name).cancel()
+
+    def _configure_drawers(self, configuration: Configuration, slots: Slots) -> None:
+        wanted = {name: one for name, one in configuration.devices.items() if self.is_part(one)}
+        for name in [name for name, digest in self._drawer_digests.items() if _digest(wanted.get(name)) != digest]:
+            self.drawers.pop(name).close()
+            del self._drawer_ports[name], self._drawer_digests[name]
+        for name, device in wanted.items():
+            if name not in self.drawers:
+                self._add_drawer(device, slots)
+
+    def _add_drawer(self, device: Device, slots: Slots) -> None:
+        options: Any = device.options
+        port = DrawerPort(device, slots[options.printer])
+        self._drawer_ports[device.name] = port
+        self._drawer_digests[device.name] = device.digest
+        self.drawers[device.name] = DrawerFlow(
+            device.name, self._recorder, port, self._spawn, open_is_high=options.open_is_high
+        )
+
+
+def _digest(device: Device | None) -> str | None:
+    return device.digest if device is not None else None
