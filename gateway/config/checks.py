@@ -55,20 +55,20 @@ def check_ports(devices: Devices, problems: Problems) -> None:
 
 def _addresses(device: DeviceDraft) -> Iterable[tuple[str, object]]:
     for key in ("port", "connect"):
-        value = getattr(device.options, key, None)
+        value = device.get(key)
         if isinstance(value, str):
             # One port may be written with and without its scheme and settings: serial:///dev/x?baud=9600 is /dev/x.
             bare = value.removeprefix("serial://").split("?")[0]
             yield key, os.path.normpath(bare) if bare.startswith("/") else bare.lower()
-    if device.kind == "drawer" and (pin := getattr(device.options, "pin", None)) is not None:
-        yield "pin", (getattr(device.options, "printer", None), pin)
+    if device.kind == "drawer" and (pin := device.get("pin")) is not None:
+        yield "pin", (device.get("printer"), pin)
 
 
 def check_drawers(devices: Devices, problems: Problems) -> None:
     """A drawer hangs on a printer that exists."""
     printers = [name for name, device in devices.items() if device.kind == "printer"]
     for device in devices.values():
-        name = getattr(device.options, "printer", None)
+        name = device.get("printer")
         if device.kind != "drawer" or not isinstance(name, str):
             continue
         path, mark = f"devices.{device.name}.printer", device.place("printer")
@@ -199,7 +199,7 @@ def _check_contact(
     elif board.kind not in {"gate", None}:
         hint = advice(contact.device, boards, "add a relay board under `devices:`")
         problems.add(mark, path, f"`{contact.device}` is {_kind(board)}, not a relay board; {hint}")
-    elif board.options is not None and (message := _beyond(board, contact, key)):
+    elif message := _beyond(board, contact, key):
         problems.add(mark, path, message)
     elif (first := taken.setdefault((key, contact), gate.name)) != gate.name:
         other = "opens" if key == "lock" else "tells of passages at"
@@ -209,12 +209,12 @@ def _check_contact(
 def _beyond(board: DeviceDraft, contact: Contact, key: str) -> str:
     """Return what is wrong with a channel number, or nothing."""
     if key == "lock":
-        what, option = "relay", "channels" if hasattr(board.options, "channels") else "relays"
-        count = getattr(board.options, option, None)
+        what, option = "relay", "channels" if "channels" in board.fields else "relays"
     else:
         what, option = "input", "inputs"
-        count = getattr(board.options, option, 0)
-    if count is None or contact.channel <= count:
+    has_none = board.kind is not None and option not in board.fields and key == "passage"
+    count = 0 if has_none else board.get(option)
+    if not isinstance(count, int) or contact.channel <= count:
         return ""
     if count == 0:
         return f"`{board.name}` has no {what}s; use a board with {what}s, or leave `{key}` out"
@@ -243,42 +243,39 @@ def check_clients(
     kinds |= {name: device.kind for name, device in devices.items() if device.kind in {"printer", "drawer", None}}
     kinds |= dict.fromkeys(gates, "gate")
     for client in clients.values():
-        grants = cast("Mapping[str, list[str]]", client.values.get("may") or {})
-        for target, verbs in grants.items():
+        for target, entry in _grants(client).items():
             if target in kinds:
-                _check_verbs(client, target, kinds[target], verbs, problems)
+                _check_verbs(join(f"clients.{client.name}.may", target), entry, kinds[target], problems)
             else:
-                _refuse_target(client, target, list(kinds), devices, problems)
+                _refuse_target(client, target, entry, list(kinds), devices, problems)
 
 
-def _grant(client: Draft, target: str) -> tree.Entry:
-    """Return where a grant stands; it was read from there, so it is there."""
-    may = client.node.entries["may"].node if isinstance(client.node, tree.Mapping) else None
-    if not isinstance(may, tree.Mapping):
-        raise TypeError("a grant was read from no mapping")
-    return may.entries[target]
+def _grants(client: Draft) -> Mapping[str, tree.Entry]:
+    """Return target → where its verbs stand, also where some of them are wrong."""
+    entries = client.node.entries if isinstance(client.node, tree.Mapping) else {}
+    may = entries["may"].node if "may" in entries else None
+    return may.entries if isinstance(may, tree.Mapping) else {}
 
 
-def _check_verbs(client: Draft, target: str, kind: str | None, verbs: Sequence[str], problems: Problems) -> None:
-    path, entry = join(f"clients.{client.name}.may", target), _grant(client, target)
+def _check_verbs(path: str, entry: tree.Entry, kind: str | None, problems: Problems) -> None:
     if kind is None:
         return
     known = WALLET_VERBS if kind == "wallet" else VERBS[kind]
     if kind == "wallet":
         problems.warn(entry.key_mark, path, "this version has no wallets; requests to it are refused as unknown")
-    items = entry.node.items if isinstance(entry.node, tree.Listing) else ()
-    for index, (verb, item) in enumerate(zip(verbs, items, strict=True)):
-        if verb not in known:
+    for index, item in enumerate(entry.node.items if isinstance(entry.node, tree.Listing) else ()):
+        if isinstance(item, tree.Scalar) and isinstance(item.value, str) and item.value not in known:
             what = f"the {kind}" if kind in {"gateway", "wallet"} else f"a {kind}"
-            hint = advice(verb, known, "")
-            hint = (
-                f"{hint} ({what} knows {listed(known)})" if hint.startswith("did") else f"{what} knows {listed(known)}"
-            )
-            problems.add(item.mark, f"{path}[{index}]", f"{quote(verb)} is nothing to ask of {what}; {hint}")
+            near = advice(item.value, known, "")
+            hint = f"{near} " if near.startswith("did") else ""
+            message = f"{quote(item.value)} is nothing to ask of {what}; {hint}{what} knows {listed(known)}"
+            problems.add(item.mark, f"{path}[{index}]", message)
 
 
-def _refuse_target(client: Draft, target: str, known: Sequence[str], devices: Devices, problems: Problems) -> None:
-    path, mark = join(f"clients.{client.name}.may", target), _grant(client, target).key_mark
+def _refuse_target(
+    client: Draft, target: str, entry: tree.Entry, known: Sequence[str], devices: Devices, problems: Problems
+) -> None:
+    path, mark = join(f"clients.{client.name}.may", target), entry.key_mark
     if target in devices:
         message = f"`{target}` is {_kind(devices[target])}; clients ask gates, printers, drawers and the gateway"
     else:

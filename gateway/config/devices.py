@@ -10,10 +10,9 @@ import msgspec
 
 from gateway.config.problems import Mark, Problems, advice, join, quote
 from gateway.config.reading import found, is_mapping, is_secret, read_struct, struct_type
-from gateway.config.schema import NAME_PATTERN, RESERVED_NAMES, Device, DriverKind, Kind
+from gateway.config.schema import NAME_PATTERN, NAME_RULE, RESERVED_NAMES, Device, DriverKind, Kind
 from gateway.config.tree import Entry, Mapping, Node, Scalar
 
-NAME_RULE = "a name has lower-case letters, digits and hyphens, begins with a letter or digit, and is at most 63 long"
 _UNSTABLE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
 
 
@@ -25,7 +24,20 @@ class DeviceDraft(msgspec.Struct):
     node: Node
     driver: str = ""
     kind: Kind | None = None
+    values: dict[str, object] = {}
+    defaults: dict[str, object] = {}
+    fields: frozenset[str] = frozenset()
     options: msgspec.Struct | None = None
+
+    def get(self, key: str) -> object:
+        """Return an option, or its default where it does not stand there; None where it is wrong or unknown."""
+        if isinstance(self.node, Mapping) and key in self.node.entries:
+            return self.values.get(key)
+        return self.defaults.get(key)
+
+    def keys(self) -> set[str]:
+        """Return the options that stand there, right or wrong."""
+        return set(self.node.entries) - {"driver"} if isinstance(self.node, Mapping) else set()
 
     def place(self, key: str) -> Mark:
         """Return where the value of `key` stands, or the device itself."""
@@ -85,7 +97,7 @@ def named_entries(
 
 def _named(name: str, entry: Entry, path: str, problems: Problems, reserved: tuple[str, ...]) -> bool:
     if not re.fullmatch(NAME_PATTERN, name):
-        problems.add(entry.key_mark, join(path, name), f"{quote(name)} cannot be a name: {NAME_RULE}")
+        problems.add(entry.key_mark, join(path, name), f"{quote(name)} cannot be a name; write {NAME_RULE}")
     elif name in reserved:
         message = f"the name `{name}` is reserved for the gateway's own use; choose another, such as `{name}-1`"
         problems.add(entry.key_mark, join(path, name), message)
@@ -102,12 +114,13 @@ def _read_device(draft: DeviceDraft, kinds: Kinds[str, DriverKind], problems: Pr
     draft.kind = kind.kind
     fields = struct_type(kind.options)
     before = len(problems)
-    values = read_struct(draft.node, fields, path, problems, also=("driver",), at=draft.mark)
-    optional = {field.encode_name for field in fields.fields if not field.required}
-    options = _build(draft, kind, values, optional, problems)
+    draft.defaults = {field.encode_name: field.default for field in fields.fields if not field.required}
+    draft.fields = frozenset(field.encode_name for field in fields.fields)
+    draft.values = read_struct(draft.node, fields, path, problems, also=("driver",), at=draft.mark)
+    options = _build(draft, kind, problems)
     draft.options = options if len(problems) == before else None
     for key in ("port", "connect"):
-        if (port := _UNSTABLE_PORT.search(str(values.get(key, "")))) is not None:
+        if (port := _UNSTABLE_PORT.search(str(draft.get(key)))) is not None:
             message = f"{port[0]} can be another device after a restart; its name under /dev/serial/by-id/ lasts"
             problems.warn(draft.place(key), join(path, key), message)
 
@@ -129,25 +142,24 @@ def _driver(draft: DeviceDraft, kinds: Kinds[str, DriverKind], path: str, proble
     return None
 
 
-def _build(
-    draft: DeviceDraft, kind: DriverKind, values: dict[str, object], optional: set[str], problems: Problems
-) -> msgspec.Struct | None:
+def _build(draft: DeviceDraft, kind: DriverKind, problems: Problems) -> msgspec.Struct | None:
     """Make the options, and note what only they themselves know to be wrong: their `__post_init__` refuses it.
 
     It stops at its first complaint too; so a key found guilty is left out and the rest is tried again.
     """
-    left = dict(values)
+    path, left = join("devices", draft.name), dict(draft.values)
     while (message := _complaint(kind.options, left)) is not None:
-        guilty = _guilty(kind.options, left, optional, message)
-        required_missing = guilty is None and len(problems)
-        if required_missing:
+        guilty = _guilty(draft, kind.options, left, message)
+        if guilty is None:
+            # Then it is about a key that is missing or wrong, and noted already, or about all of them together.
+            if left.keys() == draft.keys():
+                problems.add(draft.mark, path, message)
             return None
-        path = join("devices", draft.name)
-        problems.add(draft.place(guilty or ""), join(path, guilty) if guilty else path, message)
-        if guilty is None or guilty not in optional:
+        problems.add(draft.place(guilty), join(path, guilty), message.removeprefix(f"{guilty}: "))
+        if guilty not in draft.defaults:
             return None
         del left[guilty]
-    return msgspec.convert(values, kind.options) if left == values else None
+    return msgspec.convert(draft.values, kind.options) if left == draft.values else None
 
 
 def _complaint(options: type[msgspec.Struct], values: dict[str, object]) -> str | None:
@@ -164,12 +176,14 @@ def _shown(message: str) -> str:
     return " ".join(re.sub(r"//\S*@", "//…@", without_place).split())
 
 
-def _guilty(options: type[msgspec.Struct], values: dict[str, object], optional: set[str], message: str) -> str | None:
+def _guilty(draft: DeviceDraft, options: type[msgspec.Struct], values: dict[str, object], message: str) -> str | None:
     """Return the key a complaint is about: the one it begins with, or the one without which there is no complaint."""
     first = re.match(r"`?([a-z0-9_]+)", message)
     if first is not None and first[1] in values:
         return first[1]
     for key in values:
-        if key in optional and _complaint(options, {name: values[name] for name in values if name != key}) != message:
-            return key
+        if key in draft.defaults:
+            others = {name: value for name, value in values.items() if name != key}
+            if _complaint(options, others) != message:
+                return key
     return None

@@ -11,8 +11,8 @@ import msgspec
 from gateway.config import checks
 from gateway.config.checks import Draft
 from gateway.config.devices import DeviceDraft, fingerprint, named_entries, read_devices
-from gateway.config.editor import json_schema
 from gateway.config.entries import ClientEntry, GateEntry
+from gateway.config.json_schema import json_schema
 from gateway.config.problems import ConfigurationError, Problem, Problems, UnreadableError
 from gateway.config.reading import found, read_struct, refuse_unknown, struct_type
 from gateway.config.schema import Client, Configuration, Device, DriverKind, Gate, Limits, Zone

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import inspect
 
 from gateway.config.problems import Mark, Problems, advice, join, listed, plain, quote
-from gateway.config.tree import Broken, Listing, Mapping, Node, Scalar
+from gateway.config.tree import Broken, Listing, Mapping, Node, Scalar, resolve
 
 
 class _Invalid:
@@ -96,10 +96,11 @@ def is_secret(key: str, mark: Mark, path: str, problems: Problems) -> bool:
     """Return whether `key` would hold a secret, after noting where secrets belong; its value is not looked at (I12)."""
     if not _SECRET.search(key.lower().replace("-", "_")):
         return False
-    message = "secrets do not stand in this file; put it into a file of its own with mode 0600"
-    hint = " and name that file here: `password_file: FILE`" if path == "broker" else ", and give the broker's as"
-    tail = "" if path == "broker" else " `broker: {url: …, username: …, password_file: FILE}`"
-    problems.add(mark, join(path, key), message + hint + tail)
+    message = (
+        "secrets do not stand in this file; the broker's password goes into a file of its own (mode 0600): "
+        "`broker: {url: …, username: …, password_file: FILE}`"
+    )
+    problems.add(mark, join(path, key), message)
     return True
 
 
@@ -197,6 +198,8 @@ def _cure(node: Node, kind: inspect.Type) -> str:
         return _nearest_choice(node, kind)
     if isinstance(kind, inspect.StrType) and not isinstance(node.value, str):
         return f'; put it in quotes: "{plain(node.text)}"'
+    if isinstance(node.value, str) and isinstance(kind, inspect.IntType | inspect.FloatType):
+        return "; write it without quotes" if isinstance(resolve(node.text), int | float) else ""
     return _nearest_choice(node, kind)
 
 

@@ -36,7 +36,9 @@ VERBS: Mapping[str, tuple[str, ...]] = {
 WALLET_VERBS: tuple[str, ...] = ("charge", "top_up", "refund", "cancel", "balance")
 """Grants a file may already hold; a warning says that nothing answers to them yet."""
 
-Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+NAME_RULE = "lower-case letters, digits and hyphens, at most 63, the first no hyphen"
+
+Name = Annotated[str, Meta(pattern=NAME_PATTERN, extra={"expected": NAME_RULE})]
 Kind = Literal["reader", "scanner", "gate", "printer", "drawer"]
 
 
@@ -61,7 +63,12 @@ class Venue(msgspec.Struct, frozen=True):
         str, Meta(min_length=1, description="IANA time zone, such as Europe/Berlin. Schedules are in this local time.")
     ]
     currency: Annotated[
-        str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217 code of the venue's money, such as EUR, CHF or GBP.")
+        str,
+        Meta(
+            pattern="^[A-Z]{3}$",
+            description="ISO 4217 code of the venue's money, such as EUR, CHF or GBP.",
+            extra={"expected": "the three capital letters of ISO 4217, such as EUR, CHF or GBP"},
+        ),
     ]
     name: Annotated[str, Meta(max_length=80, description="Name for people: screens and receipts.")] = ""
 
