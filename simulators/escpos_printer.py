@@ -64,7 +64,6 @@ class EscposPrinter(Device):
         self._stall_after: int | None = None
         self._drop_after: int | None = None
         self._paper_after: tuple[int, status.Paper] | None = None
-        self._received_bytes = 0
         self._printed_lines = 0
         self._kick_count = 0
         self._kicks: deque[dict[str, Any]] = deque(maxlen=MAX_REMEMBERED)
@@ -81,7 +80,6 @@ class EscposPrinter(Device):
             "asb": self._asb,
             "mute": self._mute,
             "stalled": self._stalled,
-            "received_bytes": self._received_bytes,
             "buffered_bytes": len(self._buffer) + self._parser.pending_bytes,
             "printed_lines": self._printed_lines,
             "kick_count": self._kick_count,
@@ -157,10 +155,12 @@ class EscposPrinter(Device):
 
     def receive(self, data: bytes) -> None:
         """Obey real-time commands at once, keep everything for its turn, and print what can be printed."""
-        self._received_bytes += len(data)
-        self._buffer += data
-        for command in self._scanner.feed(data):
+        start = 0
+        for end, command in self._scanner.feed(data):
+            self._buffer += data[start:end]
             self._obey(command)
+            start = end
+        self._buffer += data[start:]
         self._go_on()
         self._count_down(len(data))
 

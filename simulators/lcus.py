@@ -61,9 +61,7 @@ class Lcus(Device):
 
     def receive(self, data: bytes) -> None:
         """Find frames in whatever arrives, byte by byte or all at once."""
-        if self._silent:
-            return
-        self._buffer += data
+        self._buffer += b"" if self._silent else data
         while len(self._buffer) >= FRAME_BYTES:
             self._take_frame()
         self.changed()

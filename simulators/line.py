@@ -27,6 +27,7 @@ class Line:
         self.on_change: Callable[[], None] = _ignore
         self.plugged = False
         self.opened = False
+        self.received_bytes = 0
         self.dropped_bytes = 0
         self.read_limit = READ_BYTES
         self._fd = -1
@@ -34,7 +35,12 @@ class Line:
 
     def state(self) -> dict[str, Any]:
         """What is visible of the cable, as JSON-ready values."""
-        return {"plugged": self.plugged, "opened": self.opened, "dropped_bytes": self.dropped_bytes}
+        return {
+            "plugged": self.plugged,
+            "opened": self.opened,
+            "received_bytes": self.received_bytes,
+            "dropped_bytes": self.dropped_bytes,
+        }
 
     def plug(self) -> None:
         """Offer the line under its name. Raises `OSError` if the name or port is taken."""
@@ -83,6 +89,7 @@ class Line:
         except OSError:
             data = b""
         if data:
+            self.received_bytes += len(data)
             self.on_bytes(data)
         else:
             self._ended()

@@ -74,6 +74,7 @@ class ModbusBoard(Device):
             "inputs": list(self._inputs),
             "requests": self._requests,
             "bad_frames": self._bad_frames,
+            "buffered_bytes": len(self._buffer),
             "silent": self._silent,
         }
 
@@ -115,6 +116,7 @@ class ModbusBoard(Device):
             self._line_silent()
         if self._buffer:
             self._silence = asyncio.get_running_loop().call_later(SILENCE_S, self._line_silent)
+        self.changed()
 
     def _line_silent(self) -> None:
         frame, self._buffer = bytes(self._buffer), bytearray()

@@ -85,8 +85,8 @@ def ready_line(device: Device, control: Path) -> dict[str, Any]:
 
 
 def print_line(message: object) -> None:
-    """Print one line of JSON at once."""
-    print(msgspec.json.encode(message).decode(), flush=True)
+    """Print one line of JSON at once; paths become text."""
+    print(msgspec.json.encode(message, enc_hook=str).decode(), flush=True)
 
 
 def stop_event(*, exit_with_stdin: bool) -> asyncio.Event:

@@ -89,7 +89,7 @@ class SimulatedVenue:
         arguments = _arguments(self.directory, name, self._description[name])
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", *arguments,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, env=_environment(),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, env=environment(),
         )  # fmt: skip
         self._processes[name] = process
         self._devices[name] = await self._await_ready(name, process)
@@ -196,7 +196,7 @@ def _receipts(directory: Path, name: str) -> Path:
     return directory / "receipts" / name
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's environment, in which the package is found from any working directory."""
     root = str(Path(__file__).resolve().parent.parent)
     known = os.environ.get("PYTHONPATH")

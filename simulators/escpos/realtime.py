@@ -27,16 +27,16 @@ class RealTimeScanner:
     def __init__(self) -> None:
         self._tail = bytearray()
 
-    def feed(self, data: bytes) -> list[RealTime]:
-        """The commands that are complete with `data`, in order."""
-        found: list[RealTime] = []
-        for byte in data:
+    def feed(self, data: bytes) -> list[tuple[int, RealTime]]:
+        """The commands that are complete with `data`, in order, each with the position in `data` where it ends."""
+        found: list[tuple[int, RealTime]] = []
+        for end, byte in enumerate(data, start=1):
             self._tail.append(byte)
             while self._tail and not _could_begin(self._tail):
                 del self._tail[0]
             command = _match(bytes(self._tail))
             if command is not None:
-                found.append(command)
+                found.append((end, command))
                 self._tail.clear()
         return found
 
