@@ -196,8 +196,7 @@ class EscposPrinter:
             raise DeviceTimeout(f"{link.name} is connected but does not answer: switch the printer off and on")
         if first:
             self._emit(Online("answers status requests" if status else "cannot say whether it has paper"))
-        if status is None:
-            self._channel.cannot_say()
+            self._channel.announced()
 
     async def _is_well(self, link: Transport) -> bool:
         """Whether the printer answers, or never did; a job under way is watched by its own timeout."""

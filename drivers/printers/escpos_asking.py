@@ -25,11 +25,18 @@ class StatusChannel:
         self._published: PrinterStatus | None = None
         self._reply: asyncio.Future[None] | None = None
         self._mute: set[int] = set()
+        self._announced = False
         self.answers = False
 
     def restart(self) -> None:
-        """The device is opened anew: its status will be emitted even if it is the same as before."""
+        """The device is opened anew: nothing is emitted before `announced()`, and then even what was known before."""
         self._published = None
+        self._announced = False
+
+    def announced(self) -> None:
+        """`Online` has been emitted, so the status may follow."""
+        self._announced = True
+        self.publish()
 
     def new_link(self) -> None:
         """Forget what the last link left unfinished."""
@@ -53,7 +60,7 @@ class StatusChannel:
 
     def publish(self) -> None:
         """Emit the status if it is news."""
-        if self._current != self._published:
+        if self._announced and self._current != self._published:
             self._published = self._current
             self._emit(self._current)
 

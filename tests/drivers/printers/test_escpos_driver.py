@@ -161,6 +161,14 @@ async def test_it_says_online_and_how_it_is_when_the_link_opens() -> None:
         assert it.events.statuses == [READY]
 
 
+async def test_online_comes_before_a_status_that_was_pushed_first() -> None:
+    printer = FakePrinter()
+    printer.block = bytes.fromhex("10000000")
+    async with bench(printer) as it:
+        await it.events.status(READY)
+        assert it.events.all == [Online("answers status requests"), READY]
+
+
 async def test_paper_out_is_pushed_and_its_end_too() -> None:
     async with bench(heartbeat_s=60) as it:
         await it.events.status(READY)
