@@ -64,6 +64,14 @@ def test_i09_outstanding_requests_are_bounded() -> None:
         made.asked(1)
 
 
+@pytest.mark.parametrize("byte", [0x02, 0x13 ^ 0x04, 0x92, 0x16 | 0x80, 0x00, 0x7F])
+def test_what_lacks_the_fixed_bits_answers_nothing(byte: int) -> None:
+    made = decoder()
+    (event,) = made.receive(bytes((byte,)))
+    assert isinstance(event, Noise)
+    assert made.pending == 4
+
+
 @given(st.lists(st.binary(max_size=20), max_size=20), st.lists(st.integers(1, 4), max_size=MAX_PENDING))
 def test_any_bytes_are_accounted_for(chunks: list[bytes], asked: list[int]) -> None:
     made = decoder(tuple(asked))
