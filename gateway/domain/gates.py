@@ -66,7 +66,7 @@ def hand_back(state: VenueState, entry: OpenEntry, why: Literal["not_passed", "r
     granted = entry.granted
     here = state.where.get(granted.holder)
     taken = granted.uses - granted.uses_before
-    moved = here is None or here.zone != granted.zone
+    moved = (here.zone if here else "") != granted.zone
     zone = (here.zone if here else None) if moved else granted.from_zone
     under = (here.entitlement if here else None) if moved else granted.entitlement_before
     return e.EntryReturned(
@@ -82,7 +82,7 @@ def hand_back(state: VenueState, entry: OpenEntry, why: Literal["not_passed", "r
 
 
 def after_restart(state: VenueState) -> list[e.AnyEvent]:
-    """Return the facts for entries that a crash left open: nobody can say what happened, and nothing is retried (I2)."""
+    """Return the facts for entries that a crash left open: nobody can say what happened; nothing is retried (I2)."""
     found: list[e.AnyEvent] = []
     for entry in state.entries.values():
         why: Literal["release_unrecorded", "passage_unrecorded"]
