@@ -12,8 +12,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway import __version__
+
+if TYPE_CHECKING:
+    from gateway.config.schema import Configuration
 
 OK, REFUSED = 0, 1
 DEFAULT_CONFIG = Path("/etc/venue-gateway/gateway.yaml")
@@ -106,6 +110,7 @@ def _add_broker(commands: Commands) -> None:
     verbs = broker.add_subparsers(metavar="VERB", required=True)
     write = verbs.add_parser("write", help="write mosquitto.conf, acl and passwords into a folder")
     write.add_argument("folder", type=Path)
+    write.add_argument("--user", default="", help="the system user Mosquitto runs as; its own default if left out")
     write.add_argument("--listen", default="127.0.0.1:1883", metavar="HOST:PORT", help="where tablets connect")
     _config_option(write)
     write.set_defaults(run=_broker_write)
@@ -179,10 +184,71 @@ def _directory_import(options: argparse.Namespace) -> int:
 def _journal_verify(options: argparse.Namespace) -> int:
     from gateway.store import audit  # noqa: PLC0415
 
-    return audit.verify_command(_journal_path(options.config), print)
+    path = _journal_path(options.config)
+    return audit.verify_command(path, print) if path else REFUSED
+
+
+def _journal_tail(options: argparse.Namespace) -> int:
+    from gateway.store import audit  # noqa: PLC0415
+
+    path = _journal_path(options.config)
+    return audit.tail_command(path, _print_now, options.lines, follow=options.follow) if path else REFUSED
+
+
+def _journal_export(options: argparse.Namespace) -> int:
+    from gateway.store import audit  # noqa: PLC0415
+
+    path = _journal_path(options.config)
+    return audit.export_command(path, print, options.after_seq) if path else REFUSED
+
+
+def _journal_path(config: Path) -> Path | None:
+    configuration = _load_or_complain(config)
+    return configuration.state_dir / "journal.db" if configuration else None
+
+
+def _print_now(line: str) -> None:
+    print(line, flush=True)
+
+
+def _load_or_complain(config: Path) -> Configuration | None:
+    """Return the configuration of a file, or None after saying what is wrong with it."""
+    from gateway.config.loading import ConfigurationError, load  # noqa: PLC0415
+    from gateway.devices.registry import kinds  # noqa: PLC0415
+
+    try:
+        return load(config, kinds())
+    except ConfigurationError as error:
+        for problem in error.problems:
+            _complain(str(problem))
+        return None
 
 
 def _demo(options: argparse.Namespace) -> int:
     """Hand over to the simulators, which are processes of their own and know the gateway only from outside."""
     command = [sys.executable, "-m", "simulators.demo", *(["--exit"] if options.exit else [])]
     return subprocess.run(command, check=False).returncode  # noqa: S603 - our own module, no user text
+
+
+def _broker_write(options: argparse.Namespace) -> int:
+    from gateway.mqtt.broker_files import Listener, write_broker_files  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    if configuration is None:
+        return REFUSED
+    host, _, port = options.listen.rpartition(":")
+    if not port.isdigit():
+        return _complain(f"--listen takes HOST:PORT such as 0.0.0.0:1883, not {options.listen!r}")
+    try:
+        files = write_broker_files(
+            configuration,
+            options.folder,
+            listener=Listener(port=int(port), host=host),
+            socket_path=configuration.broker.socket_path,
+            user=options.user,
+        )
+    except OSError as error:
+        return _complain(f"{error.filename or options.folder}: {error.strerror}")
+    print(f"{files.configuration}\n{files.acl}\n{files.passwords}")
+    print(f"Each client's password is in {configuration.state_dir / 'clients'}.")
+    return OK

@@ -16,7 +16,7 @@ from gateway.domain.answers import Answer, denied, failed
 from gateway.domain.events import RequestRef
 from gateway.domain.reasons import Reason
 from gateway.flows.recorder import Recorder
-from gateway.store.journal import StorageUnavailable
+from gateway.store.journal import JournalBusy, StorageUnavailable
 
 MS_PER_S = 1000
 
@@ -98,6 +98,8 @@ class Desk:
             return handler.take(request)
         except RefusedRequest as refused:
             return refused.answer
+        except JournalBusy:
+            return denied(Reason.BUSY)
         except StorageUnavailable:
             return failed(Reason.STORAGE_UNAVAILABLE)
 

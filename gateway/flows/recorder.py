@@ -116,6 +116,7 @@ class Recorder:
     def restore(self) -> None:
         """Rebuild the state from the stored rows and the journal's tail. Takes about a second per million rows."""
         self.state.clear()
+        self._folding = False
         for kind, key, value in self.journal.state_rows(None):
             if kind != "request":
                 self.state.load_row(kind, key, value)
@@ -179,7 +180,11 @@ class Recorder:
             else:
                 self._fold_chunk(changed, end, through_seq)
 
-        self.journal.fold(rows, through_seq if last else None, done)
+        try:
+            self.journal.fold(rows, through_seq if last else None, done)
+        except StorageUnavailable:
+            # The rebuild that follows marks all of it as changed again.
+            self._folding = False
 
     def _forget_answers(self, chunk: Sequence[tuple[str, str]]) -> None:
         for kind, key in chunk:
