@@ -62,7 +62,7 @@ class EscposOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class EscposPrinter:
-    """The driver `escpos`: capabilities `Printer` and `DocumentPrinter`."""
+    """ESC/POS receipt printer (Epson TM and alike) over TCP 9100 or a serial port: DLE EOT status and ASB."""
 
     Options: ClassVar[type[msgspec.Struct]] = EscposOptions
 
