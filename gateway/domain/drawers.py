@@ -44,15 +44,35 @@ def found_closed(state: VenueState, drawer: str) -> list[e.AnyEvent]:
     return contact_closed(drawer) if state.drawer(drawer).alarm else []
 
 
-def interrupted(opening: str, drawer: str) -> e.DrawerUnknown:
-    """Return the end of an opening that was cut off: the pulse may have been sent and is not sent again (I2)."""
-    message = "The gateway stopped while it opened the drawer. Look, then ask again with a new id."
-    return e.DrawerUnknown(opening=opening, drawer=drawer, message=message)
+def opened(opening: e.DrawerOpening, *, confirmed: bool) -> e.DrawerOpened:
+    """Return the fact that the pulse was sent; `confirmed` when the contact saw the drawer open."""
+    return e.DrawerOpened(opening=opening.opening, drawer=opening.drawer, confirmed=confirmed, request=opening.request)
+
+
+def failed(opening: e.DrawerOpening, reason: Reason, message: str = "") -> e.DrawerFailed:
+    """Return the fact that no pulse was sent."""
+    return e.DrawerFailed(
+        opening=opening.opening,
+        drawer=opening.drawer,
+        reason=reason,
+        message=message or message_for(reason),
+        request=opening.request,
+    )
+
+
+def unknown(opening: e.DrawerOpening, message: str) -> e.DrawerUnknown:
+    """Return the fact that the pulse may have been sent; it is not sent again (I2)."""
+    return e.DrawerUnknown(opening=opening.opening, drawer=opening.drawer, message=message, request=opening.request)
+
+
+def interrupted(opening: e.DrawerOpening) -> e.DrawerUnknown:
+    """Return the end of an opening that was cut off."""
+    return unknown(opening, "The gateway stopped while it opened the drawer. Look, then ask again with a new id.")
 
 
 def after_restart(state: VenueState) -> list[e.AnyEvent]:
     """Return the facts for the openings that a crash cut off."""
-    return [interrupted(opening, name) for name, drawer in state.drawers.items() for opening in drawer.openings]
+    return [interrupted(opening) for drawer in state.drawers.values() for opening in drawer.openings.values()]
 
 
 def after_removal(state: VenueState, drawers: Collection[str]) -> list[e.AnyEvent]:
@@ -63,8 +83,3 @@ def after_removal(state: VenueState, drawers: Collection[str]) -> list[e.AnyEven
     return [
         e.DrawerClosed(drawer=name) for name, drawer in state.drawers.items() if drawer.alarm and name not in drawers
     ]
-
-
-def failed(opening: str, drawer: str, reason: Reason, message: str = "") -> e.DrawerFailed:
-    """Return the fact that no pulse was sent for an opening."""
-    return e.DrawerFailed(opening=opening, drawer=drawer, reason=reason, message=message or message_for(reason))

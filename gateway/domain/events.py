@@ -1,7 +1,8 @@
 """Frozen facts: what is journalled, published and relayed.
 
 An event says what became true, never what should happen. Where an event changes a count or a place it carries the value
-*after* the change, so that applying it twice is the same as applying it once. Credentials appear only as their keyed
+*after* the change, so that applying it twice is the same as applying it once. For the same reason every event that
+answers a request names it, also where the job or opening it ends names it too. Credentials appear only as their keyed
 reference, never as the number on the card (I12).
 """
 
@@ -162,6 +163,7 @@ class PrintHeld(Event, frozen=True, tag="print.held"):
     job: str
     printer: str
     why: str
+    request: RequestRef | None = None
 
 
 class PrintDone(Event, frozen=True, tag="print.done"):
@@ -170,6 +172,7 @@ class PrintDone(Event, frozen=True, tag="print.done"):
     job: str
     printer: str
     confirmed: bool
+    request: RequestRef | None = None
 
 
 class PrintCancelled(Event, frozen=True, tag="print.cancelled"):
@@ -188,6 +191,7 @@ class PrintFailed(Event, frozen=True, tag="print.failed"):
     printer: str
     reason: Reason
     message: str
+    request: RequestRef | None = None
 
 
 class PrintUnknown(Event, frozen=True, tag="print.unknown"):
@@ -196,6 +200,7 @@ class PrintUnknown(Event, frozen=True, tag="print.unknown"):
     job: str
     printer: str
     message: str
+    request: RequestRef | None = None
 
 
 # The cash drawer.
@@ -217,6 +222,7 @@ class DrawerOpened(Event, frozen=True, tag="drawer.opened"):
     opening: str
     drawer: str
     confirmed: bool = False
+    request: RequestRef | None = None
 
 
 class DrawerFailed(Event, frozen=True, tag="drawer.failed"):
@@ -226,6 +232,7 @@ class DrawerFailed(Event, frozen=True, tag="drawer.failed"):
     drawer: str
     reason: Reason
     message: str
+    request: RequestRef | None = None
 
 
 class DrawerUnknown(Event, frozen=True, tag="drawer.unknown"):
@@ -234,6 +241,7 @@ class DrawerUnknown(Event, frozen=True, tag="drawer.unknown"):
     opening: str
     drawer: str
     message: str
+    request: RequestRef | None = None
 
 
 class DrawerForced(Event, frozen=True, tag="drawer.forced"):

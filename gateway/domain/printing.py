@@ -14,6 +14,8 @@ from gateway.domain.state import Job, VenueState
 WAITING = frozenset({"queued", "held"})
 """The states in which not a byte of a job has been sent, so that it may still be taken back."""
 
+_LOOK = "Look at the paper before you ask for a copy."
+
 
 def refusal(state: VenueState, printer: str, limit: int) -> Reason | None:
     """Return BUSY when `limit` jobs of this printer are open already, else None (I9)."""
@@ -42,7 +44,12 @@ def held(state: VenueState, job_id: str, why: str) -> list[e.AnyEvent]:
     job = state.jobs.get(job_id)
     if job is None or not job.open or (job.status == "held" and job.why == why):
         return []
-    return [e.PrintHeld(job=job_id, printer=job.queued.printer, why=why)]
+    return [put_back(job.queued, why)]
+
+
+def put_back(queued: e.PrintQueued, why: str) -> e.PrintHeld:
+    """Return the fact that a job waits for its printer, nothing of it having been sent."""
+    return e.PrintHeld(job=queued.job, printer=queued.printer, why=why, request=queued.request)
 
 
 def outcome(queued: e.PrintQueued, before: bool | None, after: bool | None) -> e.PrintDone | e.PrintUnknown:
@@ -51,19 +58,26 @@ def outcome(queued: e.PrintQueued, before: bool | None, after: bool | None) -> e
     `before` and `after` are whether the printer said that it can print: None means that it said nothing, which is
     never "fine". A printer that could tell before and cannot now has perhaps not finished.
     """
-    job, printer = queued.job, queued.printer
-    if after:
-        return e.PrintDone(job=job, printer=printer, confirmed=True)
-    if after is None and before is None:
-        return e.PrintDone(job=job, printer=printer, confirmed=False)
+    if after or (after is None and before is None):
+        return e.PrintDone(job=queued.job, printer=queued.printer, confirmed=bool(after), request=queued.request)
     trouble = "stopped answering" if after is None else "reported trouble"
-    message = f"The printer {trouble} during this receipt. Look at the paper before you ask for a copy."
-    return e.PrintUnknown(job=job, printer=printer, message=message)
+    return unknown(queued, f"The printer {trouble} during this receipt. {_LOOK}")
+
+
+def unknown(queued: e.PrintQueued, message: str) -> e.PrintUnknown:
+    """Return the fact that some or all of a job may be on paper."""
+    return e.PrintUnknown(job=queued.job, printer=queued.printer, message=message, request=queued.request)
 
 
 def failed(queued: e.PrintQueued, reason: Reason, message: str = "") -> e.PrintFailed:
     """Return the fact that nothing of a job was printed, and nothing will be."""
-    return e.PrintFailed(job=queued.job, printer=queued.printer, reason=reason, message=message or message_for(reason))
+    return e.PrintFailed(
+        job=queued.job,
+        printer=queued.printer,
+        reason=reason,
+        message=message or message_for(reason),
+        request=queued.request,
+    )
 
 
 def expired(state: VenueState, printer: str, now_ms: int) -> list[e.AnyEvent]:
@@ -83,8 +97,7 @@ def next_expiry_ms(state: VenueState, printer: str) -> int | None:
 
 def interrupted(queued: e.PrintQueued) -> e.PrintUnknown:
     """Return the end of a job that was cut off: some may be on paper, so it is never printed again by itself (I2)."""
-    message = "The gateway stopped during this receipt. Look at the paper before you ask for a copy."
-    return e.PrintUnknown(job=queued.job, printer=queued.printer, message=message)
+    return unknown(queued, f"The gateway stopped during this receipt. {_LOOK}")
 
 
 def after_restart(state: VenueState) -> list[e.AnyEvent]:

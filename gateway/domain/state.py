@@ -133,12 +133,13 @@ class VenueState:
         return self.drawers.setdefault(name, DrawerState())
 
     def jobs_for(self, printer: str) -> list[Job]:
-        """Return the open jobs of one printer, oldest first."""
-        return [job for job in self.jobs.values() if job.open and job.queued.printer == printer]
+        """Return the open jobs of one printer, oldest first: job ids sort in the order they were given."""
+        found = [job for job in self.jobs.values() if job.open and job.queued.printer == printer]
+        return sorted(found, key=lambda job: job.queued.job)
 
     def apply(self, event: e.AnyEvent) -> Answered | None:
         """Take one fact in. Returns the request it answers and the answer, if it answers one."""
-        request = self._request_behind(event)
+        request: e.RequestRef | None = getattr(event, "request", None)
         change = _CHANGES.get(type(event))
         if change is not None:
             change(self, event)
@@ -151,20 +152,6 @@ class VenueState:
         self.requests[key] = StoredAnswer(request.fingerprint, answer)
         self._touch("request", key)
         return request, answer
-
-    def _request_behind(self, event: e.AnyEvent) -> e.RequestRef | None:
-        """Return the request an event answers: its own, or that of the job or drawer opening it carries on."""
-        match event:
-            case e.EntryGranted() | e.EntryDenied() | e.PrintQueued() | e.PrintCancelled() | e.DrawerOpening():
-                return event.request
-            case e.PrintHeld() | e.PrintDone() | e.PrintFailed() | e.PrintUnknown():
-                job = self.jobs.get(event.job)
-                return job.queued.request if job else None
-            case e.DrawerOpened() | e.DrawerFailed() | e.DrawerUnknown():
-                opening = self.drawer(event.drawer).openings.get(event.opening)
-                return opening.request if opening else None
-            case _:
-                return None
 
     # Whereabouts and uses.
 
@@ -251,7 +238,8 @@ class VenueState:
             self._forget_old_jobs()
 
     def _forget_old_jobs(self) -> None:
-        finished = [job_id for job_id, job in self.jobs.items() if not job.open]
+        # By id and not by when they ended, so that a replay over newer rows forgets the same ones.
+        finished = sorted(job_id for job_id, job in self.jobs.items() if not job.open)
         for job_id in finished[: max(0, len(finished) - FINISHED_JOBS_KEPT)]:
             del self.jobs[job_id]
             self._touch("job", job_id)

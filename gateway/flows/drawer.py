@@ -101,12 +101,14 @@ class DrawerFlow:
             raise RefusedRequest(denied(Reason.MALFORMED, "`data.reason` is blank. Say why the drawer is opened."))
         if refusal := drawers.refusal(self._recorder.state, self.name):
             raise RefusedRequest(denied(refusal, "The drawer is being opened already."))
-        opening = self._recorder.new_id()
-        commit = self._recorder.record(
-            e.DrawerOpening(
-                opening=opening, drawer=self.name, client=request.client, reason=reason, request=request.ref
-            )
+        opening = e.DrawerOpening(
+            opening=self._recorder.new_id(),
+            drawer=self.name,
+            client=request.client,
+            reason=reason,
+            request=request.ref,
         )
+        commit = self._recorder.record(opening)
         self._spawn(self._open(opening, request.expires_at_ms, commit))
 
     def take_status(self, request: Request) -> Answer:
@@ -120,16 +122,16 @@ class DrawerFlow:
         """`open`, `closed`, or `unknown` where there is no contact or it has said nothing."""
         return {True: "open", False: "closed", None: "unknown"}[self._is_open]
 
-    async def _open(self, opening: str, expires_at_ms: int | None, commit: Commit) -> None:
+    async def _open(self, opening: e.DrawerOpening, expires_at_ms: int | None, commit: Commit) -> None:
         """Wait for the disk, then pulse. Called once per opening and never again for the same one (I2)."""
         try:
             await commit
         except StorageUnavailable:
-            log.error("drawer_opening_not_stored", drawer=self.name, opening=opening)
+            log.error("drawer_opening_not_stored", drawer=self.name, opening=opening.opening)
             return
         if expires_at_ms is not None and expires_at_ms <= self._recorder.now_ms():
             # The disk took so long that whoever asked may have walked away (I6).
-            self._end(drawers.failed(opening, self.name, Reason.REQUEST_EXPIRED))
+            self._end(drawers.failed(opening, Reason.REQUEST_EXPIRED))
             return
         self._seen_open.clear()
         self._pulsing = True
@@ -137,22 +139,22 @@ class DrawerFlow:
             self._end(await self._pulse(opening))
         except asyncio.CancelledError:
             # An opening without an end would keep the drawer busy for ever.
-            self._end(drawers.interrupted(opening, self.name))
+            self._end(drawers.interrupted(opening))
             raise
         finally:
             self._pulsing = False
 
-    async def _pulse(self, opening: str) -> e.DrawerOpened | e.DrawerFailed | e.DrawerUnknown:
+    async def _pulse(self, opening: e.DrawerOpening) -> e.DrawerOpened | e.DrawerFailed | e.DrawerUnknown:
         try:
             async with asyncio.timeout(PULSE_TIMEOUT_S):
                 await self._port.drawer().open()
         except (DeviceOffline, DeviceTimeout) as error:
-            return drawers.failed(opening, self.name, Reason.DEVICE_OFFLINE, str(error))
+            return drawers.failed(opening, Reason.DEVICE_OFFLINE, str(error))
         except (DriverError, TimeoutError) as error:
             doubt = str(error) or "The drawer did not answer. Look whether it is open."
         except Exception:
             # A bug in one driver must not stop the daemon (I8).
-            log.exception("drawer_pulse_failed", drawer=self.name, opening=opening)
+            log.exception("drawer_pulse_failed", drawer=self.name, opening=opening.opening)
             doubt = "The drawer's driver failed. Look whether the drawer is open; the log has the details."
         else:
             doubt = ""
@@ -160,8 +162,8 @@ class DrawerFlow:
         if not confirmed:
             self._asked_until_s = _now_s() + ASKED_S
         if doubt and not confirmed:
-            return e.DrawerUnknown(opening=opening, drawer=self.name, message=doubt)
-        return e.DrawerOpened(opening=opening, drawer=self.name, confirmed=confirmed)
+            return drawers.unknown(opening, doubt)
+        return drawers.opened(opening, confirmed=confirmed)
 
     async def _confirmed(self) -> bool:
         """Return True when the contact sees the drawer open within a second; at once where no contact can tell."""

@@ -252,10 +252,10 @@ class PrintFlow:
         except DeviceOffline:
             # Nothing was sent: the job waits for the printer to come back.
             self._look_again_soon()
-            self._end(e.PrintHeld(job=queued.job, printer=self.name, why="offline"))
+            self._end(printing.put_back(queued, "offline"))
             return False
         except (DriverError, TimeoutError) as error:
-            self._end(e.PrintUnknown(job=queued.job, printer=self.name, message=str(error)))
+            self._end(printing.unknown(queued, str(error)))
             return True
         self._end(printing.outcome(queued, before, await _can_print(printer)))
         return True
