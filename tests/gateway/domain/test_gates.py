@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.domain import events as e
+from gateway.domain import gates
+from gateway.domain.access import Whereabouts, ZoneMap
+from gateway.domain.reasons import Reason
+from gateway.domain.state import OpenEntry, VenueState
+
+ZONES = ZoneMap(within={"foyer": None, "hall": "foyer"}, capacity={})
+
+
+def granted(entry: str = "e1", **fields: object) -> e.EntryGranted:
+    given = {
+        "entry": entry,
+        "gate": "north",
+        "credential": "ref",
+        "holder": "guest-1",
+        "entitlement": "ticket-1",
+        "zone": "hall",
+        "uses": 1,
+        "source": "north-reader",
+        "passage_observed": True,
+    }
+    return e.EntryGranted(**given | fields)
+
+
+def venue(*events: e.AnyEvent) -> VenueState:
+    state = VenueState(ZONES)
+    for event in events:
+        state.apply(event)
+    return state
+
+
+def refusal(state: VenueState, *, works: bool = True, active: bool = False) -> Reason | None:
+    return gates.refusal(state, "north", lock_works=works, contact_active=active)
+
+
+def test_a_locked_gate_takes_a_guest() -> None:
+    assert refusal(venue()) is None
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        (granted(), Reason.BUSY),
+        (e.GateForced(gate="north"), Reason.BUSY),
+        (e.GateHeldOpen(gate="north"), Reason.BUSY),
+        (e.GateFault(gate="north", why="no answer"), Reason.GATE_UNAVAILABLE),
+    ],
+)
+def test_a_gate_takes_nobody_while_it_is_in_use_or_broken(last: e.AnyEvent, reason: Reason) -> None:
+    assert refusal(venue(last)) is reason
+
+
+def test_a_gate_without_its_lock_or_with_someone_in_it_takes_nobody() -> None:
+    assert refusal(venue(), works=False) is Reason.GATE_UNAVAILABLE
+    assert refusal(venue(), active=True) is Reason.BUSY
+
+
+def test_the_contact_of_a_released_gate_is_the_passage() -> None:
+    state = venue(granted())
+    assert gates.contact_opened(state, "north") == [e.EntryPassed(entry="e1", gate="north")]
+
+
+def test_the_contact_of_a_locked_gate_is_an_alarm_and_ends_when_it_shuts() -> None:
+    state = venue()
+    assert gates.contact_opened(state, "north") == [e.GateForced(gate="north")]
+    state.apply(e.GateForced(gate="north"))
+    assert gates.contact_opened(state, "north") == [], "one alarm is enough"
+    assert gates.contact_closed(state, "north") == [e.GateClosed(gate="north")]
+    state.apply(e.GateClosed(gate="north"))
+    assert state.gate("north").status == "locked"
+    assert gates.contact_closed(state, "north") == []
+
+
+def test_a_gate_held_open_says_so_once() -> None:
+    state = venue()
+    assert gates.held_open(state, "north") == [e.GateHeldOpen(gate="north")]
+    state.apply(e.GateHeldOpen(gate="north"))
+    assert gates.held_open(state, "north") == []
+
+
+def test_nobody_came_so_the_entry_goes_back() -> None:
+    state = venue(granted())
+    [returned] = gates.passage_timed_out(state, "north", "e1")
+    state.apply(returned)
+    assert state.uses == {"ticket-1": 0}
+    assert state.where == {}
+    assert +state.occupancy == {}
+    assert state.gate("north").status == "locked"
+    assert gates.passage_timed_out(state, "north", "e1") == [], "once"
+
+
+def test_a_timer_of_an_entry_that_is_over_gives_nothing_back() -> None:
+    state = venue(granted(), e.EntryPassed(entry="e1", gate="north"), granted("e2", holder="guest-2"))
+    assert gates.passage_timed_out(state, "north", "e1") == []
+
+
+def test_a_use_taken_at_another_gate_meanwhile_is_not_given_back_with_this_one() -> None:
+    other = granted("e2", gate="south", uses=2, uses_before=1)
+    state = venue(granted(), other)
+    [returned] = gates.passage_timed_out(state, "north", "e1")
+    assert isinstance(returned, e.EntryReturned)
+    assert returned.uses == 1
+
+
+def test_a_guest_who_moved_on_stays_there_when_the_entry_goes_back() -> None:
+    state = venue(granted(zone="foyer"), granted("e2", gate="inner", uses=1, uses_before=1, from_zone="foyer"))
+    [returned] = gates.passage_timed_out(state, "north", "e1")
+    state.apply(returned)
+    assert state.where == {"guest-1": Whereabouts("hall", "ticket-1")}
+
+
+def test_a_guest_who_did_not_walk_out_is_still_inside() -> None:
+    state = venue(
+        granted("in"),
+        e.EntryPassed(entry="in", gate="north"),
+        granted("out", gate="exit", zone="", uses=1, uses_before=1, from_zone="hall", entitlement_before="ticket-1"),
+    )
+    assert state.where == {}
+    [returned] = gates.passage_timed_out(state, "exit", "out")
+    state.apply(returned)
+    assert state.where == {"guest-1": Whereabouts("hall", "ticket-1")}
+    assert state.occupancy == {"hall": 1, "foyer": 1}
+    assert state.uses == {"ticket-1": 1}
+
+
+def test_a_guest_who_came_from_an_outer_zone_goes_back_there() -> None:
+    before = granted("first", zone="foyer")
+    deeper = granted("e2", entitlement="upgrade", from_zone="foyer", entitlement_before="ticket-1")
+    state = venue(before, e.EntryPassed(entry="first", gate="north"), deeper)
+    returned = gates.hand_back(state, OpenEntry(deeper), "release_failed")
+    state.apply(returned)
+    assert state.where == {"guest-1": Whereabouts("foyer", "ticket-1")}
+    assert state.uses == {"ticket-1": 1, "upgrade": 0}
+    assert returned.why == "release_failed"
+
+
+def test_i02_after_a_crash_open_entries_are_unknown_and_keep_their_use() -> None:
+    state = venue(granted(), e.GateReleased(entry="e1", gate="north"), granted("e2", gate="south", holder="guest-2"))
+    found = gates.after_restart(state)
+    assert found == [
+        e.EntryUnknown(entry="e1", gate="north", why="passage_unrecorded"),
+        e.EntryUnknown(entry="e2", gate="south", why="release_unrecorded"),
+    ]
+    for event in found:
+        state.apply(event)
+    assert state.entries == {}
+    assert state.uses == {"ticket-1": 1}
+    assert state.gate("north").status == state.gate("south").status == "locked"
