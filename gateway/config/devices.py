@@ -152,7 +152,7 @@ def _build(draft: DeviceDraft, kind: DriverKind, problems: Problems) -> msgspec.
         guilty = _guilty(draft, kind.options, left, message)
         if guilty is None:
             # Then it is about a key that is missing or wrong, and noted already, or about all of them together.
-            if left.keys() == draft.keys():
+            if left.keys() == draft.keys() and left.keys() >= draft.fields - draft.defaults.keys():
                 problems.add(draft.mark, path, message)
             return None
         problems.add(draft.place(guilty), join(path, guilty), message.removeprefix(f"{guilty}: "))

@@ -38,6 +38,7 @@ def json_schema(kinds: Mapping[str, DriverKind]) -> Schema:
     devices = {name: _device(name, kind, defs) for name, kind in sorted(kinds.items())}
     defs |= {f"device-{name}": device for name, device in devices.items()}
     defs["Broker"]["properties"]["url"]["pattern"] = URL_PATTERN
+    defs["GateEntry"]["anyOf"] = [{"required": ["from"]}, {"required": ["to"]}]
     defs["ClientEntry"]["properties"]["may"] = _may(defs["ClientEntry"]["properties"]["may"])
     return {
         "$schema": DIALECT,

@@ -13,6 +13,7 @@ MAX_PROBLEMS = 200
 """Nobody reads more; and with a bound, a file of nonsense is refused quickly."""
 
 MAX_QUOTED = 60
+MAX_LINE = 600
 _HINTS_AMONG = 500
 _USER_INFO = re.compile(r"//.*@")
 
@@ -63,7 +64,7 @@ class Problems:
 
     def add(self, mark: Mark, path: str, message: str) -> None:
         """Note a problem; raises UnreadableError when there are more than anybody reads."""
-        self._found.append(Problem(self.file, *mark, path, message))
+        self._found.append(self._problem(mark, path, message))
         if len(self._found) >= MAX_PROBLEMS:
             self._found.append(Problem(self.file, *mark, "", "too many problems; correct those above first"))
             raise UnreadableError
@@ -71,7 +72,11 @@ class Problems:
     def warn(self, mark: Mark, path: str, message: str) -> None:
         """Note what stops nothing but is worth a look."""
         if len(self._warned) < MAX_PROBLEMS:
-            self._warned.append(Problem(self.file, *mark, path, message))
+            self._warned.append(self._problem(mark, path, message))
+
+    def _problem(self, mark: Mark, path: str, message: str) -> Problem:
+        # Names come from the file: whatever is in them, a problem is one line of a terminal.
+        return Problem(self.file, *mark, plain(path, MAX_LINE), plain(message, MAX_LINE))
 
     def sorted(self) -> tuple[Problem, ...]:
         """Return the problems in the order of the file."""
@@ -89,9 +94,9 @@ def join(path: str, key: str) -> str:
     return f"{path}.{shown}" if path else shown
 
 
-def plain(text: str) -> str:
+def plain(text: str, limit: int = MAX_QUOTED) -> str:
     """Return `text` fit for one line of a terminal: control and invisible characters escaped, and not endless."""
-    short = text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}…"
+    short = text if len(text) <= limit else f"{text[:limit]}…"
     return short if short.isprintable() else "".join(_escape(char) for char in short)
 
 
