@@ -1,0 +1,1 @@
+"""What is measured, against which floor, in one interleaved run: `python -m benchmarks`."""

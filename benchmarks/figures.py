@@ -1,0 +1,76 @@
+"""The raw figures of one repetition, the ratios made of them, and the limit of each ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+import msgspec
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """What one repetition measured. Latencies in ms, memory and files in MB of 10**6 bytes."""
+
+    commit_p50_ms: float
+    commit_p99_ms: float
+    commit_bytes: float
+    commit_paced_p50_ms: float
+    echo_p50_ms: float
+    echo_p99_ms: float
+    floor_p50_ms: float
+    tap_p50_ms: float
+    tap_p99_ms: float
+    tap_bytes: float
+    naive64_rate: float
+    naive64_p50_ms: float
+    tap64_rate: float
+    tap64_p50_ms: float
+    tap64_p99_ms: float
+    tap64_max_ms: float
+    tap64_bytes: float
+    wal_mb: float
+    local_p50_ms: float
+    local_p99_ms: float
+    rss_before_mb: float
+    rss_mb: float
+    rss_anonymous_mb: float
+    start_s: float
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One ratio: what was measured over its base, or the measured value itself where there is no base."""
+
+    key: str
+    label: str
+    unit: str
+    measured: str
+    base: str | None
+    limit: float
+    at_least: bool = False
+    worst: bool = False
+
+    def value(self, runs: Sequence[Run]) -> float:
+        """Return the median over the repetitions; for `worst` the largest."""
+        values = [self._of(run) for run in runs]
+        return max(values) if self.worst else median(values)
+
+    def holds(self, value: float) -> bool:
+        """Return True when a value is within the limit."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+    def _of(self, run: Run) -> float:
+        measured: float = getattr(run, self.measured)
+        return measured / getattr(run, self.base) if self.base else measured
+
+
+FIGURES = (
+    Figure("tap_p50_over_floor", "tap over MQTT, 1 in flight: p50", "ms", "tap_p50_ms", "floor_p50_ms", 3),
+    Figure("tap_p99_ms", "tap over MQTT, 1 in flight: p99", "ms", "tap_p99_ms", None, 5),
+    Figure("rate64_over_naive", "taps a second, 64 in flight", "/s", "tap64_rate", "naive64_rate", 10, at_least=True),
+    Figure("p99_over_p50_at_64", "64 in flight: p99 over p50", "ms", "tap64_p99_ms", "tap64_p50_ms", 3),
+    Figure("wal_mb_max", "journal's WAL file, largest", "MB", "wal_mb", None, 8, worst=True),
+    Figure("local_p50_over_commit", "local reader to relay: p50", "ms", "local_p50_ms", "commit_p50_ms", 3),
+    Figure("bytes_per_tap_over_append", "bytes to disk a tap, 1 in flight", "B", "tap_bytes", "commit_bytes", 2),
+    Figure("rss_mb_million", "resident memory, a million guests", "MB", "rss_mb", None, 200),
+    Figure("start_s_million", "kill -9, start to first accepted tap", "s", "start_s", None, 3),
+)

@@ -1,0 +1,90 @@
+"""A reader and a relay board wired to the gateway, whose other ends this process holds: nothing sits in between."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import termios
+import time
+import tty
+from collections.abc import Callable
+
+from drivers.codecs.lcus import encode_switch
+from drivers.codecs.rdm6300 import encode_frame
+
+CLOSE, OPEN = encode_switch(1, closed=True), encode_switch(1, closed=False)
+PATIENCE_MS = 5000
+
+
+class Wire:
+    """One pty: the gateway opens `port`, we are the device."""
+
+    def __init__(self) -> None:
+        self._device, self._port = pty.openpty()
+        tty.setraw(self._port)
+        self.port = os.ttyname(self._port)
+        self._poll = select.poll()
+        self._poll.register(self._device, select.POLLIN)
+
+    def say(self, data: bytes) -> None:
+        """Send bytes to the gateway."""
+        os.write(self._device, data)
+
+    def hear(self) -> bytes:
+        """Wait for bytes of the gateway; raises TimeoutError when none come."""
+        if not self._poll.poll(PATIENCE_MS):
+            raise TimeoutError(f"the gateway wrote nothing to the relay board within {PATIENCE_MS} ms")
+        return os.read(self._device, 256)
+
+    def forget(self) -> None:
+        """Be as a port that was just plugged in: a killed gateway leaves it locked and with bytes unread."""
+        termios.tcflush(self._port, termios.TCIOFLUSH)
+        fcntl.ioctl(self._port, termios.TIOCNXCL)
+        while self._poll.poll(0):
+            os.read(self._device, 256)
+
+    def close(self) -> None:
+        """Unplug."""
+        os.close(self._device)
+        os.close(self._port)
+
+
+class LocalGate:
+    """An RDM6300 reader and a one-relay LCUS board."""
+
+    def __init__(self) -> None:
+        self.reader, self.relay = Wire(), Wire()
+
+    def restarted(self) -> None:
+        """Make ready for a gateway that starts."""
+        self.reader.forget()
+        self.relay.forget()
+
+    def taps(self, next_tag: Callable[[], str], count: int) -> list[float]:
+        """Hold `count` tags to the reader in turn; returns for each the time to the relay's first byte, in s."""
+        self._drain()
+        return [self._tap(encode_frame(next_tag())) for _ in range(count)]
+
+    def close(self) -> None:
+        """Unplug both."""
+        self.reader.close()
+        self.relay.close()
+
+    def _drain(self) -> None:
+        """Leave behind what the board was told at its start."""
+        self.relay.forget()
+
+    def _tap(self, frame: bytes) -> float:
+        """Time one tap from the frame's last byte on, and wait until the relay is open again."""
+        self.reader.say(frame[:-1])
+        began_s = time.perf_counter()
+        self.reader.say(frame[-1:])
+        heard = self.relay.hear()
+        took_s = time.perf_counter() - began_s
+        while len(heard) < len(CLOSE) + len(OPEN):
+            heard += self.relay.hear()
+        if heard != CLOSE + OPEN:
+            raise RuntimeError(f"the relay board was told {heard.hex(' ')} instead of one pulse")
+        return took_s

@@ -1,0 +1,242 @@
+"""One repetition: every figure and every floor, one after the other, on the same machine in the same minute."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+import time
+from contextlib import closing
+from statistics import median
+
+import mqtt5
+import msgspec
+
+from benchmarks.figures import Run
+from benchmarks.floors import ECHO_BASE, NAIVE_BASE, BareLog, written_bytes
+from benchmarks.people import tag_number
+from benchmarks.venue import BASE, CLIENT, GATES, START_TIMEOUT_S, Venue
+from benchmarks.wire import BareClient, Question, Timing, load, quantile
+
+GRANTED = b'"granted"'
+EXPIRES_MS = 30_000
+WAL_EVERY_S = 0.005
+QUIET_S = 1.5
+"""The gateway's housekeeping comes round every second: after this long without a byte it has nothing to write."""
+QUIET_TIMEOUT_S = 60.0
+PACED_PAUSE_S = 0.02
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """How many of each; guests must last for all taps of all repetitions."""
+
+    guests: int = 1_000_000
+    repetitions: int = 5
+    commits: int = 3_000
+    commits_paced: int = 100
+    echoes: int = 4_000
+    taps: int = 7_000
+    naive: int = 3_000
+    taps64: int = 30_000
+    local: int = 100
+    warm_up: int = 200
+
+
+QUICK = Sizes(
+    guests=20_000,
+    repetitions=1,
+    commits=100,
+    commits_paced=5,
+    echoes=100,
+    taps=200,
+    naive=200,
+    taps64=1_000,
+    local=5,
+    warm_up=20,
+)
+
+
+class States:
+    """What the gateway says of itself in its retained states."""
+
+    def __init__(self, client: BareClient) -> None:
+        self._known: dict[str, str] = {}
+        self._changed = asyncio.Event()
+        client.on_publish = self._took
+
+    def forget(self) -> None:
+        """Forget what a gateway said that is gone."""
+        self._known.clear()
+
+    async def until(self, topic: str, *wanted: str) -> None:
+        """Wait until `topic` says one of the `wanted` states. Raises TimeoutError."""
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while self._known.get(topic) not in wanted:
+                self._changed.clear()
+                await self._changed.wait()
+
+    def _took(self, packet: mqtt5.PublishPacket) -> None:
+        self._known[packet.topic] = msgspec.json.decode(packet.payload)["state"]
+        self._changed.set()
+
+
+class Bench:
+    """Measures one venue; `run()` is one repetition."""
+
+    def __init__(self, venue: Venue, sizes: Sizes) -> None:
+        self._venue = venue
+        self._sizes = sizes
+        self._guests = iter(range(sizes.guests))
+        self._numbers = itertools.count()
+        self._wal_bytes = 0
+        self._rss_before_mb = 0.0
+        self._bare: BareLog
+        self._client: BareClient
+        self._states: States
+
+    async def prepare(self) -> float:
+        """Connect, start the gateway for the first time, and return how long its start took, in s."""
+        port, password = self._venue.port, self._venue.password
+        watcher = await BareClient.tcp(port, "bench-watch", CLIENT, password)
+        self._states = States(watcher)
+        for topic in (f"{BASE}/gateway/state", *self._devices()):
+            await watcher.subscribe(topic)
+        self._client = await BareClient.tcp(port, "bench", CLIENT, password)
+        for base in (BASE, ECHO_BASE, NAIVE_BASE):
+            await self._client.subscribe(f"{base}/clients/{CLIENT}/responses")
+        took_s = await self._start()
+        await self._taps(self._sizes.warm_up, 1)
+        self._bare = self._bare_log()
+        return took_s
+
+    async def run(self) -> Run:
+        """Measure everything once, then kill the gateway and start it again."""
+        sizes = self._sizes
+        self._wal_bytes = 0
+        commits, commit_bytes = self._bare.commits(sizes.commits)
+        paced, _ = self._bare.commits(sizes.commits_paced, PACED_PAUSE_S)
+        echo = await self._echo(sizes.warm_up, sizes.echoes)
+        tap, tap_bytes = await self._taps_and_bytes(sizes.taps, 1)
+        local = self._venue.local.taps(self._next_tag, sizes.local)
+        naive = await self._naive(sizes.warm_up, sizes.naive)
+        tap64, tap64_bytes = await self._taps_and_bytes(sizes.taps64, 64)
+        rss_mb, anonymous_mb = self._venue.resident_mb(), self._venue.resident_mb("RssAnon")
+        rss_before_mb = self._rss_before_mb
+        return Run(
+            commit_p50_ms=commits.quantile_ms(0.5),
+            commit_p99_ms=commits.quantile_ms(0.99),
+            commit_bytes=commit_bytes,
+            commit_paced_p50_ms=paced.quantile_ms(0.5),
+            echo_p50_ms=echo.quantile_ms(0.5),
+            echo_p99_ms=echo.quantile_ms(0.99),
+            floor_p50_ms=echo.quantile_ms(0.5) + commits.quantile_ms(0.5),
+            tap_p50_ms=tap.quantile_ms(0.5),
+            tap_p99_ms=tap.quantile_ms(0.99),
+            tap_bytes=tap_bytes,
+            naive64_rate=naive.rate,
+            naive64_p50_ms=naive.quantile_ms(0.5),
+            tap64_rate=tap64.rate,
+            tap64_p50_ms=tap64.quantile_ms(0.5),
+            tap64_p99_ms=tap64.quantile_ms(0.99),
+            tap64_max_ms=tap64.quantile_ms(1),
+            tap64_bytes=tap64_bytes,
+            wal_mb=self._wal_bytes / 1e6,
+            local_p50_ms=median(local) * 1000,
+            local_p99_ms=quantile(local, 0.99) * 1000,
+            rss_before_mb=rss_before_mb,
+            rss_mb=rss_mb,
+            rss_anonymous_mb=anonymous_mb,
+            start_s=await self._restart(),
+        )
+
+    async def _restart(self) -> float:
+        self._venue.kill_daemon()
+        await self._states.until(f"{BASE}/gateway/state", "offline")
+        return await self._start()
+
+    async def _start(self) -> float:
+        """Return the time from the start of the process to the first granted answer, in s."""
+        self._states.forget()
+        began_s = time.perf_counter()
+        self._venue.start_daemon()
+        await self._states.until(f"{BASE}/gateway/state", "online")
+        await self._taps(1, 1)
+        took_s = time.perf_counter() - began_s
+        for topic in self._devices():
+            await self._states.until(topic, "online")
+        self._rss_before_mb = self._venue.resident_mb()
+        return took_s
+
+    async def _echo(self, warm_up: int, count: int) -> Timing:
+        await load(self._client, lambda: self._question(ECHO_BASE), warm_up, 1)
+        return await load(self._client, lambda: self._question(ECHO_BASE), count, 1)
+
+    async def _naive(self, warm_up: int, count: int) -> Timing:
+        await load(self._client, lambda: self._question(NAIVE_BASE), warm_up, 64, GRANTED)
+        return await load(self._client, lambda: self._question(NAIVE_BASE), count, 64, GRANTED)
+
+    async def _taps_and_bytes(self, count: int, in_flight: int) -> tuple[Timing, float]:
+        """Return the timing of `count` taps and the bytes each cost on disk, with all that follows from them."""
+        await self._taps(self._sizes.warm_up, in_flight)
+        before = await self._quiet()
+        timing = await self._taps(count, in_flight)
+        return timing, (await self._quiet() - before) / count
+
+    async def _taps(self, count: int, in_flight: int) -> Timing:
+        watch = asyncio.create_task(self._watch_wal())
+        try:
+            return await load(self._client, lambda: self._question(BASE), count, in_flight, GRANTED)
+        finally:
+            watch.cancel()
+
+    async def _watch_wal(self) -> None:
+        while True:
+            self._see_wal()
+            await asyncio.sleep(WAL_EVERY_S)
+
+    def _see_wal(self) -> None:
+        if self._venue.wal.exists():
+            self._wal_bytes = max(self._wal_bytes, self._venue.wal.stat().st_size)
+
+    async def _quiet(self) -> int:
+        """Wait until the gateway writes nothing any more, and return all that it ever wrote, in bytes."""
+        written, since_s = -1, 0.0
+        async with asyncio.timeout(QUIET_TIMEOUT_S):
+            while True:
+                self._see_wal()
+                now = written_bytes(self._venue.daemon.pid)
+                if now != written:
+                    written, since_s = now, time.monotonic()
+                elif time.monotonic() - since_s >= QUIET_S:
+                    return written
+                await asyncio.sleep(WAL_EVERY_S)
+
+    def _question(self, base: str) -> Question:
+        number = next(self._numbers)
+        request = f"request-{number}"
+        expires_at = time.time_ns() // 1_000_000 + EXPIRES_MS
+        payload = (
+            f'{{"id":"{request}","expires_at":{expires_at},'
+            f'"data":{{"credential":{{"technology":"em4100","value":"{self._next_tag()}"}}}}}}'
+        )
+        topic = f"{base}/clients/{CLIENT}/requests/{GATES[number % len(GATES)]}/authenticate"
+        return Question(request, topic, payload.encode())
+
+    def _next_tag(self) -> str:
+        """Return the tag of a guest who has not come yet."""
+        guest = next(self._guests, None)
+        if guest is None:
+            raise RuntimeError("all guests are inside: the directory is too small for so many taps")
+        return tag_number(guest)
+
+    def _bare_log(self) -> BareLog:
+        """Return a log with the journal's page size and rows of its typical size, hash and id included."""
+        path = self._venue.state_dir / "journal.db"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as journal:
+            ((page_bytes,),) = journal.execute("PRAGMA page_size").fetchall()
+            sizes = journal.execute("SELECT length(body) + length(id) + length(hash) FROM journal").fetchall()
+        return BareLog(self._venue.folder / "bare.db", page_bytes, round(median(size for (size,) in sizes)))
+
+    @staticmethod
+    def _devices() -> tuple[str, str]:
+        return f"{BASE}/devices/reader/state", f"{BASE}/devices/relay/state"

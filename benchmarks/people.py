@@ -1,0 +1,97 @@
+"""A million guests, the same ones every time: their tags, their tickets, and the directory imported from them.
+
+The import takes a while and never changes, so its result is kept under `.benchmarks/` for the next run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+KEPT = ROOT / ".benchmarks"
+IMPORT_TIMEOUT_S = 600
+_ODD = 2_654_435_761
+"""Multiplying by an odd number modulo 2**32 gives each guest another tag number, in no order the eye can see."""
+_SOURCES = (Path(__file__), *sorted((ROOT / "gateway" / "store").rglob("*.py")), ROOT / "gateway" / "importing.py")
+
+
+def tag_number(guest: int) -> str:
+    """Return the ten hex digits on the tag of a guest; no two guests share one."""
+    return f"10{guest * _ODD % 2**32:08X}"
+
+
+def ndjson(count: int) -> Iterator[str]:
+    """Yield the directory's lines: for each guest a tag and a ticket that is good for one entry."""
+    for guest in range(count):
+        yield (
+            f'{{"type":"credential","technology":"em4100","value":"{tag_number(guest)}","holder":"guest-{guest}"}}\n'
+            f'{{"type":"entitlement","id":"ticket-{guest}","holder":"guest-{guest}","zones":["hall"],'
+            '"valid_from":"2020-01-01T00:00:00Z","valid_until":"2120-01-01T00:00:00Z","uses":1,"reentry":false}\n'
+        )
+
+
+def directory_for(count: int) -> Path:
+    """Return a folder with `directory.db` and `credential.key` for `count` guests, and `naive.db` with the same tags.
+
+    It is made by `venue-gateway directory import` unless an earlier run left one that this code would make again.
+    """
+    folder = KEPT / f"guests-{count}-{_digest()}"
+    if (folder / "complete").exists():
+        return folder
+    _forget_older(count)
+    folder.mkdir(parents=True)
+    _import(folder, count)
+    _naive_directory(folder / "naive.db", count)
+    (folder / "complete").touch()
+    return folder
+
+
+def keep_out_of_git() -> None:
+    """Make the folder for everything a benchmark leaves, and have git pass it over."""
+    KEPT.mkdir(exist_ok=True)
+    (KEPT / ".gitignore").write_text("*\n")
+
+
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for source in _SOURCES:
+        if source.exists():
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _forget_older(count: int) -> None:
+    for folder in KEPT.glob(f"guests-{count}-*"):
+        shutil.rmtree(folder)
+
+
+def _import(folder: Path, count: int) -> None:
+    source, config = folder / "guests.ndjson", folder / "venue.yaml"
+    with source.open("w") as file:
+        file.writelines(ndjson(count))
+    config.write_text(
+        "venue: {id: bench, timezone: Europe/Berlin, currency: EUR}\n"
+        "broker: unix:///run/none.sock\n"
+        "state_dir: .\n"
+        "zones: {hall: {}}\n"
+    )
+    command = [sys.executable, "-m", "gateway", "directory", "import", str(source), "--config", str(config)]
+    done = subprocess.run(command, cwd=ROOT, check=False, timeout=IMPORT_TIMEOUT_S, capture_output=True, text=True)
+    source.unlink()
+    if done.returncode:
+        raise RuntimeError(f"the import of {count} guests failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def _naive_directory(path: Path, count: int) -> None:
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE credential (value TEXT PRIMARY KEY, holder TEXT NOT NULL)")
+    rows = ((tag_number(guest), f"guest-{guest}") for guest in range(count))
+    database.executemany("INSERT INTO credential VALUES (?, ?)", rows)
+    database.commit()
+    database.close()
