@@ -135,11 +135,13 @@ def _device(name: str, kind: DriverKind, defs: Schema) -> Schema:
 
 
 def _described(properties: Schema, kind: DriverKind) -> Schema:
-    """Give every option some description; a driver that wrote none gets its summary."""
-    return {
-        key: schema if "description" in schema else {**schema, "description": f"Option of: {kind.summary}"}
-        for key, schema in properties.items()
-    }
+    """Give every option some description: its own, that of its one kind of value, or else its driver's summary."""
+    return {key: {**schema, "description": _description(schema, kind)} for key, schema in properties.items()}
+
+
+def _description(schema: Schema, kind: DriverKind) -> str:
+    written = [schema.get("description"), *(each.get("description") for each in schema.get("anyOf", []))]
+    return str(next(filter(None, written), f"Option of: {kind.summary}"))
 
 
 def _may(written: Schema) -> Schema:

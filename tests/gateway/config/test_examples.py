@@ -114,3 +114,13 @@ def test_every_driver_has_its_options_and_no_others():
         assert device["properties"]["driver"]["const"] == name
         assert device["additionalProperties"] is False
         assert "driver" in device["required"]
+
+
+def test_the_manual_names_every_key_and_driver():
+    manual = (FOLDER.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    schema = json_schema(real_kinds())
+    keys = {key for definition in schema["$defs"].values() for key in definition.get("properties", {})}
+    missing = [key for key in sorted(keys) if f"`{key}`" not in manual]
+    missing += [name for name in real_kinds() if f"### {name}:" not in manual]
+    missing += [name for name in schema["properties"] if f"\n## {name}" not in manual]
+    assert missing == []
