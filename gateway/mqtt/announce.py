@@ -44,6 +44,7 @@ class Announcer:
         self._session = session
         self._topics = topics
         self._latest: dict[str, _Latest] = {}
+        self._quiet_s = QUIET_S
         session.state_listeners.append(self._state_changed)
         session.drained_listeners.append(self._publish_dirty)
 
@@ -87,10 +88,10 @@ class Announcer:
             self._session.publish(message.topic, b"", retain=True)
 
     def close(self) -> None:
-        """Stop all timers; nothing is published any more except by direct calls."""
-        for latest in self._latest.values():
-            if latest.timer is not None:
-                latest.timer.cancel()
+        """Publish at once what still waits, and from now on every change without a pause."""
+        self._quiet_s = 0.0
+        self._stop_timers()
+        self._publish_dirty()
 
     def _set(self, topic: str, payload: bytes) -> None:
         latest = self._latest.get(topic)
@@ -111,7 +112,8 @@ class Announcer:
         if not self._session.publish(topic, latest.payload, retain=True):
             return
         latest.dirty = False
-        latest.timer = asyncio.get_running_loop().call_later(QUIET_S, self._quiet_over, topic, latest)
+        if self._quiet_s:
+            latest.timer = asyncio.get_running_loop().call_later(self._quiet_s, self._quiet_over, topic, latest)
 
     def _quiet_over(self, topic: str, latest: _Latest) -> None:
         latest.timer = None
@@ -126,9 +128,13 @@ class Announcer:
     def _state_changed(self, connected: bool, _why: str) -> None:
         if not connected:
             return
+        self._stop_timers()
+        for latest in self._latest.values():
+            latest.dirty = True
+        self._publish_dirty()
+
+    def _stop_timers(self) -> None:
         for latest in self._latest.values():
             if latest.timer is not None:
                 latest.timer.cancel()
                 latest.timer = None
-            latest.dirty = True
-        self._publish_dirty()

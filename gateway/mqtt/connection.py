@@ -19,7 +19,7 @@ from gateway.config.schema import Broker
 from gateway.mqtt.endpoint import BrokerUnavailable, explain_disconnect, explain_refusal
 
 OK_BELOW = 0x80
-"""Reason codes from here on are failures (MQTT 5.0, section 2.4)."""
+"""Reason codes from here on are failures (MQTT 5.0, section 2.4). The codes of `mqtt5` compare only by `int()`."""
 WRITE_BUFFER_BYTES = 1024 * 1024
 PACKET_ID_MAX = 0xFFFF
 PACKET_OVERHEAD_BYTES = 128 * 1024
@@ -119,6 +119,7 @@ class Connection(asyncio.Protocol):
         self._queued_bytes = 0
         self._wanted_room = False
         self._window = 1
+        self._welcome = False
         self._payload_max = limits.payload_bytes
         self._packet_id = 0
         self._heard = True
@@ -151,7 +152,7 @@ class Connection(asyncio.Protocol):
     ) -> bool:
         """Send, or queue for sending. False when there is no room: nothing was sent and `on_ack` is not called."""
         message = _Outgoing(topic, payload, retain, expiry_s, correlation_data, on_ack)
-        if not self.usable or len(payload) > self._payload_max:
+        if not self._welcome or len(payload) > self._payload_max:
             return False
         if qos == 0:
             return self._publish_unacknowledged(message)
@@ -259,6 +260,7 @@ class Connection(asyncio.Protocol):
         if self.closed.done():
             return
         self.closed.set_result(why)
+        self._welcome = False
         if self._ping_timer is not None:
             self._ping_timer.cancel()
         if self._transport is not None:
@@ -302,7 +304,7 @@ class Connection(asyncio.Protocol):
                 self.end(f"the broker sent an unexpected {type(packet).__name__}")
 
     def _take_message(self, packet: mqtt5.PublishPacket) -> None:
-        if packet.qos is mqtt5.QoS.EXACTLY_ONCE:
+        if packet.qos == mqtt5.QoS.EXACTLY_ONCE:
             return self.end("the broker sent a QoS 2 message to a QoS 1 subscription")
         message = Incoming(packet.topic, packet.payload, packet.retain, packet.response_topic, packet.correlation_data)
         self._owner.took(message)
@@ -314,7 +316,7 @@ class Connection(asyncio.Protocol):
         message = self._inflight.pop(packet.packet_id, None)
         if message is None:
             return
-        refused = packet.reason_code >= OK_BELOW
+        refused = int(packet.reason_code) >= OK_BELOW
         if refused:
             why = packet.reason_str or packet.reason_code.name.lower().replace("_", " ")
             self._owner.refused(message.topic, why)
@@ -325,18 +327,20 @@ class Connection(asyncio.Protocol):
             self.idle.set()
 
     def _take_welcome(self, packet: mqtt5.ConnAckPacket) -> None:
-        if packet.reason_code >= OK_BELOW:
+        if int(packet.reason_code) >= OK_BELOW:
             return self.end(explain_refusal(self._broker, packet.reason_code))
         self._window = min(packet.receive_max, self._limits.window_messages)
         if packet.max_packet_size is not None:
             self._payload_max = min(self._payload_max, packet.max_packet_size - PACKET_OVERHEAD_BYTES)
+        # Publishing may begin now: Mosquitto sends retained messages before the SUBACK, and those need an answer too.
+        self._welcome = True
         # no_local: what the gateway publishes itself, such as the clearing of a retained request, is not for it.
         wanted = [mqtt5.TopicFilter(pattern, max_qos=QOS_1, no_local=True) for pattern in self._filters]
         return self._write(mqtt5.SubscribePacket(1, wanted).write())
 
     def _take_subscription(self, packet: mqtt5.SubAckPacket) -> None:
         for pattern, code in zip(self._filters, packet.reason_codes, strict=False):
-            if code >= OK_BELOW:
+            if int(code) >= OK_BELOW:
                 return self.end(f"the broker does not let the gateway subscribe to {pattern}: check its ACL")
         if not self.ready.done():
             self.ready.set_result(None)
@@ -356,6 +360,11 @@ class Connection(asyncio.Protocol):
         await asyncio.wait((self.ready, self.closed), return_when=asyncio.FIRST_COMPLETED)
         if self.closed.done():
             raise BrokerUnavailable(self.closed.result())
+
+    async def ended(self) -> str:
+        """Wait for the end and return why it came. Cancelling the wait leaves the connection as it is."""
+        await asyncio.wait((self.closed,))
+        return self.closed.result()
 
 
 def _packet(message: _Outgoing, qos: mqtt5.QoS, packet_id: int | None) -> bytes:

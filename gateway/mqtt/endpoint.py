@@ -90,14 +90,14 @@ def explain_refusal(broker: Broker, code: mqtt5.ConnAckReasonCode) -> str:
         if broker.username is None:
             return "the broker wants a user name and a password: set broker.username and broker.password_file"
         return f"the broker refused the user {broker.username}: check the password in {broker.password_file}"
-    if code is codes.UNSUPPORTED_PROTOCOL_VERSION:
+    if code == codes.UNSUPPORTED_PROTOCOL_VERSION:
         return "the broker does not speak MQTT 5: Mosquitto 2.0 or newer is needed"
     return f"the broker refused the connection: {_words(code.name)}"
 
 
 def explain_disconnect(code: mqtt5.DisconnectReasonCode) -> str:
     """Return why the broker ended the connection."""
-    if code is mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER:
+    if code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER:
         return "another connection took over this client id"
     return f"the broker ended the connection: {_words(code.name)}"
 

@@ -128,32 +128,32 @@ class Session:
 
     async def _connect_and_stay(self) -> str:
         """Return why the connection could not be made, or why it ended."""
-        connection: Connection | None = None
         try:
             connection = await self._connect()
-            self._connection = connection
             self._change("")
-            return await connection.closed
+            return await connection.ended()
         except BrokerUnavailable as error:
             return str(error)
         finally:
-            self._connection = None
-            if connection is not None:
-                connection.say_goodbye()
+            opened, self._connection = self._connection, None
+            if opened is not None:
+                opened.say_goodbye()
 
     async def _connect(self) -> Connection:
         packet = self._connect_packet()
-        connection = await open_connection(
-            self._broker, lambda: Connection(self, self._broker, packet, self._subscriptions, self._limits)
-        )
+
+        def made() -> Connection:
+            # Kept from its first byte on: retained messages come with the SUBACK and may need an answer at once.
+            self._connection = Connection(self, self._broker, packet, self._subscriptions, self._limits)
+            return self._connection
+
+        connection = await open_connection(self._broker, made)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await connection.establish()
         except TimeoutError:
+            connection.end("not established")
             raise BrokerUnavailable("the broker took the connection but does not speak MQTT") from None
-        finally:
-            if not connection.usable:
-                connection.end("not established")
         return connection
 
     def _connect_packet(self) -> mqtt5.ConnectPacket:
