@@ -124,3 +124,25 @@ def test_the_manual_names_every_key_and_driver():
     missing += [name for name in real_kinds() if f"### {name}:" not in manual]
     missing += [name for name in schema["properties"] if f"\n## {name}" not in manual]
     assert missing == []
+
+
+def test_the_shortest_whole_venue_is_right_and_its_wallet_grant_is_warned_of():
+    text = """\
+venue:   {id: stadthalle, timezone: Europe/Berlin, currency: EUR}
+broker:  unix:///run/venue-gateway/mqtt.sock
+zones:
+  foyer: {}
+  hall:  {within: foyer, capacity: 1800}
+devices:
+  north-reader: {driver: rdm6300, port: /dev/serial/by-id/usb-FTDI_A9X-if00}
+  north-relay:  {driver: lcus, port: /dev/serial/by-id/usb-1a86_USB_Serial-if00}
+  bar-printer:  {driver: escpos, connect: tcp://printer-bar.local:9100, profile: TM-T88III}
+  bar-drawer:   {driver: drawer-kick, printer: bar-printer, pin: 2}
+gates:
+  north: {from: foyer, to: hall, readers: [north-reader], lock: north-relay.1, pulse_ms: 700, passage_timeout_s: 8}
+clients:
+  bar-tablet: {may: {bar-printer: [print], bar-drawer: [open], wallet: [charge, balance]}}
+"""
+    (warning,) = loads(text.encode(), "venue.yaml", real_kinds()).warnings
+    assert "14:64: clients.bar-tablet.may.wallet: this version has no wallets" in warning
+    validator().validate(plain(text))
