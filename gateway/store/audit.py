@@ -1,0 +1,133 @@
+"""Looking at a journal from outside: `venue-gateway journal verify | tail | export`.
+
+The functions take the path of `journal.db` and a `write` that prints one line. They read in chunks and hold no lock in
+between, so a running gateway is not held up, however long the journal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateway.store.errors import StorageUnavailable
+from gateway.store.reading import Reader
+from gateway.store.rows import GENESIS, StoredRow, chain
+
+Write = Callable[[str], object]
+
+OK, REFUSED = 0, 1
+FOLLOW_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What checking a journal found: how many rows fit, and the first that does not, with why."""
+
+    rows: int
+    bad_seq: int | None = None
+    problem: str = ""
+
+
+def verify(path: Path) -> Verdict:
+    """Check every row against the hash chain, streaming. Raises StorageUnavailable when the file cannot be read."""
+    reader = _open(path)
+    try:
+        verdict = _check_rows(reader.all_rows())
+        return verdict if verdict.bad_seq is not None else _check_end(reader, verdict.rows)
+    finally:
+        reader.close()
+
+
+def _check_rows(rows: Iterator[StoredRow]) -> Verdict:
+    previous, expected = GENESIS, 1
+    for row in rows:
+        if row.seq != expected:
+            return Verdict(expected - 1, expected, f"row {expected} is missing; the next one is {row.seq}")
+        if row.hash != chain(previous, row):
+            return Verdict(expected - 1, expected, f"row {expected} is not what was written: it was changed or swapped")
+        previous, expected = row.hash, expected + 1
+    return Verdict(expected - 1)
+
+
+def _check_end(reader: Reader, rows: int) -> Verdict:
+    """Rows cut off at the end leave the chain whole, but somebody may have read them."""
+    seen = {f"reader {name!r} has read": seq for name, seq in reader.cursors().items()}
+    seen["the folded state has taken in"] = reader.fold_seq()
+    who, seq = max(seen.items(), key=lambda item: item[1])
+    # The gateway may have gone on writing since the last row was checked.
+    newest = reader.newest(1)
+    if (newest and newest[0].seq >= seq) or seq <= rows:
+        return Verdict(rows)
+    return Verdict(rows, rows + 1, f"row {rows + 1} is missing at the end: {who} row {seq}")
+
+
+def verify_command(path: Path, write: Write) -> int:
+    """Print what `verify` found; returns the exit status, 1 when a row does not fit or the file cannot be read."""
+    try:
+        verdict = verify(path)
+    except StorageUnavailable as error:
+        write(str(error))
+        return REFUSED
+    if verdict.bad_seq is None:
+        write(f"{path}: {verdict.rows} rows, every one fits the chain")
+        return OK
+    write(f"{path}: {verdict.problem}")
+    write(f"Rows 1 to {verdict.rows} fit the chain. Keep this file as it is and compare it with what was relayed.")
+    return REFUSED
+
+
+def tail_command(path: Path, write: Write, lines: int, *, follow: bool = False) -> int:
+    """Print the newest `lines` entries, and with `follow` every later one, until interrupted."""
+    try:
+        reader = _open(path)
+        try:
+            last_seq = 0
+            for row in reader.newest(lines):
+                write(entry_line(row))
+                last_seq = row.seq
+            while follow:
+                for row in reader.all_rows(last_seq):
+                    write(entry_line(row))
+                    last_seq = row.seq
+                time.sleep(FOLLOW_EVERY_S)
+        finally:
+            reader.close()
+    except StorageUnavailable as error:
+        write(str(error))
+        return REFUSED
+    return OK
+
+
+def export_command(path: Path, write: Write, after_seq: int = 0) -> int:
+    """Print every entry after `after_seq` as NDJSON."""
+    try:
+        reader = _open(path)
+        try:
+            for row in reader.all_rows(after_seq):
+                write(entry_line(row))
+        finally:
+            reader.close()
+    except StorageUnavailable as error:
+        write(str(error))
+        return REFUSED
+    return OK
+
+
+def entry_line(row: StoredRow) -> str:
+    """Return an entry as one JSON object: seq, id, at, hash, then the event's own members byte for byte.
+
+    The hash can be computed again from the line: `body` is "{" and what follows the hash.
+    """
+    digits = row.id.hex()
+    uuid = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    at = datetime.fromtimestamp(row.at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{row.at_ms % 1000:03}Z"
+    return f'{{"seq":{row.seq},"id":"{uuid}","at":"{at}","hash":"{row.hash.hex()}",{row.body.decode()[1:]}'
+
+
+def _open(path: Path) -> Reader:
+    if not path.exists():
+        raise StorageUnavailable(f"{path} does not exist; the gateway makes it when it first runs")
+    return Reader(path)

@@ -1,0 +1,217 @@
+"""Writes the journal's work to disk: one transaction at a time, in one statement where it can."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.store.database import BUSY_S, FRAME_BYTES, PAGE_BYTES, execute_rows, open_writer
+from gateway.store.errors import StorageUnavailable, from_sqlite
+from gateway.store.rows import GENESIS, Row, chain
+
+ROWS_PER_STATEMENT = 256
+WAL_SOFT_BYTES = 4 << 20
+"""A WAL of this size is copied into the database beside the commits."""
+WAL_HARD_BYTES = 6 << 20
+"""A WAL of this size is copied between two commits, however long they wait."""
+PROBE_BYTES = 64 << 10
+"""Room that must be left before a full disk counts as usable again, so that it does not fail and recover in turns."""
+
+ROW_OVERHEAD_BYTES = 70
+
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True)
+class Work:
+    """What goes to disk in one transaction. Work with neither rows nor attachments may be lost and is not synced."""
+
+    rows: Sequence[Row] = ()
+    attachments: Sequence[tuple[str, bytes]] = ()
+    state: Sequence[tuple[str, str, bytes | None]] = ()
+    fold_seq: int | None = None
+    cursors: Sequence[tuple[str, int]] = ()
+    forget: Sequence[str] = ()
+    """Ids of attachments that are no longer needed."""
+
+    @property
+    def must_last(self) -> bool:
+        """True when somebody acts on it once it is written."""
+        return bool(self.rows or self.attachments)
+
+    @property
+    def is_plain(self) -> bool:
+        """True for journal rows only, few enough for one statement."""
+        others = self.attachments or self.state or self.cursors or self.forget or self.fold_seq is not None
+        return not others and len(self.rows) <= ROWS_PER_STATEMENT
+
+
+class Committer:
+    """The one connection that writes the journal. Used by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the database. Raises StorageUnavailable."""
+        self._path = path
+        self._wal_bytes = 0
+        self._broken: StorageUnavailable | None = None
+        self._open()
+
+    def _open(self) -> None:
+        self._connection = open_writer(self._path)
+        self._wal_bytes = 0
+        found = self._connection.execute("SELECT hash FROM journal ORDER BY seq DESC LIMIT 1").fetchall()
+        self._link: bytes = found[0][0] if found else GENESIS
+
+    def commit(self, work: Work) -> None:
+        """Write all of `work` or nothing. When it returns, rows and attachments have reached the disk.
+
+        Raises StorageUnavailable; from a fatal one there is no way back but a new process.
+        """
+        if self._broken is not None:
+            raise self._broken
+        try:
+            self._link = self._write(work)
+        except sqlite3.Error as error:
+            raise self._note(error) from error
+        self._wal_bytes += _wal_bytes(work)
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """True when the WAL should be copied into the database beside the commits."""
+        return self._wal_bytes >= WAL_SOFT_BYTES
+
+    @property
+    def needs_checkpoint(self) -> bool:
+        """True when the WAL must be copied now, pause or not."""
+        return self._wal_bytes >= WAL_HARD_BYTES
+
+    def checkpoint_beside(self) -> None:
+        """Copy most of the WAL into the database while commits go on; for a thread of its own.
+
+        Commits that come meanwhile lengthen the WAL, so it is done twice: the second round finds little, and leaves less
+        to the writer's own `checkpoint`, which alone lets the WAL start over.
+        """
+        try:
+            with closing(sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)) as beside:
+                beside.execute("PRAGMA synchronous = FULL")
+                for _ in range(2):
+                    beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            self._note(error)
+
+    def checkpoint(self) -> None:
+        """Copy the rest of the WAL into the database; the next commit then starts it over, in place."""
+        try:
+            ((busy, in_wal, copied),) = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            # The rows are safe in the WAL. What is wrong shows at the next commit, at once if a sync failed.
+            self._note(error)
+            self._wal_bytes = 0
+            return
+        # A reader in the middle of the WAL holds the rest back; it is tried again when as much has been added.
+        self._wal_bytes = 0 if busy or copied == in_wal else min(in_wal * FRAME_BYTES, WAL_SOFT_BYTES - 1)
+
+    def recover(self) -> None:
+        """Open the database anew and write something of a size. Raises StorageUnavailable."""
+        if self._broken is not None:
+            raise self._broken
+        self._connection.close()
+        self._open()
+        try:
+            with self._transaction():
+                probe = "INSERT OR REPLACE INTO meta (key, value) VALUES ('probe', zeroblob(?))"
+                self._connection.execute(probe, (PROBE_BYTES,))
+            with self._transaction():
+                self._connection.execute("DELETE FROM meta WHERE key = 'probe'")
+        except sqlite3.Error as error:
+            raise self._note(error) from error
+
+    def close(self) -> None:
+        """Copy what is left of the WAL and close."""
+        if self._broken is None:
+            self.checkpoint()
+        self._connection.close()
+
+    def _note(self, error: sqlite3.Error) -> StorageUnavailable:
+        unavailable = from_sqlite(error, self._path)
+        if unavailable.fatal:
+            self._broken = unavailable
+        return unavailable
+
+    def _write(self, work: Work) -> bytes:
+        """Write in as few statements as can be and return the hash of the last row."""
+        if work.is_plain:
+            # A statement on its own is its own transaction: begin, insert, commit and sync in one call.
+            return self._insert_rows(work.rows, self._link)
+        if work.must_last:
+            with self._transaction():
+                return self._write_parts(work)
+        # The next commit syncs this too, and before itself: the WAL has an order. So a fold needs no sync of its own.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        with self._transaction():
+            link = self._write_parts(work)
+        self._connection.execute("PRAGMA synchronous = FULL")
+        return link
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _write_parts(self, work: Work) -> bytes:
+        link = self._link
+        for rows in _chunks(work.rows):
+            link = self._insert_rows(rows, link)
+        run = self._connection.execute
+        for attachment in work.attachments:
+            run("INSERT OR REPLACE INTO attachments (id, body) VALUES (?, ?)", attachment)
+        self._write_state(work.state)
+        for cursor in work.cursors:
+            run("INSERT OR REPLACE INTO cursors (name, seq) VALUES (?, ?)", cursor)
+        for attachment_id in work.forget:
+            run("DELETE FROM attachments WHERE id = ?", (attachment_id,))
+        if work.fold_seq is not None:
+            run("INSERT OR REPLACE INTO meta (key, value) VALUES ('fold_seq', ?)", (work.fold_seq,))
+        return link
+
+    def _insert_rows(self, rows: Sequence[Row], link: bytes) -> bytes:
+        values: list[object] = []
+        for row in rows:
+            link = chain(link, row)
+            values += row
+            values.append(link)
+        if values:
+            execute_rows(self._connection, "INSERT INTO journal", 5, values)
+        return link
+
+    def _write_state(self, rows: Sequence[tuple[str, str, bytes | None]]) -> None:
+        kept = [row for row in rows if row[2] is not None]
+        for chunk in _chunks(kept):
+            values: list[object] = [value for row in chunk for value in row]
+            execute_rows(self._connection, "INSERT OR REPLACE INTO state", 3, values)
+        gone = [row[:2] for row in rows if row[2] is None]
+        for pairs in _chunks(gone):
+            keys: list[object] = [value for pair in pairs for value in pair]
+            execute_rows(self._connection, "DELETE FROM state WHERE (kind, key) IN (", 2, keys, ")")
+
+
+def _chunks(rows: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (rows[start : start + ROWS_PER_STATEMENT] for start in range(0, len(rows), ROWS_PER_STATEMENT))
+
+
+def _wal_bytes(work: Work) -> int:
+    """Return about how much `work` added to the WAL. SQLite tells the true size only at a checkpoint."""
+    rows = sum(len(row.body) + ROW_OVERHEAD_BYTES for row in work.rows) * 4 // 3
+    attachments = sum(len(body) for _, body in work.attachments)
+    scattered = len(work.state) + len(work.cursors) + 2 * len(work.forget)
+    return ((rows + attachments) // PAGE_BYTES + scattered + 2) * FRAME_BYTES

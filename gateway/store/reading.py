@@ -1,0 +1,84 @@
+"""Reading `journal.db`, in the loop beside the writer or from another process.
+
+Every statement is fetched to its end at once: an open one would keep the WAL from starting over.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from gateway.store.database import open_reader
+from gateway.store.errors import from_sqlite
+from gateway.store.rows import StoredRow
+
+CHUNK_ROWS = 1000
+
+
+class Reader:
+    """A read-only connection to the journal. Lookups by key take some microseconds.
+
+    Every method raises StorageUnavailable when the file cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open an existing journal. Raises StorageUnavailable."""
+        self._path = path
+        self._connection = open_reader(path)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def rows(self, after_seq: int, limit: int) -> list[StoredRow]:
+        """Return at most `limit` journal rows after `after_seq`, in order."""
+        query = "SELECT seq, id, at_ms, body, hash FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
+        return [StoredRow._make(row) for row in self._fetch(query, (after_seq, limit))]
+
+    def all_rows(self, after_seq: int = 0) -> Iterator[StoredRow]:
+        """Yield every journal row after `after_seq`, holding no lock between chunks."""
+        while rows := self.rows(after_seq, CHUNK_ROWS):
+            yield from rows
+            after_seq = rows[-1].seq
+
+    def newest(self, count: int) -> list[StoredRow]:
+        """Return the last `count` journal rows, in order."""
+        query = "SELECT seq, id, at_ms, body, hash FROM journal ORDER BY seq DESC LIMIT ?"
+        return [StoredRow._make(row) for row in reversed(self._fetch(query, (count,)))]
+
+    def state_row(self, kind: str, key: str) -> bytes | None:
+        """Return one folded row, or None."""
+        return self._value("SELECT value FROM state WHERE kind = ? AND key = ?", (kind, key))
+
+    def state_rows(self, kinds: Collection[str] | None) -> Iterator[tuple[str, str, bytes]]:
+        """Yield folded rows as (kind, key, value), sorted; of all kinds when None."""
+        query = "SELECT kind, key, value FROM state WHERE (kind, key) > (?, ?) ORDER BY kind, key LIMIT ?"
+        place: tuple[str, str] = ("", "")
+        while rows := self._fetch(query, (*place, CHUNK_ROWS)):
+            yield from (row for row in rows if kinds is None or row[0] in kinds)
+            place = rows[-1][:2]
+
+    def attachment(self, attachment_id: str) -> bytes | None:
+        """Return the content stored under this id, or None."""
+        return self._value("SELECT body FROM attachments WHERE id = ?", (attachment_id,))
+
+    def cursors(self) -> dict[str, int]:
+        """Return how far each reader of the journal has come."""
+        return dict(self._fetch("SELECT name, seq FROM cursors", ()))
+
+    def fold_seq(self) -> int:
+        """Return the row up to which the folded state is complete; 0 before the first fold."""
+        found = self._fetch("SELECT value FROM meta WHERE key = 'fold_seq'", ())
+        return found[0][0] if found else 0
+
+    def _value(self, query: str, parameters: tuple[object, ...]) -> bytes | None:
+        found = self._fetch(query, parameters)
+        return found[0][0] if found else None
+
+    def _fetch(self, query: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(query, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise from_sqlite(error, self._path) from error

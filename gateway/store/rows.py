@@ -1,0 +1,34 @@
+"""The rows of the journal and the hash that chains them."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import NamedTuple
+
+GENESIS = bytes(32)
+"""What the first row is chained to."""
+
+
+class Row(NamedTuple):
+    """One event to be journalled: `seq` counts from 1 without gaps, `id` is 16 bytes, `body` the event's JSON."""
+
+    seq: int
+    id: bytes
+    at_ms: int
+    body: bytes
+
+
+class StoredRow(NamedTuple):
+    """One event on disk, with the 32-byte hash that chains it to all before it."""
+
+    seq: int
+    id: bytes
+    at_ms: int
+    body: bytes
+    hash: bytes
+
+
+def chain(previous: bytes, row: Row | StoredRow) -> bytes:
+    """Return SHA-256(previous hash ‖ seq ‖ id ‖ at_ms ‖ body); both numbers are 8 bytes, big-endian."""
+    numbers = row.seq.to_bytes(8), row.at_ms.to_bytes(8)
+    return sha256(b"".join((previous, numbers[0], row.id, numbers[1], row.body))).digest()
