@@ -60,14 +60,16 @@ def _measure(sizes: Sizes) -> list[Run]:
 
 
 async def _repeat(venue: Venue, sizes: Sizes) -> list[Run]:
-    bench = Bench(venue, sizes)
-    print(f"first start: {await bench.prepare():.2f} s", flush=True)
-    runs: list[Run] = []
-    for number in range(1, sizes.repetitions + 1):
-        began_s = time.monotonic()
-        runs.append(await bench.run())
-        print(f"repetition {number} of {sizes.repetitions} ({time.monotonic() - began_s:.0f} s)", flush=True)
-    return runs
+    with closing(Bench(venue, sizes)) as bench:
+        print(f"first start: {await bench.prepare():.2f} s", flush=True)
+        return [await _once(bench, number + 1, sizes.repetitions) for number in range(sizes.repetitions)]
+
+
+async def _once(bench: Bench, number: int, of: int) -> Run:
+    began_s = time.monotonic()
+    run = await bench.run()
+    print(f"repetition {number} of {of} ({time.monotonic() - began_s:.0f} s)", flush=True)
+    return run
 
 
 if __name__ == "__main__":

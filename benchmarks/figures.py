@@ -28,6 +28,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     tap64_p99_ms: float
     tap64_max_ms: float
     tap64_bytes: float
+    tap64_cpu_us: float
     wal_mb: float
     local_p50_ms: float
     local_p99_ms: float

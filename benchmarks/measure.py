@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from statistics import median
 
 import mqtt5
@@ -90,6 +90,7 @@ class Bench:
         self._numbers = itertools.count()
         self._wal_bytes = 0
         self._rss_before_mb = 0.0
+        self._stack = ExitStack()
         self._bare: BareLog
         self._client: BareClient
         self._states: States
@@ -97,16 +98,16 @@ class Bench:
     async def prepare(self) -> float:
         """Connect, start the gateway for the first time, and return how long its start took, in s."""
         port, password = self._venue.port, self._venue.password
-        watcher = await BareClient.tcp(port, "bench-watch", CLIENT, password)
+        watcher = self._stack.enter_context(closing(await BareClient.tcp(port, "bench-watch", CLIENT, password)))
         self._states = States(watcher)
         for topic in (f"{BASE}/gateway/state", *self._devices()):
             await watcher.subscribe(topic)
-        self._client = await BareClient.tcp(port, "bench", CLIENT, password)
+        self._client = self._stack.enter_context(closing(await BareClient.tcp(port, "bench", CLIENT, password)))
         for base in (BASE, ECHO_BASE, NAIVE_BASE):
             await self._client.subscribe(f"{base}/clients/{CLIENT}/responses")
         took_s = await self._start()
         await self._taps(self._sizes.warm_up, 1)
-        self._bare = self._bare_log()
+        self._bare = self._stack.enter_context(closing(self._bare_log()))
         return took_s
 
     async def run(self) -> Run:
@@ -119,7 +120,9 @@ class Bench:
         tap, tap_bytes = await self._taps_and_bytes(sizes.taps, 1)
         local = self._venue.local.taps(self._next_tag, sizes.local)
         naive = await self._naive(sizes.warm_up, sizes.naive)
+        cpu_s = self._venue.cpu_s()
         tap64, tap64_bytes = await self._taps_and_bytes(sizes.taps64, 64)
+        cpu_us = (self._venue.cpu_s() - cpu_s) / (sizes.taps64 + sizes.warm_up) * 1e6
         rss_mb, anonymous_mb = self._venue.resident_mb(), self._venue.resident_mb("RssAnon")
         rss_before_mb = self._rss_before_mb
         return Run(
@@ -140,6 +143,7 @@ class Bench:
             tap64_p99_ms=tap64.quantile_ms(0.99),
             tap64_max_ms=tap64.quantile_ms(1),
             tap64_bytes=tap64_bytes,
+            tap64_cpu_us=cpu_us,
             wal_mb=self._wal_bytes / 1e6,
             local_p50_ms=median(local) * 1000,
             local_p99_ms=quantile(local, 0.99) * 1000,
@@ -148,6 +152,10 @@ class Bench:
             rss_anonymous_mb=anonymous_mb,
             start_s=await self._restart(),
         )
+
+    def close(self) -> None:
+        """Leave the broker, and close the bare log."""
+        self._stack.close()
 
     async def _restart(self) -> float:
         self._venue.kill_daemon()

@@ -112,6 +112,12 @@ class Venue:
                 return int(line.split()[1]) * 1024 / 1e6
         raise RuntimeError(f"no {field} in /proc/{self.daemon.pid}/status")
 
+    def cpu_s(self) -> float:
+        """Return the processor time the daemon has used, all threads, user and system (proc(5), /proc/pid/stat)."""
+        # The name in parentheses may hold spaces; utime and stime are the 12th and 13th field after it.
+        fields = Path(f"/proc/{self.daemon.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def log_tail(self) -> str:
         """Return the last lines of the daemon's log, for the report of a failure."""
         return "\n".join(self.log.read_text().splitlines()[-10:]) if self.log.exists() else ""

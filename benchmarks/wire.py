@@ -7,7 +7,7 @@ import gc
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, SupportsInt, cast
 
 import mqtt5
 import msgspec
@@ -78,10 +78,9 @@ class BareClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say CONNECT."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream has a Transport")
-        self._transport = transport
-        transport.write(self._connect.write())
+        # What a stream's protocol gets is a Transport, though asyncio types it as its base.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._connect.write())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits for an answer that none will come."""
@@ -106,15 +105,15 @@ class BareClient(asyncio.Protocol):
                 self._send(mqtt5.PubAckPacket(packet.packet_id).write())
             self.on_publish(packet)
         elif isinstance(packet, mqtt5.PubAckPacket):
-            if packet.reason_code >= 0x80:
+            if int(packet.reason_code) >= 0x80:
                 raise RuntimeError(f"the broker refused a publication: {packet.reason_code!r}")
         elif isinstance(packet, mqtt5.ConnAckPacket):
             self._settle(self._connected, [packet.reason_code])
         elif isinstance(packet, mqtt5.SubAckPacket):
             self._settle(self._subscribed, packet.reason_codes)
 
-    def _settle(self, waiting: asyncio.Future[None], codes: Sequence[int]) -> None:
-        refused = [code for code in codes if code >= 0x80]
+    def _settle(self, waiting: asyncio.Future[None], codes: Sequence[SupportsInt]) -> None:
+        refused = [code for code in codes if int(code) >= 0x80]
         if refused:
             waiting.set_exception(RuntimeError(f"the broker refused: {refused[0]!r}"))
         else:
