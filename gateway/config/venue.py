@@ -21,16 +21,15 @@ SOCKET_PATH_BYTES = 107
 
 
 def read_venue(section: Entry | None, problems: Problems) -> Venue | None:
-    """Return the venue; None when something is wrong with it."""
+    """Return the venue; None when something is wrong, here or before."""
     if section is None:
         return None
-    before = len(problems)
     values = read_struct(section.node, struct_type(Venue), "venue", problems, at=section.key_mark)
     timezone = values.get("timezone")
     if isinstance(timezone, str) and not _is_timezone(timezone):
         message = f"no time zone is called {quote(timezone)}; {_near_timezones(timezone)}"
         problems.add(_place(section, "timezone"), "venue.timezone", message)
-    return msgspec.convert(values, Venue) if len(problems) == before else None
+    return None if len(problems) else msgspec.convert(values, Venue)
 
 
 def _place(section: Entry, key: str) -> Mark:
@@ -61,13 +60,12 @@ def _near_timezones(name: str) -> str:
 
 
 def read_broker(section: Entry | None, base: Path, problems: Problems) -> Broker | None:
-    """Return the broker, from its URL alone or from a mapping; None when something is wrong with it.
+    """Return the broker, from its URL alone or from a mapping; None when something is wrong, here or before.
 
     Nothing of a wrong URL is repeated in a message, because people write passwords into URLs (I12).
     """
     if section is None:
         return None
-    before = len(problems)
     node = section.node
     if isinstance(node, Scalar) and isinstance(node.value, str):
         values: dict[str, object] = {"url": node.value}
@@ -81,7 +79,7 @@ def read_broker(section: Entry | None, base: Path, problems: Problems) -> Broker
         values = {}
         if not isinstance(node, Broken):
             problems.add(node.mark, "broker", f"expected {URL_FORMS}, found {found(node)}")
-    if len(problems) > before or "url" not in values:
+    if len(problems):
         return None
     files = {key: str(base / str(values[key])) for key in ("password_file", "ca_file") if values.get(key)}
     return msgspec.convert(values | files, Broker)
@@ -129,12 +127,11 @@ def _check_login(section: Entry, url: str, values: dict[str, object], problems: 
 
 
 def read_limits(section: Entry | None, problems: Problems) -> Limits | None:
-    """Return the limits, the defaults where none are given; None when something is wrong with them."""
+    """Return the limits, the defaults where none are given; None when something is wrong, here or before."""
     if section is None:
         return Limits()
-    before = len(problems)
     values = read_struct(section.node, struct_type(Limits), "limits", problems, at=section.key_mark)
-    return msgspec.convert(values, Limits) if len(problems) == before else None
+    return None if len(problems) else msgspec.convert(values, Limits)
 
 
 def read_state_dir(section: Entry | None, base: Path, problems: Problems) -> Path:

@@ -80,6 +80,15 @@ def test_text(problems, case):
     assert problems(text) == [problem]
 
 
+@pytest.mark.parametrize("broken", ['"\\uD800"', "*nothing", "!!binary x"])
+@pytest.mark.parametrize("where", ["venue: {}", "broker: {}", "venue: {{id: {}}}", "broker: {{url: {}}}", "limits: {}"])
+def test_a_value_that_is_none_is_noted_once_wherever_it_stands(problems, broken, where):
+    text = where.format(broken)
+    rest = [line for line in HEAD.splitlines() if not text.startswith(line.split(":")[0])]
+    found = [problem for problem in problems("\n".join([text, *rest])) if "is missing" not in problem]
+    assert len(found) == 1
+
+
 def bomb(levels: int) -> str:
     """A few lines that stand for ten to the power of `levels` values."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
