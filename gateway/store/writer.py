@@ -1,6 +1,6 @@
 """Between the loop and the disk: `ThreadWriter` commits in a thread of its own.
 
-A simulated writer stands in for the threads by the same four methods, around the same committer.
+A simulated writer stands in for the threads by the same methods, around the same committer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Protocol
 
 from gateway.store.committer import Committer, Work
 from gateway.store.errors import StorageUnavailable
+
+PAUSE_S = 0.05
+"""Nothing to write for this long counts as a pause."""
 
 Outcome = Callable[[StorageUnavailable | None], None]
 
@@ -50,14 +53,8 @@ class ThreadWriter:
         self._loop = loop
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._outcomes: SimpleQueue[tuple[Outcome, StorageUnavailable | None]] = SimpleQueue()
-        self._sweeps: SimpleQueue[bool] = SimpleQueue()
-        self._sweeping = False
-        self._threads = [
-            threading.Thread(target=self._run, name="journal-writer", daemon=True),
-            threading.Thread(target=self._sweep, name="journal-checkpoint", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+        self._thread.start()
 
     def submit(self, work: Work, on_done: Outcome) -> None:
         """Hand `work` to the thread."""
@@ -76,32 +73,25 @@ class ThreadWriter:
             raise error
 
     def close(self) -> None:
-        """Stop the threads; the writing one closes the database."""
+        """Stop the thread; it closes the database."""
         self._tasks.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
 
     def _run(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while (task := self._next()) is not None:
             task()
             if self._committer.needs_checkpoint:
                 self._committer.checkpoint()
-            elif self._committer.wants_checkpoint and not self._sweeping:
-                self._sweeping = True
-                self._sweeps.put(True)
-        self._sweeps.put(False)
-        self._threads[1].join()
         self._committer.close()
 
-    def _sweep(self) -> None:
-        """Copy the WAL whenever asked to, and leave the rest to the writing thread."""
-        while self._sweeps.get():
-            self._committer.checkpoint_beside()
-            self._tasks.put(self._swept)
-
-    def _swept(self) -> None:
-        self._sweeping = False
-        self._committer.checkpoint()
+    def _next(self) -> Callable[[], None] | None:
+        """Wait for a task. A pause is used to copy the WAL into the database."""
+        while self._committer.wants_checkpoint:
+            try:
+                return self._tasks.get(timeout=PAUSE_S)
+            except Empty:
+                self._committer.checkpoint()
+        return self._tasks.get()
 
     def _commit(self, work: Work, on_done: Outcome) -> None:
         self._outcomes.put((on_done, _error_of(lambda: self._committer.commit(work))))
