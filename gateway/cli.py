@@ -179,7 +179,8 @@ def _drivers(_: argparse.Namespace) -> int:
 def _directory_import(options: argparse.Namespace) -> int:
     from gateway.importing import import_with_progress  # noqa: PLC0415
 
-    return import_with_progress(options.file, options.config)
+    configuration = _load_or_complain(options.config)
+    return import_with_progress(options.file, configuration) if configuration else REFUSED
 
 
 def _journal_verify(options: argparse.Namespace) -> int:
