@@ -32,6 +32,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     wal_mb: float
     local_p50_ms: float
     local_p99_ms: float
+    local_paced_p50_ms: float
     rss_before_mb: float
     rss_mb: float
     rss_anonymous_mb: float

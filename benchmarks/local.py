@@ -62,29 +62,42 @@ class LocalGate:
         self.reader.forget()
         self.relay.forget()
 
-    def taps(self, next_tag: Callable[[], str], count: int) -> list[float]:
-        """Hold `count` tags to the reader in turn; returns for each the time to the relay's first byte, in s."""
-        self._drain()
-        return [self._tap(encode_frame(next_tag())) for _ in range(count)]
-
     def close(self) -> None:
         """Unplug both."""
         self.reader.close()
         self.relay.close()
 
-    def _drain(self) -> None:
-        """Leave behind what the board was told at its start."""
-        self.relay.forget()
+    def taps(self, next_tag: Callable[[], str], count: int, *, paced: bool = False) -> list[float]:
+        """Hold `count` tags to the reader in turn; returns for each the time to the relay's first byte, in s.
 
-    def _tap(self, frame: bytes) -> float:
-        """Time one tap from the frame's last byte on, and wait until the relay is open again."""
+        Each comes as soon as the relay was told to close for the one before, like the commits it is compared with;
+        `paced`, each waits until the relay is open again and everything has come to rest.
+        """
+        self.relay.forget()
+        times_s: list[float] = []
+        for number in range(count):
+            took_s, heard = self._tap(encode_frame(next_tag()))
+            times_s.append(took_s)
+            if paced or number == count - 1:
+                self._until_open(heard)
+            elif heard != CLOSE:
+                raise _unexpected(heard)
+        return times_s
+
+    def _tap(self, frame: bytes) -> tuple[float, bytes]:
+        """Return the time from the frame's last byte to the relay's first, and what the relay was told."""
         self.reader.say(frame[:-1])
         began_s = time.perf_counter()
         self.reader.say(frame[-1:])
         heard = self.relay.hear()
-        took_s = time.perf_counter() - began_s
+        return time.perf_counter() - began_s, heard
+
+    def _until_open(self, heard: bytes) -> None:
         while len(heard) < len(CLOSE) + len(OPEN):
             heard += self.relay.hear()
         if heard != CLOSE + OPEN:
-            raise RuntimeError(f"the relay board was told {heard.hex(' ')} instead of one pulse")
-        return took_s
+            raise _unexpected(heard)
+
+
+def _unexpected(heard: bytes) -> RuntimeError:
+    return RuntimeError(f"the relay board was told {heard.hex(' ')} instead of one pulse")

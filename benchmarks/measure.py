@@ -15,7 +15,7 @@ import msgspec
 from benchmarks.figures import Run
 from benchmarks.floors import ECHO_BASE, NAIVE_BASE, BareLog, written_bytes
 from benchmarks.people import tag_number
-from benchmarks.venue import BASE, CLIENT, GATES, START_TIMEOUT_S, Venue
+from benchmarks.venue import BASE, CLIENT, GATES, PULSE_MS, START_TIMEOUT_S, Venue
 from benchmarks.wire import BareClient, Question, Timing, load, quantile
 
 GRANTED = b'"granted"'
@@ -24,7 +24,6 @@ WAL_EVERY_S = 0.005
 QUIET_S = 1.5
 """The gateway's housekeeping comes round every second: after this long without a byte it has nothing to write."""
 QUIET_TIMEOUT_S = 60.0
-PACED_PAUSE_S = 0.02
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -33,12 +32,12 @@ class Sizes(msgspec.Struct, frozen=True):
     guests: int = 1_000_000
     repetitions: int = 5
     commits: int = 3_000
-    commits_paced: int = 100
     echoes: int = 4_000
     taps: int = 7_000
     naive: int = 3_000
     taps64: int = 30_000
-    local: int = 100
+    local: int = 1_000
+    paced: int = 30
     warm_up: int = 200
 
 
@@ -46,12 +45,12 @@ QUICK = Sizes(
     guests=20_000,
     repetitions=1,
     commits=100,
-    commits_paced=5,
     echoes=100,
     taps=200,
     naive=200,
     taps64=1_000,
-    local=5,
+    local=50,
+    paced=3,
     warm_up=20,
 )
 
@@ -115,10 +114,11 @@ class Bench:
         sizes = self._sizes
         self._wal_bytes = 0
         commits, commit_bytes = self._bare.commits(sizes.commits)
-        paced, _ = self._bare.commits(sizes.commits_paced, PACED_PAUSE_S)
+        paced, _ = self._bare.commits(sizes.paced, PULSE_MS / 1000)
         echo = await self._echo(sizes.warm_up, sizes.echoes)
         tap, tap_bytes = await self._taps_and_bytes(sizes.taps, 1)
         local = self._venue.local.taps(self._next_tag, sizes.local)
+        local_paced = self._venue.local.taps(self._next_tag, sizes.paced, paced=True)
         naive = await self._naive(sizes.warm_up, sizes.naive)
         cpu_s = self._venue.cpu_s()
         tap64, tap64_bytes = await self._taps_and_bytes(sizes.taps64, 64)
@@ -147,6 +147,7 @@ class Bench:
             wal_mb=self._wal_bytes / 1e6,
             local_p50_ms=median(local) * 1000,
             local_p99_ms=quantile(local, 0.99) * 1000,
+            local_paced_p50_ms=median(local_paced) * 1000,
             rss_before_mb=rss_before_mb,
             rss_mb=rss_mb,
             rss_anonymous_mb=anonymous_mb,

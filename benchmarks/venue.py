@@ -27,7 +27,8 @@ GATES = tuple(f"gate-{number:02d}" for number in range(64))
 """Gates whose readers ask over MQTT and move their own barrier."""
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
-PULSE_MS = 50
+PULSE_MS = 200
+"""Longer than any tap takes: in a row of taps the relay then stays closed until the last."""
 _MEMORY = "/dev/shm"  # noqa: S108 - made by mkdtemp inside it
 _WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 """Ends a process also when this one is killed (util-linux)."""

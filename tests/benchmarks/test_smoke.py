@@ -26,7 +26,7 @@ def test_a_quick_run_writes_every_ratio(tmp_path):
     output = tmp_path / "latest.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--repetitions", "1", "--output", str(output)]
 
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=110)
 
     assert done.returncode == 0, done.stderr[-3000:]
     written = json.loads(output.read_text())
