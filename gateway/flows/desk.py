@@ -15,6 +15,7 @@ import msgspec
 from gateway.domain.answers import Answer, denied, failed
 from gateway.domain.events import RequestRef
 from gateway.domain.reasons import Reason
+from gateway.domain.state import StoredAnswer
 from gateway.flows.recorder import Recorder
 from gateway.store.journal import JournalBusy, StorageUnavailable
 
@@ -89,9 +90,9 @@ class Desk:
         if not handler.repeatable:
             earlier = self._recorder.answered(request.client, request.id)
             if earlier is not None:
-                if earlier.fingerprint != request.fingerprint:
-                    return denied(Reason.IDEMPOTENCY_CONFLICT)
-                return earlier.answer
+                return self._again(request, earlier)
+            if self._recorder.lost:
+                return failed(Reason.STORAGE_UNAVAILABLE)
         if reason := self._untimely(request, handler):
             return denied(reason)
         try:
@@ -102,6 +103,15 @@ class Desk:
             return denied(Reason.BUSY)
         except StorageUnavailable:
             return failed(Reason.STORAGE_UNAVAILABLE)
+
+    def _again(self, request: Request, earlier: StoredAnswer) -> Answer | None:
+        """Give a repeated request the answer of the first (I2)."""
+        if earlier.fingerprint != request.fingerprint:
+            return denied(Reason.IDEMPOTENCY_CONFLICT)
+        if not self._recorder.awaits_disk(request.client, request.id):
+            return earlier.answer
+        # What is not on disk has not happened; it is answered when it is (I1).
+        return failed(Reason.STORAGE_UNAVAILABLE) if self._recorder.lost else None
 
     def _find(self, request: Request) -> Handler | Answer:
         """Grants come first: a client without any learns nothing of what else is there."""

@@ -7,6 +7,7 @@ microsecond later, sees it; the caller awaits the commit before it answers or mo
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -66,6 +67,7 @@ class Recorder:
         self._last_at_ms = journal.last_at_ms
         self._folding = False
         self._lost: StorageUnavailable | None = None
+        self._unstored: Counter[str] = Counter()
 
     def now_ms(self) -> int:
         """Return UTC milliseconds, never earlier than the newest journal entry."""
@@ -84,8 +86,8 @@ class Recorder:
         `urgent=False` lets them wait a few milliseconds for company. Raises StorageUnavailable when the journal takes
         nothing; the future raises it when the commit fails. In both cases nothing of it happened.
         """
-        if self._lost is not None:
-            raise self._lost
+        if self.lost is not None:
+            raise self.lost
         now_ms = self.now_ms()
         commit: Commit = asyncio.get_running_loop().create_future()
         rows: list[Row] = []
@@ -102,6 +104,7 @@ class Recorder:
         self._next_seq += len(rows)
         self._last_at_ms = now_ms
         committed = [self._apply(entry, row.body) for entry, row in zip(entries, rows, strict=True)]
+        self._unstored.update(_requests_in(committed))
         return commit
 
     def answered(self, client: str, request_id: str) -> StoredAnswer | None:
@@ -113,9 +116,14 @@ class Recorder:
         stored = self.journal.state_row("request", key)
         return msgspec.json.decode(stored, type=StoredAnswer) if stored is not None else None
 
+    def awaits_disk(self, client: str, request_id: str) -> bool:
+        """Return True while the newest answer to this request is not on disk: nobody may be told of it yet (I1)."""
+        return request_key(client, request_id) in self._unstored
+
     def restore(self) -> None:
         """Rebuild the state from the stored rows and the journal's tail. Takes about a second per million rows."""
         self.state.clear()
+        self._unstored.clear()
         self._folding = False
         for kind, key, value in self.journal.state_rows(None):
             if kind != "request":
@@ -140,11 +148,12 @@ class Recorder:
     @property
     def lost(self) -> StorageUnavailable | None:
         """Why nothing can be recorded at present, or None."""
-        return self._lost
+        # The disk may also have failed under a fold or a cursor, with no event waiting that would have been told.
+        return self._lost or self.journal.failed
 
     def fold_if_due(self, *, force: bool = False) -> bool:
         """Begin to write changed state rows in small chunks when enough have gathered. True when a fold began."""
-        if self._folding or self._lost or (len(self.state.dirty) < DIRTY_ROWS_MAX and not force):
+        if self._folding or self.lost or (len(self.state.dirty) < DIRTY_ROWS_MAX and not force):
             return False
         if not self.state.dirty:
             return False
@@ -200,6 +209,8 @@ class Recorder:
         self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None
     ) -> None:
         if error is None:
+            # After a failure they stay unanswered until the rebuild, which forgets that they were ever asked.
+            self._unstored -= Counter(_requests_in(committed))
             for listener in self.listeners:
                 listener(committed)
             if not commit.done():
@@ -213,3 +224,7 @@ class Recorder:
             commit.set_exception(error)
             # Whoever gave up waiting must not make the loop complain of an exception nobody fetched.
             commit.exception()
+
+
+def _requests_in(committed: Sequence[Committed]) -> list[str]:
+    return [request_key(one.request.client, one.request.id) for one in committed if one.request is not None]
