@@ -218,7 +218,6 @@ class PrintFlow:
         try:
             # On disk before the first byte (I1), and with it everything recorded earlier, the job itself included.
             await self._recorder.record(e.PrintStarted(job=queued.job, printer=self.name))
-            self._delete_dropped()
             return await self._print(queued, *asked)
         except BaseException:
             # Stopped, or a driver that broke down: the job must not stay `printing` with nobody printing it.
@@ -330,13 +329,6 @@ class PrintFlow:
     def _expiry_due(self) -> None:
         self._expire()
         self._wake.set()
-
-    def _delete_dropped(self) -> None:
-        """Delete the contents of jobs that are no longer known, now that their end is on disk."""
-        dropped = self._recorder.state.dropped_jobs
-        if dropped:
-            self._recorder.journal.delete_attachments(tuple(dropped))
-            dropped.clear()
 
     def _note(self, *events: e.AnyEvent) -> bool:
         """Record what has already happened. When the disk takes nothing (False), the state is rebuilt from it later."""
