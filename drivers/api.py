@@ -41,8 +41,8 @@ class Online(msgspec.Struct, frozen=True):
 class Reading(msgspec.Struct, frozen=True):
     """One credential presented once: a tag held to a reader, or a code scanned.
 
-    `technology` is the field's word for the medium (`em4100`, `barcode`, …); `value` is its identity as text: upper-case
-    hex without separators for a tag's number, the exact characters for a code. `value` is never logged (I12).
+    `technology` is the field's word for the medium (`em4100`, `barcode`, …); `value` is its identity as text:
+    upper-case hex without separators for a tag's number, the exact characters for a code. It is never logged (I12).
     """
 
     technology: str

@@ -153,7 +153,8 @@ class Gateway:
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
         self.recorder.record(started, *unknown)
         took_ms = round((time.monotonic() - began) * 1000)
-        log.info("state_restored", seq=self.recorder.journal.last_seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
+        seq = self.recorder.journal.last_seq
+        log.info("state_restored", seq=seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
 
     async def configure(self, configuration: Configuration) -> None:
         """Bring a configuration into force. Only the devices that changed restart."""

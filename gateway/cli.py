@@ -7,7 +7,6 @@ was refused (and said why), 2 for a wrong command line.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import subprocess
 import sys
@@ -73,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# argparse has no public name for what add_subparsers() returns, and the one it has takes parameters for the checker only.
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+# argparse has no public name for what add_subparsers() returns.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
 
 
 def _config_option(parser: argparse.ArgumentParser) -> None:

@@ -55,11 +55,9 @@ class Housekeeping:
 
     async def fold_everything(self) -> None:
         """Write all changed state, so that the next start replays nothing."""
-        recorder = self._gateway.recorder
         try:
             async with asyncio.timeout(FOLD_TIMEOUT_S):
-                while recorder.folding or recorder.fold_if_due(force=True):
-                    await asyncio.sleep(0.01)
+                await self._gateway.recorder.fold_everything()
         except TimeoutError:
             log.warning("fold_not_finished", why="the next start replays a little more")
 

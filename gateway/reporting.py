@@ -178,7 +178,7 @@ class Reporter:
             )
             for one in configuration.devices.values()
         ]
-        gates = [m.ListedDevice(name=name, kind="gate", verbs=tuple(verbs.get(name, ()))) for name in configuration.gates]
+        gates = [m.ListedDevice(name=name, kind="gate", verbs=tuple(verbs[name])) for name in configuration.gates]
         return devices + gates
 
     def _now(self) -> str:

@@ -71,7 +71,7 @@ class Wiring:
 
     @staticmethod
     def is_part(device: Device) -> bool:
-        """Return True for a device that is a part of another, as a drawer is of its printer, with no link of its own."""
+        """Return True for a device without a link of its own, as a drawer at its printer."""
         return DRIVERS[device.driver].kind == "drawer"
 
     def configure(self, configuration: Configuration, slots: Slots) -> None:
@@ -162,7 +162,8 @@ class Wiring:
 
     def _configure_gates(self, configuration: Configuration, slots: Slots) -> None:
         wanted = {
-            name: (gate, slots.get(gate.lock.device) if gate.lock else None) for name, gate in configuration.gates.items()
+            gate.name: (gate, slots.get(gate.lock.device) if gate.lock else None)
+            for gate in configuration.gates.values()
         }
         for name in [name for name, parts in self._gate_configs.items() if wanted.get(name) != parts]:
             self.gates.pop(name).close()

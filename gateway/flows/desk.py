@@ -1,4 +1,4 @@
-"""Where requests come in: is this client allowed, is it still wanted, was it asked before?
+"""The one door for requests: is this client allowed, is it still wanted, was it asked before.
 
 The desk knows no hardware and no MQTT. It hands a request that passes to the one handler for its target and verb, and
 the answer to it comes out of the journal; only queries and refusals are answered on the spot.
@@ -42,7 +42,7 @@ class Request(msgspec.Struct, frozen=True):
         return RequestRef(self.client, self.id, self.fingerprint)
 
 
-class RefusedRequest(Exception):  # noqa: N818 - it is a refusal, not an error
+class RefusedRequest(Exception):
     """A handler cannot take a request; the answer says why."""
 
     def __init__(self, answer: Answer) -> None:

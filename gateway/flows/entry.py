@@ -24,7 +24,10 @@ log = structlog.get_logger(__name__)
 
 
 class Presented(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a guest holds to a networked reader. `value` is upper-case hex for a tag, the exact characters for a code."""
+    """What a guest holds to a networked reader.
+
+    `value` is upper-case hex for a tag, the exact characters for a code.
+    """
 
     technology: Literal["em4100", "barcode", "nfc"]
     value: Annotated[str, Meta(min_length=1, max_length=512)]

@@ -65,7 +65,8 @@ class Recorder:
         self._ids = ids
         self._next_seq = journal.last_seq + 1
         self._last_at_ms = journal.last_at_ms
-        self._folding = False
+        self._no_fold = asyncio.Event()
+        self._no_fold.set()
         self._lost: StorageUnavailable | None = None
         self._unstored: Counter[str] = Counter()
 
@@ -124,7 +125,7 @@ class Recorder:
         """Rebuild the state from the stored rows and the journal's tail. Takes about a second per million rows."""
         self.state.clear()
         self._unstored.clear()
-        self._folding = False
+        self._no_fold.set()
         for kind, key, value in self.journal.state_rows(None):
             if kind != "request":
                 self.state.load_row(kind, key, value)
@@ -153,20 +154,26 @@ class Recorder:
 
     def fold_if_due(self, *, force: bool = False) -> bool:
         """Begin to write changed state rows in small chunks when enough have gathered. True when a fold began."""
-        if self._folding or self.lost or (len(self.state.dirty) < DIRTY_ROWS_MAX and not force):
+        if self.folding or self.lost or (len(self.state.dirty) < DIRTY_ROWS_MAX and not force):
             return False
         if not self.state.dirty:
             return False
         changed = sorted(self.state.dirty)
         self.state.dirty = set()
-        self._folding = True
+        self._no_fold.clear()
         self._fold_chunk(changed, 0, self._next_seq - 1)
         return True
 
     @property
     def folding(self) -> bool:
         """True while a fold is under way."""
-        return self._folding
+        return not self._no_fold.is_set()
+
+    async def fold_everything(self) -> None:
+        """Write all changed state, so that the next start replays nothing; stops when the disk takes no more."""
+        await self._no_fold.wait()
+        while self.fold_if_due(force=True):
+            await self._no_fold.wait()
 
     def _fold_chunk(self, changed: Sequence[tuple[str, str]], start: int, through_seq: int) -> None:
         """Write one chunk and go on with the next when it is on disk.
@@ -181,11 +188,11 @@ class Recorder:
 
         def done(error: StorageUnavailable | None) -> None:
             if error is not None:
-                self._folding = False
+                self._no_fold.set()
                 return
             self._forget_answers(chunk)
             if last:
-                self._folding = False
+                self._no_fold.set()
             else:
                 self._fold_chunk(changed, end, through_seq)
 
@@ -193,7 +200,7 @@ class Recorder:
             self.journal.fold(rows, through_seq if last else None, done)
         except StorageUnavailable:
             # The rebuild that follows marks all of it as changed again.
-            self._folding = False
+            self._no_fold.set()
 
     def _forget_answers(self, chunk: Sequence[tuple[str, str]]) -> None:
         for kind, key in chunk:
