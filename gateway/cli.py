@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -68,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="a simulated venue with a story, then a live view until Ctrl-C")
     demo.add_argument("--exit", action="store_true", help="end after the story; status 0 only if all came out as told")
+    demo.add_argument("--live", action="store_true", help="skip the story and begin with the live view")
+    demo.add_argument("--receipts", type=Path, metavar="DIR", help="keep the receipts there; else they go in the end")
     demo.set_defaults(run=_demo)
     return parser
 
@@ -226,9 +228,13 @@ def _load_or_complain(config: Path) -> Configuration | None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    """Hand over to the simulators, which are processes of their own and know the gateway only from outside."""
-    command = [sys.executable, "-m", "simulators.demo", *(["--exit"] if options.exit else [])]
-    return subprocess.run(command, check=False).returncode  # noqa: S603 - our own module, no user text
+    """Become the demonstration, which knows the gateway only from outside.
+
+    A child would be killed a moment after Ctrl-C, and what it had started would be left behind.
+    """
+    flags = [f"--{name}" for name in ("exit", "live") if getattr(options, name)]
+    receipts = ["--receipts", str(options.receipts)] if options.receipts else []
+    os.execv(sys.executable, [sys.executable, "-m", "simulators.demo", *flags, *receipts])  # noqa: S606 - our own module
 
 
 def _broker_write(options: argparse.Namespace) -> int:
