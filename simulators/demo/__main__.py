@@ -32,7 +32,7 @@ def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a check mark gets a question mark, not a stack trace.
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
-    console = Console()
+    console = Console(emoji=False)
     try:
         return asyncio.run(_run(options, console))
     except StageError as error:
