@@ -27,6 +27,10 @@ RELEASE_TIMEOUT_S = 2.0
 """How long a relay board may take to confirm a pulse before the entry is handed back."""
 
 
+FAULT_PAUSE_S = 3.0
+"""How long a gate rests after its lock did not confirm a pulse. A board that is gone is known to be by then."""
+
+
 class LockPort(Protocol):
     """The lock of a gate as the supervisor hands it out: the device behind it may come and go."""
 
@@ -128,6 +132,12 @@ class GateFlow:
             e.EntryUnknown(entry=entry, gate=self.name, why="release_unrecorded"),
             e.GateFault(gate=self.name, why=str(error)),
         )
+        asyncio.get_running_loop().call_later(FAULT_PAUSE_S, self._fault_pause_over)
+
+    def _fault_pause_over(self) -> None:
+        """One lost answer must not close the gate for good: a board that goes on answering reports no return."""
+        if self._lock is not None and self._lock.online:
+            self.lock_answers()
 
     def contact_changed(self, *, active: bool) -> None:
         """The passage contact moved."""
@@ -146,9 +156,12 @@ class GateFlow:
             self._note(*gates.contact_closed(state, self.name))
 
     def lock_answers(self) -> None:
-        """The board is back: a gate that was in fault works again."""
+        """The board is back: a gate that was in fault works again, and one that is shut now no longer stands open."""
         if self._recorder.state.gate(self.name).status == "fault":
             self._note(e.GateRestored(gate=self.name))
+        elif not self._contact_active:
+            # An alarm from before a restart; a contact that is still active reports itself and raises it anew.
+            self._note(*gates.contact_closed(self._recorder.state, self.name))
 
     def close(self) -> None:
         """Stop the timers; the gate is no longer served."""
