@@ -250,7 +250,7 @@ class _Port:
 
 
 class FakeLock(_Port):
-    """A relay board, and the port to it. `error` is raised by the next pulses; `answer` holds them up until it is set."""
+    """A relay board, and the port to it. `error` is raised by the next pulses; `answer` holds them up until set."""
 
     channels = 4
     board_timed = False

@@ -187,6 +187,8 @@ async def test_i01_no_pulse_when_the_opening_could_not_be_stored() -> None:
 async def test_i02_the_same_request_twice_is_one_pulse() -> None:
     till = await closed_till()
     till.open(id="r1")
+    assert till.open(id="r1") is None, "nothing of it is on disk yet"
+    await asyncio.sleep(0.1)
     assert till.open(id="r1").status == "accepted"
     await asyncio.sleep(2)
     assert till.open(id="r1").status == "done"
@@ -291,7 +293,9 @@ async def test_i09_a_drawer_that_is_being_opened_is_busy_at_once() -> None:
     assert till.drawer.pulses == 2
 
 
-@pytest.mark.parametrize("data", [{}, {"reason": ""}, {"reason": "  "}, {"reason": "x" * 201}, {"reason": 5}, {"why": "x"}])
+@pytest.mark.parametrize(
+    "data", [{}, {"reason": ""}, {"reason": "  "}, {"reason": "x" * 201}, {"reason": 5}, {"why": "x"}]
+)
 async def test_a_drawer_opens_only_with_a_reason(data: object) -> None:
     till = await closed_till()
     answer = till.house.ask("till", "open", data, expires_in_s=5)

@@ -209,7 +209,7 @@ async def test_an_outcome_that_comes_after_the_state_was_rebuilt_is_not_told_a_s
 async def test_i02_the_same_request_twice_is_one_job() -> None:
     bar = await Bar().start()
     bar.print("Danke", id="r1")
-    assert bar.print("Danke", id="r1").status == "accepted"
+    assert bar.print("Danke", id="r1") is None, "nothing of it is on disk yet"
     await asyncio.sleep(1)
     assert bar.print("Danke", id="r1").status == "done"
     assert bar.print("something else", id="r1").reason is Reason.IDEMPOTENCY_CONFLICT
@@ -318,7 +318,9 @@ async def test_a_printer_that_could_tell_earlier_and_is_silent_now_is_not_taken_
     assert bar.kinds() == ["Queued", "Started", "Unknown"]
 
 
-@pytest.mark.parametrize("error", [DeviceFault("broke off"), DeviceTimeout("no more"), TimeoutError(), DriverError("?")])
+@pytest.mark.parametrize(
+    "error", [DeviceFault("broke off"), DeviceTimeout("no more"), TimeoutError(), DriverError("?")]
+)
 async def test_a_write_that_breaks_off_is_unknown_and_never_retried(error: Exception) -> None:
     bar = await Bar().start()
     bar.printer.write_error = error
@@ -748,7 +750,9 @@ async def test_a_picture_that_cannot_be_printed_fails_and_names_its_block(pictur
     ("error", "reason"),
     [(DeviceFault("cannot read it"), Reason.MALFORMED), (ZeroDivisionError(), Reason.DEVICE_FAULT)],
 )
-async def test_a_receipt_that_cannot_be_rendered_fails_and_the_next_one_prints(error: Exception, reason: Reason) -> None:
+async def test_a_receipt_that_cannot_be_rendered_fails_and_the_next_one_prints(
+    error: Exception, reason: Reason
+) -> None:
     bar = await Bar().start()
     bar.printer.render_error = error
     bar.print("bad")
@@ -814,8 +818,9 @@ async def test_i08_rendering_really_runs_in_a_thread_by_default() -> None:
     flow = PrintFlow("bar-printer", bar.house.recorder, bar.printer, Limits())
     bar.house.serve("bar-printer", flow.handlers())
     worker = bar.house.spawn(flow.run())
+    written = asyncio.Event()
+    bar.printer.on_write = written.set
     bar.print("Danke")
-    while not bar.printer.written:
-        await asyncio.sleep(0)
+    await written.wait()
     worker.cancel()
     assert bar.printer.written == [b"Danke"]

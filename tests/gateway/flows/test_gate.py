@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout
+from gateway.config.schema import Contact, Gate
+from gateway.domain import events as e
+from gateway.domain.access import Whereabouts
+from gateway.domain.reasons import Reason
+from gateway.flows.gate import FAULT_PAUSE_S, RELEASE_TIMEOUT_S, GateFlow
+from tests.gateway.fakes import Disk, FakeLock, settle
+from tests.gateway.flows.house import House
+
+LOCK, PASSAGE = Contact("board", 1), Contact("board", 2)
+
+
+class North:
+    """A house with one gate, `north`, from outside into the hall, with a lock and a passage contact."""
+
+    def __init__(self, *, disk: Disk | None = None, **gate: object) -> None:
+        self.house = House(disk, seed=2 if disk else 1)
+        self.lock = FakeLock()
+        given = {"name": "north", "to_zone": "hall", "lock": LOCK, "passage": PASSAGE}
+        config = Gate(**given | gate)
+        self.flow = GateFlow(config, self.house.recorder, self.lock if config.lock else None)
+
+    async def grant(self, entry: str = "e1", **fields: object) -> None:
+        given = {
+            "entry": entry,
+            "gate": "north",
+            "credential": "ref",
+            "holder": "guest",
+            "entitlement": "ticket",
+            "zone": "hall",
+            "uses": 1,
+            "source": "reader",
+            "passage_observed": self.flow.observes_passage,
+        }
+        await self.house.recorder.record(e.EntryGranted(**given | fields))
+
+    async def release(self, entry: str = "e1") -> None:
+        await self.grant(entry)
+        await self.flow.release(entry)
+
+    def kinds(self) -> list[str]:
+        return self.house.kinds()
+
+
+async def test_a_gate_opens_for_one_passage() -> None:
+    north = North(pulse_ms=900)
+    assert north.flow.refusal() is None
+    await north.release()
+    assert north.lock.pulses == [(1, 900)]
+    assert north.flow.status == "released"
+    assert north.flow.refusal() is Reason.BUSY
+    north.flow.contact_changed(active=True)
+    assert north.flow.refusal() is Reason.BUSY, "someone is in the gate"
+    north.flow.contact_changed(active=False)
+    await asyncio.sleep(60)
+    assert north.kinds() == ["EntryGranted", "GateReleased", "EntryPassed"]
+    assert north.flow.refusal() is None
+    assert north.house.state.where == {"guest": Whereabouts("hall", "ticket")}
+
+
+async def test_a_guest_who_does_not_walk_through_gets_the_entry_back() -> None:
+    north = North(passage_timeout_s=8)
+    await north.release()
+    await asyncio.sleep(7.9)
+    assert north.flow.status == "released"
+    await asyncio.sleep(0.2)
+    assert north.kinds() == ["EntryGranted", "GateReleased", "EntryReturned"]
+    assert north.house.state.uses == {"ticket": 0}
+    assert north.house.state.where == {}
+    assert north.flow.refusal() is None
+
+
+async def test_a_passage_faster_than_the_relays_answer_counts() -> None:
+    north = North()
+    await north.grant()
+    north.lock.answer = asyncio.Event()
+    releasing = north.house.spawn(north.flow.release("e1"))
+    await settle()
+    north.flow.contact_changed(active=True)
+    north.lock.answer.set()
+    await releasing
+    north.flow.contact_changed(active=False)
+    await asyncio.sleep(60)
+    assert "EntryReturned" not in north.kinds()
+    assert north.kinds().count("EntryPassed") == 1
+    assert north.flow.refusal() is None
+
+
+async def test_a_gate_without_a_contact_is_free_again_after_the_pulse() -> None:
+    north = North(passage=None)
+    await north.release()
+    await asyncio.sleep(60)
+    assert north.kinds() == ["EntryGranted", "GateReleased"]
+    assert north.flow.refusal() is None
+    assert north.house.state.uses == {"ticket": 1}
+
+
+async def test_a_gate_without_a_lock_only_decides() -> None:
+    north = North(lock=None, passage=None)
+    assert not north.flow.has_lock
+    assert not north.flow.observes_passage
+    assert north.flow.refusal() is None
+
+
+# Trouble with the lock.
+
+
+async def test_a_lock_that_is_not_there_gives_the_entry_back_at_once() -> None:
+    north = North()
+    north.lock.online = False
+    await north.release()
+    await asyncio.sleep(1)
+    assert north.kinds() == ["EntryGranted", "EntryReturned"]
+    assert north.house.events[-1].why == "release_failed"
+    assert north.house.state.uses == {"ticket": 0}
+    assert north.flow.refusal() is Reason.GATE_UNAVAILABLE
+
+
+@pytest.mark.parametrize("error", [DeviceTimeout("no answer"), DeviceFault("refused")])
+async def test_i02_a_pulse_that_may_have_gone_out_is_unknown_and_never_repeated(error: Exception) -> None:
+    north = North()
+    north.lock.error = error
+    await north.release()
+    await settle()
+    assert north.flow.refusal() is Reason.GATE_UNAVAILABLE
+    north.lock.error = None
+    await asyncio.sleep(3600)
+    assert north.kinds()[:3] == ["EntryGranted", "EntryUnknown", "GateFault"]
+    assert north.lock.pulses == []
+    assert north.house.state.uses == {"ticket": 1}, "the use stays taken"
+
+
+async def test_a_lock_that_never_answers_is_given_up() -> None:
+    north = North()
+    north.lock.answer = asyncio.Event()
+    await north.grant()
+    releasing = north.house.spawn(north.flow.release("e1"))
+    await asyncio.sleep(RELEASE_TIMEOUT_S + 0.1)
+    assert releasing.done()
+    assert north.flow.status == "fault"
+
+
+async def test_a_gate_in_fault_works_again_when_its_board_is_back() -> None:
+    north = North()
+    north.lock.error = DeviceFault("refused")
+    await north.release()
+    north.lock.online = False
+    await asyncio.sleep(FAULT_PAUSE_S * 2)
+    assert north.flow.status == "fault", "nobody answers"
+    north.lock.online = True
+    north.flow.lock_answers()
+    assert north.flow.refusal() is None
+    await settle()
+    await asyncio.sleep(1)
+    assert north.kinds()[-1] == "GateRestored"
+
+
+async def test_one_lost_answer_does_not_close_a_gate_whose_board_goes_on_answering() -> None:
+    north = North()
+    north.lock.error = DeviceTimeout("one frame was lost")
+    await north.release()
+    assert north.flow.refusal() is Reason.GATE_UNAVAILABLE
+    await asyncio.sleep(FAULT_PAUSE_S + 0.1)
+    assert north.flow.refusal() is None
+
+
+# Alarms.
+
+
+async def test_a_passage_nobody_released_is_an_alarm_until_the_gate_is_shut() -> None:
+    north = North()
+    north.flow.contact_changed(active=True)
+    north.flow.contact_changed(active=True)
+    await asyncio.sleep(1)
+    assert north.kinds() == ["GateForced"]
+    assert north.flow.refusal() is Reason.BUSY
+    north.flow.contact_changed(active=False)
+    await asyncio.sleep(1)
+    assert north.kinds() == ["GateForced", "GateClosed"]
+    assert north.flow.refusal() is None
+
+
+async def test_a_second_passage_on_one_release_is_an_alarm() -> None:
+    north = North()
+    await north.release()
+    for active in (True, False, True, False):
+        north.flow.contact_changed(active=active)
+    await asyncio.sleep(60)
+    assert north.kinds() == ["EntryGranted", "GateReleased", "EntryPassed", "GateForced", "GateClosed"]
+
+
+async def test_a_gate_that_stays_open_is_an_alarm_once() -> None:
+    north = North(held_open_s=20)
+    await north.release()
+    north.flow.contact_changed(active=True)
+    await asyncio.sleep(19.9)
+    assert north.kinds()[-1] == "EntryPassed"
+    await asyncio.sleep(3600)
+    assert north.kinds()[-1] == "GateHeldOpen"
+    assert north.kinds().count("GateHeldOpen") == 1
+    north.flow.contact_changed(active=False)
+    await asyncio.sleep(1)
+    assert north.kinds()[-1] == "GateClosed"
+    assert north.flow.refusal() is None
+
+
+async def test_a_gate_that_is_no_longer_served_raises_no_alarm_and_gives_nothing_back() -> None:
+    north = North()
+    await north.release()
+    north.flow.close()
+    await asyncio.sleep(3600)
+    assert north.kinds() == ["EntryGranted", "GateReleased"]
+
+
+# Restarts.
+
+
+async def test_i02_a_crash_after_the_pulse_leaves_the_entry_unknown_and_pulses_nothing_again() -> None:
+    north = North()
+    await north.release()
+    await asyncio.sleep(1)
+    await north.house.crash()
+    after = North(disk=north.house.journal.disk)
+    after.house.settle_the_past()
+    await asyncio.sleep(60)
+    assert after.lock.pulses == []
+    assert after.kinds() == ["EntryUnknown"]
+    assert after.flow.refusal() is None
+
+
+@pytest.mark.parametrize("alarm", [e.GateForced(gate="north"), e.GateHeldOpen(gate="north")])
+async def test_an_alarm_from_before_a_restart_ends_when_the_gate_is_found_shut(
+    alarm: e.AnyEvent,
+) -> None:
+    north = North()
+    await north.house.recorder.record(alarm)
+    await north.house.crash()
+    after = North(disk=north.house.journal.disk)
+    assert after.flow.refusal() is Reason.BUSY
+    after.flow.lock_answers()
+    await asyncio.sleep(1)
+    assert after.kinds() == ["GateClosed"]
+    assert after.flow.refusal() is None
+
+
+async def test_a_board_that_comes_back_while_the_gate_stands_open_ends_no_alarm() -> None:
+    north = North()
+    north.flow.contact_changed(active=True)
+    north.flow.lock_answers()
+    await asyncio.sleep(1)
+    assert north.kinds() == ["GateForced"]
+
+
+async def test_what_cannot_be_stored_stops_nothing() -> None:
+    north = North()
+    await north.grant()
+    north.house.journal.fail()
+    north.flow.contact_changed(active=True)
+    await asyncio.sleep(1)
+    north.lock.error = DeviceOffline("gone")
+    await north.flow.release("e1")
+    north.flow.contact_changed(active=False)
+    assert north.kinds() == ["EntryGranted"]
+    north.house.recorder.recover()
+    north.flow.contact_changed(active=True)
+    await asyncio.sleep(1)
+    assert north.kinds() == ["EntryGranted", "EntryPassed"]
