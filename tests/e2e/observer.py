@@ -112,7 +112,9 @@ class Observer:
     async def _run(self) -> None:
         while True:
             try:
-                async with aiomqtt.Client(str(self._socket), transport="unix", protocol=aiomqtt.ProtocolVersion.V5) as client:
+                async with aiomqtt.Client(
+                    str(self._socket), transport="unix", protocol=aiomqtt.ProtocolVersion.V5
+                ) as client:
                     # What the broker retains now says nothing of what it retained before it was killed.
                     self.retained.clear()
                     await client.subscribe(f"{BASE}/#", qos=1)

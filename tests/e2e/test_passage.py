@@ -18,7 +18,9 @@ async def scan(venue: Venue, guest: Guest) -> dict[str, object]:
     await (await venue.device("south-scanner")).do("scan", text=guest.value)
 
     def decision() -> dict[str, object] | None:
-        found = [entry for kind in ("granted", "denied") for entry in venue.observer.events(f"entry.{kind}", since=mark)]
+        found = [
+            entry for kind in ("granted", "denied") for entry in venue.observer.events(f"entry.{kind}", since=mark)
+        ]
         return found[0] if found else None
 
     entry: dict[str, object] = await venue.observer.until(decision, "a decision")

@@ -242,9 +242,7 @@ async def test_i09_a_full_queue_is_busy_at_once_and_what_was_accepted_prints_in_
 
 async def test_two_printers_print_at_the_same_time(venue: Venue) -> None:
     async with venue.client("bar-tablet") as one, venue.client("kiosk-tablet") as two:
-        asked = await asyncio.gather(
-            print_text(one, "bar-printer", "Bar"), print_text(two, "kiosk-printer", "Kiosk")
-        )
+        asked = await asyncio.gather(print_text(one, "bar-printer", "Bar"), print_text(two, "kiosk-printer", "Kiosk"))
         assert [(await conversation.final())["status"] for conversation in asked] == ["done", "done"]
 
 

@@ -145,7 +145,10 @@ BROKEN = [
     (b'{"id": "x", "data": {"document": {"lines": "none"}}}', "document.lines"),
     (b'{"id": "x", "data": {"document": {"lines": [{"type": "text", "text": 5}]}}}', "text"),
     (b'{"id": "x", "data": {"document": {"lines": [{"type": "text", "txet": "a"}]}}}', "txet"),
-    (b'{"id": "x", "data": {"document": {"lines": [{"type": "barcode", "symbology": "itf", "data": "1"}]}}}', "lines[0]"),
+    (
+        b'{"id": "x", "data": {"document": {"lines": [{"type": "barcode", "symbology": "itf", "data": "1"}]}}}',
+        "lines[0]",
+    ),
     (b'{"id": "x", "data": ' + b"[" * 5000 + b"]" * 5000 + b"}", ""),
     (b'{"id": "x", "data": ' + b'{"a":' * 100_000, ""),
 ]
