@@ -20,7 +20,7 @@ IMPORT_TIMEOUT_S = 600
 _ODD = 2_654_435_761
 """Multiplying by an odd number modulo 2**32 gives each guest another tag number, in no order the eye can see."""
 _STORE = ROOT / "gateway" / "store"
-_SOURCES = (Path(__file__), _STORE / "credentials.py", _STORE / "importing.py", *sorted(_STORE.glob("directory.*")))
+_SOURCES = (Path(__file__), _STORE / "credentials.py", _STORE / "importing.py", *sorted(_STORE.glob("directory*")))
 """What decides how the kept folder looks."""
 
 
