@@ -148,13 +148,23 @@ class Gateway:
         newest = self.recorder.journal.read(self.recorder.journal.last_seq - 1, 1)
         clean = not newest or b'"kind":"gateway.stopped"' in newest[-1].body
         self.recorder.restore()
-        state = self.recorder.state
-        unknown = [*gates_after_restart(state), *printing_after_restart(state), *drawers_after_restart(state)]
+        unknown = self._cut_short()
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
         self.recorder.record(started, *unknown)
         took_ms = round((time.monotonic() - began) * 1000)
         seq = self.recorder.journal.last_seq
         log.info("state_restored", seq=seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
+
+    def _cut_short(self) -> list[e.AnyEvent]:
+        state = self.recorder.state
+        return [*gates_after_restart(state), *printing_after_restart(state), *drawers_after_restart(state)]
+
+    def storage_recovered(self) -> None:
+        """Go on from what the disk says, as after a restart: what was under way has an outcome that nobody stored."""
+        if unknown := self._cut_short():
+            self.recorder.record(*unknown)
+        self.wiring.storage_recovered()
+        self.reporter.announce_everything()
 
     async def configure(self, configuration: Configuration) -> None:
         """Bring a configuration into force. Only the devices that changed restart."""
