@@ -105,6 +105,7 @@ class Reporter:
             directory_version=self._gateway.directory.version,
         )
         announcer = self._gateway.mqtt.announcer
+        announcer.keep_only({*configuration.devices, *configuration.gates})
         announcer.gateway_info(info)
         announcer.gateway_devices(m.GatewayDevices(devices=tuple(self._listed()), at=self._now()))
         for slot in self._gateway.supervisor.slots.values():
