@@ -16,7 +16,7 @@ from tests.e2e.venue import Venue
 
 PULSE_PAUSE_S = 0.08
 """Longer than a pulse of the north gate, so that each pulse can be counted."""
-NETWORKED_WORKERS = 6
+NETWORKED_WORKERS = 4
 ANSWER_S = 10.0
 CANCEL_AGAIN_S = 0.05
 
