@@ -93,7 +93,8 @@ class Load:
     async def _drawer(self) -> None:
         while True:
             await self._ask(self._bar, "bar-drawer", "open", {"reason": "sale"})
-            await (await self._venue.device("bar-printer")).do("drawer", open=False)
+            # Cut off between question and answer, the control would take one answer for the next.
+            await asyncio.shield((await self._venue.device("bar-printer")).do("drawer", open=False))
 
     async def _ask(self, tablet: Tablet, target: str, verb: str, data: dict[str, Any]) -> None:
         request_id = f"{verb}-{next(self._numbers)}"
