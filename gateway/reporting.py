@@ -31,7 +31,7 @@ log = structlog.get_logger("journal")
 REPLAYS_MAX = 4
 """Pages of history read at once; whoever comes then hears `busy` (I9)."""
 
-ANNOUNCE_S = 0.02
+ANNOUNCE_S = 0.05
 """Changes of gates and drawers within this time are announced together."""
 
 _QUIET = frozenset({"device.online", "device.offline"})

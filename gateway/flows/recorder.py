@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.domain import events as e
 from gateway.domain.answers import Answer
+from gateway.domain.sieve import Sieve
 from gateway.domain.state import StoredAnswer, VenueState, request_key
 from gateway.store.journal import Journal, Row, StorageUnavailable
 
@@ -31,7 +32,7 @@ class Ids(Protocol):
         ...
 
 
-class Committed(msgspec.Struct, frozen=True):
+class Committed(msgspec.Struct, frozen=True, gc=False):
     """A journal entry that is on disk, its event's JSON, and the answer it gives to a request, if any."""
 
     entry: e.Entry
@@ -68,6 +69,8 @@ class Recorder:
         self._no_fold.set()
         self._lost: StorageUnavailable | None = None
         self._unstored: dict[str, int] = {}
+        self._untold: list[Committed] = []
+        self._folded = Sieve()
 
     def now_ms(self) -> int:
         """Return UTC milliseconds, never earlier than the newest journal entry."""
@@ -114,6 +117,8 @@ class Recorder:
         known = self.state.requests.get(key)
         if known is not None:
             return known
+        if not self._folded.may_hold(key):
+            return None
         stored = self.journal.state_row("request", key)
         return msgspec.json.decode(stored, type=StoredAnswer) if stored is not None else None
 
@@ -127,7 +132,9 @@ class Recorder:
         self._unstored.clear()
         self._no_fold.set()
         for kind, key, value in self.journal.state_rows(None):
-            if kind != "request":
+            if kind == "request":
+                self._folded.add(key)
+            else:
                 self.state.load_row(kind, key, value)
         after = self.journal.fold_seq
         while rows := self.journal.read(after, 5_000):
@@ -206,11 +213,18 @@ class Recorder:
         for kind, key in chunk:
             # One that changed again since is dirty and must stay in memory until the next fold.
             if kind == "request" and (kind, key) not in self.state.dirty:
+                self._folded.add(key)
                 self.state.forget_request(key)
 
     def _apply(self, entry: e.Entry, body: bytes) -> Committed:
         answered = self.state.apply(entry.event)
         return Committed(entry, body, *answered) if answered else Committed(entry, body)
+
+    def _tell(self) -> None:
+        """Tell the listeners once of all that one commit brought; whoever awaits it has been woken before."""
+        untold, self._untold = self._untold, []
+        for listener in self.listeners:
+            listener(untold)
 
     def _stored(self, committed: Sequence[Committed]) -> None:
         for key in _requests_in(committed):
@@ -224,11 +238,11 @@ class Recorder:
         if error is None:
             # After a failure they stay unanswered until the rebuild, which forgets that they were ever asked.
             self._stored(committed)
-            # The one who waits goes first: a gate must not stand shut while the feed is written.
             if not commit.done():
                 commit.set_result(None)
-            for listener in self.listeners:
-                listener(committed)
+            if not self._untold:
+                asyncio.get_running_loop().call_soon(self._tell)
+            self._untold += committed
             return
         self._lost = error
         refused = [one.request for one in committed if one.request is not None]
