@@ -105,6 +105,10 @@ class Disk:
         if not wal.exists():
             return
         data = wal.read_bytes()
+        if not writer.alive:
+            # Closed in order; what the last connection left is what there is.
+            self.path.with_name("journal.db-wal").write_bytes(data)
+            return
         end, synced = writer.wal.end_bytes(), writer.synced_bytes()
         if power_cut and synced < end:
             # Some of what was written and never synced may have reached the disk, the last of it torn.
@@ -170,9 +174,10 @@ class SimWriter:
     def __init__(self, disk: Disk, committer: Committer) -> None:
         self._disk = disk
         self._committer = committer
-        self._alive = True
+        self.alive = True
         self._next: Happening | None = None
         self._work: Work | None = None
+        self.alive = True
         self._on_done: Outcome | None = None
         self._error: StorageUnavailable | None = None
         self.wal = Wal(disk.path.with_name("journal.db-wal"))
@@ -184,7 +189,7 @@ class SimWriter:
         return self.wal.bytes_at(self._synced[1]) if salts and salts == self._synced[0] else 0
 
     def submit(self, work: Work, on_done: Outcome) -> None:
-        if not self._alive:
+        if not self.alive:
             return
         self._work, self._on_done = work, on_done
         self._next = self._disk.timeline.after(self._disk.latency_s(), self._commit)
@@ -205,15 +210,15 @@ class SimWriter:
         self._synced = self.wal.place()
 
     def close(self) -> None:
-        self._alive = False
+        self.alive = False
         if self._next is not None:
             self._next.cancel()
         self._committer.close()
         self.wal.close()
 
     def die(self) -> None:
-        if self._alive:
-            self._alive = False
+        if self.alive:
+            self.alive = False
             if self._next is not None:
                 self._next.cancel()
             self._committer._connection.close()
@@ -221,7 +226,7 @@ class SimWriter:
 
     def _commit(self) -> None:
         work, self._work = self._work, None
-        if not self._alive or work is None:
+        if not self.alive or work is None:
             return
         disk = self._disk
         self._error = disk.trouble()
@@ -253,10 +258,10 @@ class SimWriter:
 
     def _tell(self, error: StorageUnavailable | None) -> None:
         on_done, self._on_done, self._next = self._on_done, None, None
-        if not self._alive or on_done is None:
+        if not self.alive or on_done is None:
             return
         on_done(error)
-        if self._alive and (self._committer.wants_checkpoint or self._disk.random.random() < 0.02):
+        if self.alive and (self._committer.wants_checkpoint or self._disk.random.random() < 0.02):
             self._committer.checkpoint()
             self._synced = self.wal.place()
 

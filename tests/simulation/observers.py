@@ -7,6 +7,7 @@ side, and hold the three against each other. What they find is a `Violation` tha
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -19,13 +20,13 @@ CARD_MARK = b"5EC2E7"
 """Part of every card number of this world, and of nothing else in it."""
 QUEUE_JOBS = 4
 EFFECTS = {
-    "entry.granted": "entry",
-    "entry.denied": "entry",
-    "print.queued": "job",
-    "print.cancelled": "cancel",
-    "drawer.opening": "opening",
+    "entry.granted": ("authenticate",),
+    "entry.denied": ("authenticate",),
+    "print.queued": ("print", "reprint"),
+    "print.cancelled": ("cancel",),
+    "drawer.opening": ("open",),
 }
-"""Facts that are what a request brought about; each request brings about at most one."""
+"""Facts that are what a request brought about; each request brings about at most one. With the verbs that may do so."""
 ENTRY_ENDS = ("entry.passed", "entry.returned", "entry.unknown")
 PROOF = {
     ("accepted", "job"): ("print.queued", "print.held"),
@@ -60,7 +61,6 @@ class Asked(msgspec.Struct):
     target: str
     verb: str
     expires_at_ms: int | None
-    granted: bool
     sent_s: float
     answers: list[dict[str, Any]] = []
 
@@ -68,8 +68,9 @@ class Asked(msgspec.Struct):
 class Observers:
     """Everything that is watched in one run. `trace` is the run itself: equal traces are equal runs."""
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Timeline, grants_of: Mapping[str, Collection[tuple[str, str]]]) -> None:
         self.timeline = timeline
+        self.grants_of = grants_of
         self.violations: list[Violation] = []
         self.trace = sha256()
         self.lines: list[str] | None = None
@@ -93,7 +94,8 @@ class Observers:
         self.acknowledged: list[tuple[float, int]] = []
         self.cursor_written = 0
         self.stats: Counter[str] = Counter()
-        self.feed_floor_s: float | None = None
+        self.feed_floor = 0
+        self.feed_begun = False
 
     def note(self, what: str, *details: object) -> None:
         """Put one line into the trace."""
@@ -144,9 +146,10 @@ class Observers:
         effects.append(event)
         if event["kind"] in EFFECTS and sum(one["kind"] in EFFECTS for one in effects) > 1:
             self.violated("I2", f"request {key} had a second effect: {event['kind']}")
-        asked = self.asked.get(key)
-        if asked is not None and not asked.granted and event["kind"] in EFFECTS:
-            self.violated("I7", f"{asked.client} has no grant for {asked.target} {asked.verb}, and it was done")
+        target = event.get("gate") or event.get("printer") or event.get("drawer")
+        verbs = EFFECTS.get(event["kind"], ())
+        if verbs and not any((target, verb) in self.grants_of.get(key[0], ()) for verb in verbs):
+            self.violated("I7", f"{key[0]} has no grant for what it did at {target}: {event['kind']}")
 
     def _check_single_use(self, event: dict[str, Any]) -> None:
         entitlement = event.get("entitlement", "")
@@ -269,12 +272,21 @@ class Observers:
 
     def _check_resumption(self, seq: int) -> None:
         """A new life begins the feed where its cursor is, and that is at most some seconds old."""
-        floor_s, self.feed_floor_s = self.feed_floor_s, None
-        if floor_s is None:
-            return
-        known = max((acknowledged for at_s, acknowledged in self.acknowledged if at_s <= floor_s), default=0)
-        if seq <= known:
-            self.violated("I5", f"the feed began again at row {seq}, and row {known} was acknowledged long before")
+        if not self.feed_begun and seq <= self.feed_floor:
+            what = f"the feed began again at row {seq}, and row {self.feed_floor} was acknowledged long before"
+            self.violated("I5", what)
+        self.feed_begun = True
+
+    def life_ended(self, cursors_older_s: float | None) -> None:
+        """Where the next life may begin the feed at the earliest: what was acknowledged so long ago is on disk.
+
+        None for a death after which nothing is known of the cursor.
+        """
+        if cursors_older_s is not None:
+            until_s = self.timeline.now_s - cursors_older_s
+            self.feed_floor = max([self.feed_floor, *(seq for at_s, seq in self.acknowledged if at_s <= until_s)])
+        self.acknowledged.clear()
+        self.feed_begun = False
 
     def _check_told(self, entry: dict[str, Any]) -> None:
         seq = entry["seq"]

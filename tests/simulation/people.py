@@ -189,8 +189,7 @@ class Clients:
         if expires_in_s is not None:
             expires_at_ms = envelope["expires_at"] = self.timeline.now_ms + round(expires_in_s * 1000)
         if asked is None:
-            granted = verb in venue.GRANTS.get(client, {}).get(target, ())
-            asked = Asked(client, request_id, target, verb, expires_at_ms, granted, self.timeline.now_s)
+            asked = Asked(client, request_id, target, verb, expires_at_ms, self.timeline.now_s)
             observers.asked[client, request_id] = asked
         elif expires_at_ms is not None and asked.expires_at_ms is not None:
             # Whichever of the two took effect, neither may after the later end.

@@ -161,7 +161,7 @@ class Troubles:
         """Ask for one of everything."""
         world = self.world
         cards = iter(venue.PROBE_CARDS)
-        for name in ("reader-n", "reader-s", "reader-v"):
+        for name in ("reader-n", "reader-s"):
             world.timeline.after(0.1, self._probe_tap, name, next(cards))
         well = {"expires_in_s": 10.0, "repeats": False}
         self._probes = [

@@ -108,7 +108,7 @@ def configuration(revision: str = "") -> Configuration:
         venue=Venue("sim", "Europe/Vienna", "EUR"),
         broker=Broker("unix:///simulated"),
         state_dir=Path("/simulated"),
-        zones={"hall": Zone(capacity=12), "vip": Zone("hall")},
+        zones={"hall": Zone(), "vip": Zone("hall", capacity=4)},
         devices={one.name: one for one in [*devices, drawer]},
         gates={one.name: one for one in gates},
         clients={name: Client(name, {to: frozenset(verbs) for to, verbs in may.items()}) for name, may in GRANTS.items()},
@@ -123,6 +123,9 @@ GRANTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "bar-tablet": {"printer-1": PRINTING, "drawer-1": ("open", "status")},
     "till": {"printer-1": ("print",), "printer-2": PRINTING, "drawer-1": ("open",)},
     "ops": {"gateway": ("replay", "status")},
+}
+GRANTED = {
+    client: [(target, verb) for target, verbs in may.items() for verb in verbs] for client, may in GRANTS.items()
 }
 CONFIGURATION = configuration()
 REVISED = configuration("-revised")

@@ -71,7 +71,7 @@ class World:
     def __init__(self, seed: int, folder: Path, *, keep_lines: bool = False) -> None:
         self.seed = seed
         self.timeline = Timeline()
-        self.observers = Observers(self.timeline)
+        self.observers = Observers(self.timeline, venue.GRANTED)
         if keep_lines:
             self.observers.lines = []
         self.disk = Disk(folder, self.timeline, self.dice("disk"), self.observers)
@@ -87,7 +87,6 @@ class World:
         self.power_cut = False
         self.stopping = False
         self.calm_since_s = 0.0
-        self._feed_checked = True
         self._restart = self.dice("restart")
         self.troubles = Troubles(self)
 
@@ -172,7 +171,6 @@ class World:
 
     def _die(self) -> None:
         """Let the dead process go, and let the next one find what is on the disk."""
-        died_s, stopped = self.timeline.now_s, self.stopping
         self.observers.note("death", self.power_cut)
         for thing in self.things.values():
             thing.vanish()
@@ -180,7 +178,7 @@ class World:
             self.broker.link.vanish()
         self.disk.crash(power_cut=self.power_cut)
         self.observers.opened_image(self.disk.rows(), power_cut=self.power_cut)
-        self._expect_feed(died_s, stopped=stopped)
+        self.observers.life_ended(self._cursor_age_s())
         self.gateway, self.power_cut, self.stopping = None, False, False
         self.timeline.killed = False
         if not self.over:
@@ -188,12 +186,11 @@ class World:
             self.timeline.after(again_s - self.timeline.now_s, lambda: None)
             self.timeline.play_until(lambda: self.timeline.now_s >= again_s)
 
-    def _expect_feed(self, died_s: float, *, stopped: bool) -> None:
-        """Say from where the next life may begin the feed: a cursor on disk is at most some seconds old."""
-        healthy = died_s - self.disk.troubled_until_s > 9.0
-        self.observers.feed_floor_s = None
-        if not self.power_cut and healthy:
-            self.observers.feed_floor_s = died_s - (0.1 if stopped else 7.0)
+    def _cursor_age_s(self) -> float | None:
+        """How old the feed's cursor on disk can be, at most, after the death that has just been."""
+        if self.power_cut or self.timeline.now_s - self.disk.troubled_until_s < 9.0:
+            return None
+        return 0.1 if self.stopping else 7.0
 
     def kill(self, *, power_cut: bool = False) -> None:
         """End the process here and now."""
