@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,9 @@ KEPT = ROOT / ".benchmarks"
 IMPORT_TIMEOUT_S = 600
 _ODD = 2_654_435_761
 """Multiplying by an odd number modulo 2**32 gives each guest another tag number, in no order the eye can see."""
-_SOURCES = (Path(__file__), *sorted((ROOT / "gateway" / "store").rglob("*.py")), ROOT / "gateway" / "importing.py")
+_STORE = ROOT / "gateway" / "store"
+_SOURCES = (Path(__file__), _STORE / "credentials.py", _STORE / "importing.py", *sorted(_STORE.glob("directory*")))
+"""What decides how the kept folder looks."""
 
 
 def tag_number(guest: int) -> str:
@@ -42,13 +45,16 @@ def directory_for(count: int) -> Path:
     It is made by `venue-gateway directory import` unless an earlier run left one that this code would make again.
     """
     folder = KEPT / f"guests-{count}-{_digest()}"
-    if (folder / "complete").exists():
+    if folder.exists():
         return folder
-    _forget_older(count)
-    folder.mkdir(parents=True)
-    _import(folder, count)
-    _naive_directory(folder / "naive.db", count)
-    (folder / "complete").touch()
+    for older in KEPT.glob(f"guests-{count}-*"):
+        shutil.rmtree(older)
+    # Made elsewhere and renamed when complete, so that neither an abort nor a second run leaves half of it.
+    with tempfile.TemporaryDirectory(prefix="new-", dir=KEPT) as made:
+        _import(Path(made), count)
+        _naive_directory(Path(made) / "naive.db", count)
+        Path(made).rename(folder)
+        Path(made).mkdir()
     return folder
 
 
@@ -64,11 +70,6 @@ def _digest() -> str:
         if source.exists():
             digest.update(source.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def _forget_older(count: int) -> None:
-    for folder in KEPT.glob(f"guests-{count}-*"):
-        shutil.rmtree(folder)
 
 
 def _import(folder: Path, count: int) -> None:

@@ -26,11 +26,9 @@ from gateway.config.loading import ConfigurationError, load
 from gateway.config.schema import Configuration
 from gateway.devices.registry import DRIVERS, DriverEntry, kinds
 from gateway.devices.supervisor import DeviceSlot, Supervisor
+from gateway.domain import drawers, gates, printing
 from gateway.domain import events as e
-from gateway.domain.drawers import after_restart as drawers_after_restart
-from gateway.domain.gates import after_restart as gates_after_restart
 from gateway.domain.ids import Uuid7
-from gateway.domain.printing import after_restart as printing_after_restart
 from gateway.domain.state import VenueState
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
@@ -41,6 +39,7 @@ from gateway.mqtt.requests import keyed_digest
 from gateway.reporting import Reporter
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Directory
+from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
 from gateway.wiring import Wiring
 
@@ -131,11 +130,14 @@ class Gateway:
         # In the order in which they began, so that a run can be repeated exactly.
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._stopping = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self._exit_status = EXIT_OK
         self.recorder = recorder
+        self.key = key
         self.directory = directory
+        self.history = History(configuration.state_dir / "journal.db")
         self.desk = Desk(recorder)
-        self.entry = EntryFlow(recorder, directory, key, self._spawn)
+        self.entry = EntryFlow(recorder, directory, key, self.spawn)
         self.mqtt = MqttFace(
             configuration.venue.id,
             configuration.broker,
@@ -145,8 +147,8 @@ class Gateway:
             now_ms=recorder.now_ms,
             random=self._random,
         )
-        self.supervisor = Supervisor(self._spawn, self._random, self._device_said, self._device_changed, drivers)
-        self.wiring = Wiring(recorder, self.entry, self._spawn, drivers)
+        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers)
+        self.wiring = Wiring(recorder, self.entry, self.spawn, drivers)
         self.reporter = Reporter(self)
         self.housekeeping = Housekeeping(self)
 
@@ -156,8 +158,8 @@ class Gateway:
         self.recorder.listeners += [self.mqtt.answers.committed, self.mqtt.feed.committed, self.reporter.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
         await self.configure(self.configuration)
-        session = self._spawn(self.mqtt.session.run())
-        self._spawn(self.housekeeping.run())
+        session = self.spawn(self.mqtt.session.run())
+        self.spawn(self.housekeeping.run())
         log.info("gateway_ready", venue=self.configuration.venue.id, config=str(self._path), version=__version__)
         await self._stopping.wait()
         await self._shut_down(session)
@@ -169,13 +171,23 @@ class Gateway:
         newest = self.recorder.journal.read(self.recorder.journal.last_seq - 1, 1)
         clean = not newest or b'"kind":"gateway.stopped"' in newest[-1].body
         self.recorder.restore()
-        state = self.recorder.state
-        unknown = [*gates_after_restart(state), *printing_after_restart(state), *drawers_after_restart(state)]
+        unknown = self._cut_short()
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
         self.recorder.record(started, *unknown)
         took_ms = round((time.monotonic() - began) * 1000)
         seq = self.recorder.journal.last_seq
         log.info("state_restored", seq=seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
+
+    def _cut_short(self) -> list[e.AnyEvent]:
+        state = self.recorder.state
+        return [*gates.after_restart(state), *printing.after_restart(state), *drawers.after_restart(state)]
+
+    def storage_recovered(self) -> None:
+        """Go on from what the disk says, as after a restart: what was under way has an outcome that nobody stored."""
+        if unknown := self._cut_short():
+            self.recorder.record(*unknown)
+        self.wiring.storage_recovered()
+        self.reporter.announce_everything()
 
     async def configure(self, configuration: Configuration) -> None:
         """Bring a configuration into force. Only the devices that changed restart."""
@@ -185,10 +197,21 @@ class Gateway:
         runnable = {name: one for name, one in configuration.devices.items() if not self.wiring.is_part(one)}
         await self.supervisor.reconcile(runnable)
         self.wiring.configure(configuration, self.supervisor.slots)
+        self._end_what_was_removed()
         handlers = {**self.wiring.handlers(), "gateway": self.reporter.handlers()}
         grants = {name: client.may for name, client in configuration.clients.items()}
         self.desk.configure(handlers, grants, round(configuration.limits.request_expiry_max_s * 1000))
         self.reporter.announce_everything()
+
+    def _end_what_was_removed(self) -> None:
+        """Jobs of a printer and alarms of a drawer that are no longer configured would stand for ever."""
+        state = self.recorder.state
+        ended = [
+            *printing.after_removal(state, self.wiring.printers),
+            *drawers.after_removal(state, self.wiring.drawers),
+        ]
+        if ended:
+            self._record_quietly(*ended)
 
     def _zone_map(self, configuration: Configuration) -> Any:  # noqa: ANN401
         zones = configuration.zone_map
@@ -210,9 +233,14 @@ class Gateway:
 
     def reload(self) -> None:
         """Read the configuration again; a bad one is refused and the last good one runs on (I11)."""
-        self._spawn(self._reload())
+        self.spawn(self._reload())
 
     async def _reload(self) -> None:
+        # One at a time: a second SIGHUP during a reload reads the file again after it.
+        async with self._reloading:
+            await self._reload_now()
+
+    async def _reload_now(self) -> None:
         try:
             fresh = await asyncio.to_thread(self._read, self._path)
         except ConfigurationError as error:
@@ -267,14 +295,14 @@ class Gateway:
         elif slot.status == "offline":
             self._record_quietly(e.DeviceOffline(device=slot.name, why=slot.detail))
 
-    def _record_quietly(self, event: e.AnyEvent) -> None:
+    def _record_quietly(self, *events: e.AnyEvent) -> None:
         """Record what is told for the record only; a full disk must not stop the work."""
         try:
-            self.recorder.record(event, urgent=False)
+            self.recorder.record(*events, urgent=False)
         except StorageUnavailable as error:
-            log.warning("event_not_stored", kind=type(event).__name__, why=str(error))
+            log.warning("event_not_stored", events=[type(event).__name__ for event in events], why=str(error))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` until it ends or the gateway stops; a failure in it is logged, never swallowed."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks[task] = None

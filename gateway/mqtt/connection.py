@@ -50,14 +50,11 @@ class Limits(msgspec.Struct, frozen=True):
     queue_messages: int = 10_000
     queue_bytes: int = 16 * 1024 * 1024
     payload_bytes: int = 1024 * 1024
-    """Largest payload either way."""
+    """Largest payload that is published."""
+    incoming_bytes: int = 8 * 1024 * 1024 + 128 * 1024
+    """Largest packet that is taken, which the broker is told: twice the largest request a configuration can allow."""
     ping_s: float = 5.0
     """A broker that is silent for two of these is taken for dead."""
-
-    @property
-    def packet_bytes(self) -> int:
-        """Largest packet; the broker is told not to send larger ones."""
-        return self.payload_bytes + PACKET_OVERHEAD_BYTES
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -238,7 +235,7 @@ class Connection(asyncio.Protocol):
             at += used
             self._take(packet)
         self._rest = bytes(view[at:])
-        if len(self._rest) > self._limits.packet_bytes:
+        if len(self._rest) > self._limits.incoming_bytes:
             return self.end("the broker sent a packet larger than was agreed")
         return self._flush()
 

@@ -105,6 +105,7 @@ class Feed:
         self._sent_seq = self.acknowledged_seq = self._stored_seq = journal.cursor(CURSOR)
         self._inflight: deque[_Batch] = deque()
         self._behind = True
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         session.state_listeners.append(self._state_changed)
@@ -112,7 +113,7 @@ class Feed:
 
     def committed(self, entries: Sequence[Committed]) -> None:
         """Pass a commit on, or leave it in the journal for later."""
-        if self._behind or not self._session.connected:
+        if self._behind or not self._usable:
             self._behind = True
             return None
         fresh = [one for one in entries if one.entry.seq > self._sent_seq]
@@ -124,8 +125,15 @@ class Feed:
         )
 
     def close(self) -> None:
-        """Store the cursor."""
+        """Store the cursor a last time; after this the journal may be closed."""
         self._store_cursor()
+        self._closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+
+    @property
+    def _usable(self) -> bool:
+        return self._session.connected and not self._closed
 
     def _state_changed(self, connected: bool, _why: str) -> None:
         # What was sent and not acknowledged may be lost, so it is sent again: at least once.
@@ -139,7 +147,9 @@ class Feed:
 
     def _catch_up(self) -> None:
         """Read and send until level with the journal or enough is in flight; acknowledgements call again."""
-        while self._behind and self._session.connected and len(self._inflight) < CATCH_UP_BATCHES_MAX:
+        while (
+            not self._closed and self._behind and self._session.connected and len(self._inflight) < CATCH_UP_BATCHES_MAX
+        ):
             rows = self._read()
             if not rows:
                 return
@@ -194,14 +204,14 @@ class Feed:
         return acknowledged
 
     def _store_cursor_soon(self) -> None:
-        if self._timer is None:
+        if self._timer is None and not self._closed:
             self._timer = asyncio.get_running_loop().call_later(CURSOR_EVERY_S, self._store_cursor)
 
     def _store_cursor(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.acknowledged_seq == self._stored_seq:
+        if self._closed or self.acknowledged_seq == self._stored_seq:
             return
         try:
             self._journal.set_cursor(CURSOR, self.acknowledged_seq)

@@ -9,23 +9,35 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from drivers.document import Document
 from gateway.domain.answers import Status
 from gateway.domain.reasons import Reason
+from gateway.flows.drawer import OpenData
+from gateway.flows.entry import AuthenticateData
+from gateway.flows.printing import JobData, PrintData, RawData
 
 ID_PATTERN = "^[^\\x00-\\x1f\\x7f]{1,64}$"
 
 RequestId = Annotated[
     str, Meta(pattern=ID_PATTERN, description="Chosen by the client, new for each request: 1 to 64 characters.")
 ]
-Timestamp = Annotated[str, Meta(description="RFC 3339 in UTC with milliseconds, such as 2026-07-01T19:30:00.000Z.")]
-JobId = Annotated[str, Meta(min_length=1, max_length=64, description="The job from the answer to `print`.")]
+Timestamp = Annotated[
+    str,
+    Meta(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+        description="RFC 3339 in UTC with milliseconds, such as 2026-07-01T19:30:00.000Z.",
+    ),
+]
 Seq = Annotated[int, Meta(ge=0, description="Sequence number of a journal entry.")]
 
 
 def timestamp(at_ms: int) -> str:
     """Return UTC milliseconds as RFC 3339 text with a `Z`."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _no_data() -> msgspec.Raw:
+    """Stand for `data` that was left out; a function, because a plain default has no place in a JSON Schema."""
+    return msgspec.Raw(b"{}")
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,57 +52,7 @@ class Envelope(_Strict, frozen=True):
         str | int | None,
         Meta(description="RFC 3339 with a zone, or milliseconds since 1970. Too late, nothing is done."),
     ] = None
-    data: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class PresentedCredential(_Strict, frozen=True):
-    """A credential as a networked reader read it. It is turned into a keyed reference and kept nowhere else."""
-
-    technology: Annotated[Literal["em4100", "barcode", "nfc"], Meta(description="What was held to the reader.")]
-    value: Annotated[
-        str,
-        Meta(min_length=1, max_length=512, description="Upper-case hex for a tag, the exact characters for a code."),
-    ]
-
-    def __repr__(self) -> str:
-        return f"PresentedCredential(technology={self.technology!r}, value=<hidden>)"
-
-
-class Authenticate(_Strict, frozen=True):
-    """Ask whether the holder of this credential may pass this gate now."""
-
-    credential: PresentedCredential
-
-
-class Print(_Strict, frozen=True):
-    """Print a receipt."""
-
-    document: Document
-    title: Annotated[str, Meta(max_length=80, description="A name for the job, for people.")] = ""
-
-
-class PrintRaw(_Strict, frozen=True):
-    """Print bytes in the printer's own language; needs a grant of its own."""
-
-    data: Annotated[bytes, Meta(min_length=1, description="The bytes in base64.")]
-
-
-class Reprint(_Strict, frozen=True):
-    """Print a job again, marked as a copy."""
-
-    job: JobId
-
-
-class Cancel(_Strict, frozen=True):
-    """Take a job out of the queue before it begins."""
-
-    job: JobId
-
-
-class Open(_Strict, frozen=True):
-    """Open a cash drawer."""
-
-    reason: Annotated[str, Meta(min_length=1, max_length=120, description="Why, for the journal: sale, change, count.")]
+    data: msgspec.Raw = msgspec.field(default_factory=_no_data)
 
 
 class Replay(_Strict, frozen=True):
@@ -106,16 +68,16 @@ class StatusQuery(_Strict, frozen=True):
 
 
 VERB_DATA: Mapping[str, type[msgspec.Struct]] = {
-    "authenticate": Authenticate,
-    "print": Print,
-    "print_raw": PrintRaw,
-    "reprint": Reprint,
-    "cancel": Cancel,
-    "open": Open,
+    "authenticate": AuthenticateData,
+    "print": PrintData,
+    "print_raw": RawData,
+    "reprint": JobData,
+    "cancel": JobData,
+    "open": OpenData,
     "replay": Replay,
     "status": StatusQuery,
 }
-"""The `data` of each verb; a verb means the same at every target that has it."""
+"""The `data` of each verb, as the flow that serves it wants it; a verb means the same at every target that has it."""
 
 VERB_EXAMPLES: Mapping[str, str] = {
     "authenticate": '{"credential": {"technology": "em4100", "value": "100086F444"}}',

@@ -167,7 +167,7 @@ class Session:
             session_expiry_interval=0,
             keep_alive=max(1, round(2 * self._limits.ping_s)),
             receive_max=self._limits.window_messages,
-            max_packet_size=self._limits.packet_bytes,
+            max_packet_size=self._limits.incoming_bytes,
             will=self._will,
         )
 

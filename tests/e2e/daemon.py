@@ -100,7 +100,9 @@ class Daemon:
             assert found or self.running, f"the daemon ended before it logged {event} {fields}: {self.tail()}"
             return found
 
-        return await self._bulletin.until(ended, lambda: f"{event} {fields} in the log, which ends: {self.tail()}", wait_s)
+        return await self._bulletin.until(
+            ended, lambda: f"{event} {fields} in the log, which ends: {self.tail()}", wait_s
+        )
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""

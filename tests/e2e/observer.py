@@ -72,6 +72,10 @@ class Observer:
 
         return await self._bulletin.until(find, what, wait_s)
 
+    async def no_state(self, topic: str) -> None:
+        """Wait until the retained state on `<base>/<topic>` is cleared."""
+        await self.until(lambda: f"{BASE}/{topic}" not in self.retained, f"{topic} cleared")
+
     async def event(self, kind: str, *, since: int = 0, wait_s: float = WAIT_S, **fields: Any) -> dict[str, Any]:
         """The first journal entry on the feed of this kind with these fields, after the mark `since`."""
 
@@ -112,7 +116,9 @@ class Observer:
     async def _run(self) -> None:
         while True:
             try:
-                async with aiomqtt.Client(str(self._socket), transport="unix", protocol=aiomqtt.ProtocolVersion.V5) as client:
+                async with aiomqtt.Client(
+                    str(self._socket), transport="unix", protocol=aiomqtt.ProtocolVersion.V5
+                ) as client:
                     # What the broker retains now says nothing of what it retained before it was killed.
                     self.retained.clear()
                     await client.subscribe(f"{BASE}/#", qos=1)

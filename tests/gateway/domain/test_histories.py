@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.domain import access, drawers, gates, printing
@@ -45,6 +45,10 @@ ACTIONS = [
     "held_open",
     "restart",
 ]
+
+
+often = settings(max_examples=max(400, settings().max_examples))
+"""Short histories are cheap, and what breaks here takes several unlucky steps."""
 
 
 class Venue:
@@ -161,6 +165,7 @@ def lived(steps: list[tuple[str, str, str]]) -> Venue:
     return venue
 
 
+@often
 @given(happenings)
 def test_i04_no_ticket_is_ever_used_more_often_than_it_was_sold(steps: list[tuple[str, str, str]]) -> None:
     venue = Venue()
@@ -173,6 +178,7 @@ def test_i04_no_ticket_is_ever_used_more_often_than_it_was_sold(steps: list[tupl
             assert venue.passed_on_a_use[ticket.id] <= ticket.uses_total
 
 
+@often
 @given(happenings)
 def test_occupancy_is_always_the_number_of_guests_who_are_there(steps: list[tuple[str, str, str]]) -> None:
     state = lived(steps).state
@@ -184,6 +190,7 @@ def test_occupancy_is_always_the_number_of_guests_who_are_there(steps: list[tupl
     assert {entry.granted.gate for entry in state.entries.values()} <= set(GATES)
 
 
+@often
 @given(happenings, st.data())
 def test_i02_events_replayed_over_the_rows_they_led_to_change_nothing(
     steps: list[tuple[str, str, str]], data: st.DataObject
@@ -212,6 +219,7 @@ def assert_survives_a_half_written_fold(venue: Venue, data: st.DataObject) -> No
     assert snapshot(again) == snapshot(venue.state)
 
 
+@often
 @given(happenings, st.data())
 def test_i02_a_crash_amid_a_fold_loses_nothing_of_an_entry(
     steps: list[tuple[str, str, str]], data: st.DataObject
@@ -279,6 +287,7 @@ def _few_jobs_kept() -> object:
         yield
 
 
+@often
 @given(counter_steps, st.data())
 def test_i02_print_jobs_and_openings_replayed_over_their_rows_change_nothing(
     steps: list[tuple[str, int]], data: st.DataObject
@@ -291,6 +300,7 @@ def test_i02_print_jobs_and_openings_replayed_over_their_rows_change_nothing(
     assert snapshot(again) == snapshot(venue.state)
 
 
+@often
 @given(counter_steps, st.data())
 def test_i02_a_crash_amid_a_fold_loses_no_job_no_opening_and_no_answer(
     steps: list[tuple[str, int]], data: st.DataObject
