@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.domain import events as e
-from gateway.domain.answers import Answer
+from gateway.domain.answers import Answer, first_answer
 from gateway.domain.state import StoredAnswer, VenueState, request_key
 from gateway.store.journal import Journal, Row, StorageUnavailable
 
@@ -222,7 +222,8 @@ class Recorder:
                 commit.set_result(None)
             return
         self._lost = error
-        refused = [one.request for one in committed if one.request is not None]
+        # Whoever was answered before hears what became of it after the rebuild: that nothing was done would be untrue.
+        refused = [one.request for one in committed if one.request is not None and first_answer(one.entry.event)]
         for on_failure in self.failure_listeners:
             on_failure(refused, error)
         if not commit.done():
