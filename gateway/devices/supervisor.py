@@ -102,8 +102,9 @@ class Supervisor:
     async def _keep(self, slot: DeviceSlot) -> None:
         """Run one device for ever; whatever its driver does ends here."""
         pause_s = RETRY_FIRST_S
+        # One driver for all its links: it alone knows what it said before the last one broke, such as an active contact.
+        slot.driver = self._build(slot)
         while True:
-            slot.driver = self._build(slot)
             try:
                 await slot.driver.run()
                 why = "the driver ended by itself"
