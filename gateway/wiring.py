@@ -134,6 +134,8 @@ class Wiring:
 
     def storage_recovered(self) -> None:
         """The journal takes events again and the state was rebuilt: queues that waited go on."""
+        for gate in self.gates.values():
+            gate.storage_recovered()
         for printer in self.printers.values():
             printer.look_again()
 
@@ -167,11 +169,15 @@ class Wiring:
             gate.name: (gate, slots.get(gate.lock.device) if gate.lock else None)
             for gate in configuration.gates.values()
         }
-        for name in [name for name, parts in self._gate_configs.items() if wanted.get(name) != parts]:
-            self.gates.pop(name).close()
+        changed = [name for name, parts in self._gate_configs.items() if wanted.get(name) != parts]
+        before = {name: self.gates.pop(name) for name in changed}
+        for flow in before.values():
+            flow.close()
         for name, (gate, slot) in wanted.items():
             if name not in self.gates:
                 self.gates[name] = GateFlow(gate, self._recorder, slot)
+                if name in before:
+                    self.gates[name].take_over(before[name])
         self._gate_configs = wanted
 
     def _configure_printers(self, configuration: Configuration, slots: Slots) -> None:
