@@ -91,9 +91,15 @@ class Board(Thing):
         self.on_opened: Callable[[str, str | None], None] | None = None
 
     def online(self) -> None:
+        # As the real boards do: what is active, and what was active when the link before this one broke.
         for channel, active in self.contacts.items():
-            if active:
-                self.emit(InputChanged(channel, active))
+            if active or channel in self.driver.told_active:
+                self.tell(channel, active)
+
+    def tell(self, channel: int, active: bool) -> None:
+        if self.driver is not None:
+            (self.driver.told_active.add if active else self.driver.told_active.discard)(channel)
+            self.emit(InputChanged(channel, active))
 
     def close_relay(self, channel: int) -> None:
         if self.timeline.killed:
@@ -106,7 +112,7 @@ class Board(Thing):
     def contact(self, channel: int, active: bool) -> None:
         if channel in self.contacts and self.contacts[channel] != active:
             self.contacts[channel] = active
-            self.emit(InputChanged(channel, active))
+            self.tell(channel, active)
 
 
 class ReceiptPrinter(Thing):
@@ -144,6 +150,7 @@ class LinkDriver:
     def __init__(self, thing: Any, emit: Callable[[Any], None]) -> None:
         self.thing = thing
         self.emit = emit
+        self.told_active: set[int] = set()
         self._lost: asyncio.Future[None] | None = None
 
     async def run(self) -> None:

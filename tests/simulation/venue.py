@@ -43,6 +43,7 @@ class MemoryDirectory:
     def __init__(self) -> None:
         self.loaded = True
         self.version = "simulated"
+        self.made_with = KEY.fingerprint
         self.schedules: Mapping[str, Schedule] = {}
         self.zones: Mapping[str, str | None] = {}
         self._credentials: dict[str, Credential] = {}

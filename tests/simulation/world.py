@@ -6,6 +6,7 @@ serve everyone again, without a restart, before it is stopped and its journal is
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,19 @@ class Result(msgspec.Struct):
     invariants: list[str]
     stats: dict[str, int]
     lines: list[str] = []
+
+
+class History:
+    """The slow lane to the journal, whose real one reads in a thread of its own."""
+
+    def __init__(self, world: World, journal: Journal) -> None:
+        self._world = world
+        self._journal = journal
+        self._luck = world.dice(f"history-{world.life}")
+
+    async def page(self, after_seq: int, limit: int) -> Any:
+        await asyncio.sleep(self._luck.choice((0.001, 0.02, 0.5)))
+        return self._journal.read(after_seq, limit)
 
 
 class World:
@@ -167,6 +181,7 @@ class World:
             random=self.dice(f"gateway-{self.life}"),
             read=self.read_configuration,
         )
+        self.gateway.history = History(self, journal)
         return await self.gateway.run()
 
     def _die(self) -> None:
