@@ -69,6 +69,7 @@ class Recorder:
         self._no_fold.set()
         self._lost: StorageUnavailable | None = None
         self._unstored: Counter[str] = Counter()
+        self._never_stored: set[str] = set()
 
     def now_ms(self) -> int:
         """Return UTC milliseconds, never earlier than the newest journal entry."""
@@ -106,6 +107,7 @@ class Recorder:
         self._last_at_ms = now_ms
         committed = [self._apply(entry, row.body) for entry, row in zip(entries, rows, strict=True)]
         self._unstored.update(_requests_in(committed))
+        self._never_stored.update(_first_answered_in(committed))
         return commit
 
     def answered(self, client: str, request_id: str) -> StoredAnswer | None:
@@ -121,10 +123,15 @@ class Recorder:
         """Return True while the newest answer to this request is not on disk: nobody may be told of it yet (I1)."""
         return request_key(client, request_id) in self._unstored
 
+    def never_stored(self, client: str, request_id: str) -> bool:
+        """Return True while nothing of this request is on disk: if the disk fails now, nothing of it was done."""
+        return request_key(client, request_id) in self._never_stored
+
     def restore(self) -> None:
         """Rebuild the state from the stored rows and the journal's tail. Takes about a second per million rows."""
         self.state.clear()
         self._unstored.clear()
+        self._never_stored.clear()
         self._no_fold.set()
         for kind, key, value in self.journal.state_rows(None):
             if kind != "request":
@@ -216,6 +223,7 @@ class Recorder:
         if error is None:
             # After a failure they stay unanswered until the rebuild, which forgets that they were ever asked.
             self._unstored -= Counter(_requests_in(committed))
+            self._never_stored.difference_update(_first_answered_in(committed))
             for listener in self.listeners:
                 listener(committed)
             if not commit.done():
@@ -223,13 +231,22 @@ class Recorder:
             return
         self._lost = error
         # Whoever was answered before hears what became of it after the rebuild: that nothing was done would be untrue.
-        refused = [one.request for one in committed if one.request is not None and first_answer(one.entry.event)]
+        refused = [one.request for one in committed if one.request is not None and _answers_first(one)]
         for on_failure in self.failure_listeners:
             on_failure(refused, error)
         if not commit.done():
             commit.set_exception(error)
             # Whoever gave up waiting must not make the loop complain of an exception nobody fetched.
             commit.exception()
+
+
+def _answers_first(one: Committed) -> bool:
+    """Tell the event that began a request from those that say what became of it."""
+    return first_answer(one.entry.event) is not None
+
+
+def _first_answered_in(committed: Sequence[Committed]) -> list[str]:
+    return _requests_in([one for one in committed if _answers_first(one)])
 
 
 def _requests_in(committed: Sequence[Committed]) -> list[str]:
