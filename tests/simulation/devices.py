@@ -47,6 +47,7 @@ class Thing:
         self.plugged = True
         self.trouble = ""
         self.driver: LinkDriver | None = None
+        self.troubled_until_s = 0.0
 
     def emit(self, event: Any) -> None:
         if self.driver is not None and not self.timeline.killed:
@@ -68,11 +69,15 @@ class Thing:
 
 
 class Reader(Thing):
+    on_tap: Callable[[str], None] | None = None
+
     def tap(self, value: str) -> bool:
         """Hold a card to it. False when the reader is not connected and says nothing."""
         self.observers.note("tap", self.name, self.driver is not None)
         if self.driver is None:
             return False
+        if self.on_tap is not None:
+            self.on_tap(self.name)
         self.emit(Reading("em4100", value))
         return True
 

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 GATE_TROUBLES = ("offline", "refuses", "deaf", "mute", "hangs")
+DECISIONS = ("entry.granted", "entry.denied")
 PRINTER_TROUBLES = ("offline", "fails", "hangs")
+BACK_S = 3.0
+"""How long a device may take to be back once its trouble is over, and the journal after a full disk."""
 RESPONSE_S = 0.5
 """How long a tap may take from the reader to the lock while nothing that it needs is in trouble (I8)."""
 
@@ -68,7 +71,7 @@ class Troubles:
         disk, random, after = self.world.disk, self.random, self.world.timeline.after
         kind = random.random()
         length_s = random.choice((0.05, 0.5, 2.0, 6.0))
-        disk.troubled_until_s = max(disk.troubled_until_s, self.world.timeline.now_s + length_s + 3.0)
+        disk.troubled_until_s = max(disk.troubled_until_s, self.world.timeline.now_s + length_s + BACK_S)
         if kind < 0.35:
             disk.full = True
         elif kind < 0.6:
@@ -127,6 +130,7 @@ class Troubles:
                 thing.silent = True
             else:
                 thing.trouble = random.choice(PRINTER_TROUBLES)
+        thing.troubled_until_s = max(thing.troubled_until_s, self.world.timeline.now_s + length_s + BACK_S)
         after(length_s, self._device_mended, thing)
 
     def _device_mended(self, thing: Any) -> None:
@@ -140,6 +144,42 @@ class Troubles:
             return
         self.yaml = self.random.choice((None, venue.CONFIGURATION, venue.REVISED))
         self.world.gateway.reload()
+
+    # Whoever stands at a gate, meanwhile.
+
+    def tapped(self, reader: str) -> None:
+        """A card was held to a reader: unless something that this tap needs is in trouble, it must not wait."""
+        if self._is_well(reader):
+            world = self.world
+            seen = world.observers.durable_seq, world.life, world.timeline.now_s
+            world.timeline.after(RESPONSE_S, self._check_response, reader, *seen)
+
+    def _is_well(self, reader: str) -> bool:
+        world = self.world
+        gate = venue.CONFIGURATION.gates[venue.READERS[reader]]
+        needed = [world.things[gate.lock.device]] if gate.lock is not None else []
+        return (
+            world.gateway is not None
+            and not world.stopping
+            and world.disk.healthy
+            and world.disk.troubled_until_s < world.timeline.now_s
+            and all(one.driver is not None and one.troubled_until_s < world.timeline.now_s for one in needed)
+        )
+
+    def _check_response(self, reader: str, after_seq: int, life: int, at_s: float) -> None:
+        world, observers = self.world, self.world.observers
+        if world.life != life or not self._is_well(reader):
+            return
+        observers.stats["responses timed"] += 1
+        fresh = [observers.events[seq] for seq in range(after_seq + 1, observers.durable_seq + 1)]
+        decided = [event for event in fresh if event["kind"] in DECISIONS and event["source"] == reader]
+        if not decided:
+            observers.violated("I8", f"a tap at {reader} at {at_s:.4f} s was not decided within {RESPONSE_S} s")
+        for event in decided:
+            # A later tap, which this one's check also sees, may have come a moment ago.
+            is_due = event["kind"] == "entry.granted" and event.get("actuates", True) and event is decided[0]
+            if is_due and event["entry"] not in observers.pulsed:
+                observers.violated("I8", f"{event['gate']} was not opened within {RESPONSE_S} s of a tap")
 
     # The end of all troubles.
 

@@ -100,9 +100,12 @@ class World:
         self.over = False
         self.power_cut = False
         self.stopping = False
+        self.in_order = False
         self.calm_since_s = 0.0
         self._restart = self.dice("restart")
         self.troubles = Troubles(self)
+        for reader in self.readers.values():
+            reader.on_tap = self.troubles.tapped
 
     def dice(self, name: str) -> Random:
         """A source of luck of its own, so that one part's throws do not shift those of another."""
@@ -153,7 +156,9 @@ class World:
         loop = VirtualLoop(self.timeline, self.dice(f"threads-{self.life}"), self.broker.connect)
         loop.set_exception_handler(self._loop_complained)
         try:
+            self.in_order = False
             status = loop.run_until_complete(self._serve())
+            self.in_order = status == 0
             self.observers.note("exit", status)
             if status == 0 and not self.stopping:
                 self.observers.violated("exit", "the gateway stopped by itself")
@@ -205,7 +210,7 @@ class World:
         """How old the feed's cursor on disk can be, at most, after the death that has just been."""
         if self.power_cut or self.timeline.now_s - self.disk.troubled_until_s < 9.0:
             return None
-        return 0.1 if self.stopping else 7.0
+        return 0.1 if self.in_order else 7.0
 
     def kill(self, *, power_cut: bool = False) -> None:
         """End the process here and now."""
@@ -235,6 +240,8 @@ class World:
             self.timeline.after(0.5, self.finish)
             return
         self._check_state(self.gateway)
+        if self.gateway.configuration is not self.configuration:
+            self.observers.violated("I11", "the configuration in force is not the last good one")
         if self.observers.arrived_seq < self.observers.durable_seq:
             self.observers.violated("I5", f"the feed is at {self.observers.arrived_seq} of {self.observers.durable_seq}")
         self.over = True
