@@ -85,6 +85,7 @@ class Observers:
         self.used: Counter[str] = Counter()
         self.taken: dict[str, bool] = {}
         self.waiting: dict[str, set[str]] = {}
+        self.printing: dict[str, str] = {}
         self.pulsed: set[str] = set()
         self.kicked: set[str] = set()
         self.printed: Counter[str] = Counter()
@@ -165,6 +166,10 @@ class Observers:
 
     def _check_queue(self, event: dict[str, Any]) -> None:
         jobs = self.waiting.setdefault(event["printer"], set())
+        if event["kind"] == "print.started":
+            self.printing[event["printer"]] = event["job"]
+        elif self.printing.get(event["printer"]) == event["job"]:
+            del self.printing[event["printer"]]
         if event["kind"] == "print.queued":
             jobs.add(event["job"])
         elif event["kind"] in ("print.done", "print.failed", "print.unknown"):
@@ -241,9 +246,10 @@ class Observers:
         self.stats["papers"] += 1
         client, _, request_id = key.partition("/")
         jobs = {event["job"] for event in self.by_request.get((client, request_id), ()) if "job" in event}
-        if not any("print.started" in self.by_thing[job] for job in jobs):
+        begun, is_copy = self.printing.get(printer), data.startswith(b"KOPIE")
+        if begun is None or not (is_copy or begun in jobs):
             self.violated("I1", f"{key} is being printed and its start is not on disk")
-        if data.startswith(b"KOPIE"):
+        if is_copy:
             return
         self.printed[key] += 1
         if self.printed[key] > 1:

@@ -40,16 +40,22 @@ def play_seed(job: tuple[int, Path, str]) -> Result:
     place = folder / f"{mutant}{os.getpid()}"
     with mutated(mutant):
         result = play(seed, place)
-    if seed % 16 == 0:
+    if seed % 8 == 0:
         gc.collect()
     return result
+
+
+def _settle_memory() -> None:
+    """Keep the collector away: it costs time, and finalizers would run at moments of its own choosing."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
 
 
 def play_seeds(seeds: Iterable[int], folder: Path, mutant: str = "") -> Iterator[Result]:
     """Play seeds on all cores; results come in the order of the seeds."""
     jobs = [(seed, folder, mutant) for seed in seeds]
-    # A cycle collection in the middle of a run costs time and would run finalizers at moments of its own choosing.
-    with multiprocessing.get_context("fork").Pool(os.cpu_count(), initializer=gc.disable) as pool:
+    with multiprocessing.get_context("fork").Pool(os.cpu_count(), initializer=_settle_memory) as pool:
         yield from pool.imap(play_seed, jobs, chunksize=4)
 
 
@@ -66,7 +72,7 @@ def first_catch(job: tuple[str, int, Path]) -> tuple[str, int | None, str, str]:
 def catch_mutants(seeds: int, folder: Path) -> list[tuple[str, int | None, str, str]]:
     """Let every mutant run until a seed catches it."""
     jobs = [(mutant, seeds, folder) for mutant in MUTANTS]
-    with multiprocessing.get_context("fork").Pool(os.cpu_count(), initializer=gc.disable) as pool:
+    with multiprocessing.get_context("fork").Pool(os.cpu_count(), initializer=_settle_memory) as pool:
         return pool.map(first_catch, jobs, chunksize=1)
 
 

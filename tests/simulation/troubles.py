@@ -38,21 +38,21 @@ class Troubles:
         world = self.world
         world.disk.kill_between = random.choice((0.0, 0.0, 0.01, 0.04))
         for action, most in (
-            (world.guests.tap, 60),
-            (world.clients.act, 50),
+            (world.guests.tap, 30),
+            (world.clients.act, 28),
             (world.guests.force, 3),
-            (self._crash, 4),
+            (self._crash, 3),
             (self._disk_trouble, 3),
-            (self._broker_trouble, 5),
-            (self._device_trouble, 8),
+            (self._broker_trouble, 4),
+            (self._device_trouble, 6),
             (self._reload, 3),
         ):
             for _ in range(random.randint(0, most)):
                 after(random.uniform(0.0, CHAOS_S), action)
         # Some hurry: many at once find races that few in a row never show.
-        for _ in range(random.randint(0, 3)):
+        for _ in range(random.randint(0, 2)):
             at_s = random.uniform(0.5, CHAOS_S)
-            for _ in range(random.randint(3, 15)):
+            for _ in range(random.randint(3, 12)):
                 after(at_s + random.choice((0.0, 0.001, 0.01)), random.choice((world.guests.tap, world.clients.act)))
         after(CHAOS_S, self.mend)
         after(CHAOS_S + MENDED_S, self.probe)

@@ -36,7 +36,7 @@ from tests.simulation.people import Clients, Guests
 from tests.simulation.timeline import Killed, Livelock, Timeline, VirtualLoop
 from tests.simulation.troubles import Troubles
 
-CHAOS_S = 20.0
+CHAOS_S = 13.0
 MENDED_S = 12.0
 """How long the gateway has to find back to its work once all is mended."""
 PROBE_S = 6.0
