@@ -86,6 +86,7 @@ class World:
         self.seed = seed
         self.timeline = Timeline()
         self.observers = Observers(self.timeline, venue.GRANTED)
+        self.observers.folder = str(folder).encode()
         if keep_lines:
             self.observers.lines = []
         self.disk = Disk(folder, self.timeline, self.dice("disk"), self.observers)
@@ -279,7 +280,8 @@ class World:
             raise structlog.DropEvent
         self.observers.seen("the log", repr(event).encode())
         if self.observers.lines is not None:
-            self.observers.lines.append(f"{self.timeline.now_s:.6f}   log {event}")
+            shown = {name: value for name, value in event.items() if name not in ("took_ms", "exc_info")}
+            self.observers.lines.append(f"{self.timeline.now_s:.6f}   log {shown}")
         if event["event"] in BUGS:
             error = event.get("exc_info")
             text = "".join(format_exception(error)) if isinstance(error, BaseException) else _current_exception()
