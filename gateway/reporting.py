@@ -13,7 +13,6 @@ import structlog
 
 from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading
 from gateway import __version__
-from gateway.devices.registry import DRIVERS
 from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import events as e
 from gateway.domain.answers import Answer, denied, failed
@@ -209,10 +208,11 @@ class Reporter:
 
     def _listed(self) -> list[m.ListedDevice]:
         configuration, verbs = self._gateway.configuration, self._gateway.wiring.handlers()
+        drivers = self._gateway.drivers
         devices = [
             m.ListedDevice(
                 name=one.name,
-                kind="board" if DRIVERS[one.driver].kind == "gate" else DRIVERS[one.driver].kind,
+                kind="board" if drivers[one.driver].kind == "gate" else drivers[one.driver].kind,
                 driver=one.driver,
                 verbs=tuple(verbs.get(one.name, ())),
             )

@@ -212,6 +212,23 @@ async def test_i01_a_repeat_of_what_could_not_be_stored_is_not_told_that_it_was(
     assert counter.house.statuses() == ["accepted"]
 
 
+async def test_i02_a_repeat_of_what_was_done_is_not_told_that_nothing_was_while_its_outcome_cannot_be_stored() -> None:
+    counter = Counter()
+    counter.ask("bar-printer", "print")
+    await settle()
+    recorder = counter.house.recorder
+    ref = counter.taken[0].ref
+    counter.house.journal.fail()
+    recorder.record(sample(e.PrintDone, job="job-1", request=ref))
+    await settle()
+    assert recorder.lost is not None
+    assert counter.ask("bar-printer", "print") is None
+    recorder.recover()
+    recorder.record(sample(e.PrintUnknown, job="job-1", request=ref))
+    await settle()
+    assert counter.house.statuses() == ["accepted", "unknown"]
+
+
 async def test_queries_may_use_one_id_again_and_again() -> None:
     counter = Counter()
     assert counter.ask("bar-printer", "status").data == {"number": 1}
