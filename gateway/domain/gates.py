@@ -26,12 +26,15 @@ def refusal(state: VenueState, gate: str, *, lock_works: bool, contact_active: b
     return None
 
 
-def contact_opened(state: VenueState, gate: str) -> list[e.AnyEvent]:
-    """Someone is in the gate: the guest it was released for, or nobody we let in."""
+def contact_opened(state: VenueState, gate: str, *, lock_moved: bool = True) -> list[e.AnyEvent]:
+    """Someone is in the gate: the guest it was released for, or nobody we let in.
+
+    Before the lock has moved for the grant (`lock_moved` False) it cannot be the guest.
+    """
     current = state.gate(gate)
-    if current.status == "released" and current.entry is not None:
+    if current.status == "released" and current.entry is not None and lock_moved:
         return [e.EntryPassed(entry=current.entry, gate=gate)]
-    if current.status == "locked":
+    if current.status in {"locked", "released"}:
         return [e.GateForced(gate=gate)]
     return []
 

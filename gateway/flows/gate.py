@@ -55,6 +55,7 @@ class GateFlow:
         self._recorder = recorder
         self._lock = lock
         self._contact_active = False
+        self._pulsed_for: str | None = None
         self._passage_timer: asyncio.TimerHandle | None = None
         self._held_open_timer: asyncio.TimerHandle | None = None
 
@@ -96,6 +97,11 @@ class GateFlow:
             # Given up when the state was rebuilt: the journal says unknown, and nothing may move after that.
             log.error("gate_release_given_up", gate=self.name, entry=entry)
             return
+        if self.observes_passage and self._recorder.state.gate(self.name).entry != entry:
+            # Somebody forced the gate while the grant was on its way to the disk; the guest shall tap again.
+            self.give_back(entry)
+            return
+        self._pulsed_for = entry
         try:
             await self._pulse()
         except DeviceOffline as error:
@@ -162,7 +168,8 @@ class GateFlow:
         state = self._recorder.state
         if active:
             self._cancel_passage_timer()
-            self._note(*gates.contact_opened(state, self.name))
+            lock_moved = self._pulsed_for == state.gate(self.name).entry
+            self._note(*gates.contact_opened(state, self.name, lock_moved=lock_moved))
             self._expect_closing()
         else:
             if self._held_open_timer is not None:
@@ -184,6 +191,7 @@ class GateFlow:
 
     def take_over(self, before: GateFlow) -> None:
         """Go on where the flow of an earlier configuration of this gate stopped: its contact, and the guest expected."""
+        self._pulsed_for = before._pulsed_for
         if before._gate.passage == self._gate.passage and before._contact_active:
             # The board reports changes only, so this flow would never hear of what the earlier one heard.
             self._contact_active = True

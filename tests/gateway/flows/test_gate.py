@@ -270,7 +270,7 @@ async def test_what_cannot_be_stored_stops_nothing() -> None:
     north.house.recorder.recover()
     north.flow.contact_changed(active=True)
     await asyncio.sleep(1)
-    assert north.kinds() == ["EntryGranted", "EntryPassed"]
+    assert north.kinds() == ["EntryGranted", "GateForced"], "the lock has never moved for the guest"
 
 
 async def test_a_gate_finds_back_from_a_fault_and_an_alarm_that_ended_while_nothing_could_be_stored() -> None:
@@ -336,3 +336,16 @@ async def test_a_gate_that_is_reconfigured_while_it_stands_open_knows_when_it_is
     assert flow.status == "held_open"
     flow.contact_changed(active=False)
     assert flow.refusal() is None
+
+
+async def test_who_forces_the_gate_before_it_opens_is_not_the_guest() -> None:
+    north = North()
+    await north.grant()
+    north.flow.contact_changed(active=True)
+    await north.flow.release("e1")
+    north.flow.contact_changed(active=False)
+    await asyncio.sleep(1)
+    assert north.lock.pulses == []
+    assert north.kinds() == ["EntryGranted", "GateForced", "EntryReturned", "GateClosed"]
+    assert north.house.state.uses == {"ticket": 0}
+    assert north.flow.refusal() is None
