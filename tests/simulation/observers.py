@@ -16,7 +16,7 @@ import msgspec
 from gateway.store.rows import GENESIS, Row, chain
 from tests.simulation.timeline import Timeline
 
-CARD_MARK = b"5EC2E7"
+CARD_MARK = b"SECRET-CARD-"
 """Part of every card number of this world, and of nothing else in it."""
 QUEUE_JOBS = 4
 EFFECTS = {

@@ -25,7 +25,7 @@ EXPIRY_MAX_S = 30.0
 
 def card(number: int) -> str:
     """A card's number. Every one holds the mark that the observers look for."""
-    return f"5EC2E7{number:04X}"
+    return f"SECRET-CARD-{number:04X}"
 
 
 SINGLE_CARDS = [card(number) for number in range(SINGLES)]
