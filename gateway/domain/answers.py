@@ -16,7 +16,7 @@ from gateway.domain.reasons import Reason, message_for
 Status = Literal["accepted", "done", "denied", "failed", "unknown"]
 
 
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+class Answer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """`accepted`, then one of the others; `done` and `denied` may come at once. `message` is for a person."""
 
     status: Status

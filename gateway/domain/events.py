@@ -15,7 +15,7 @@ import msgspec
 from gateway.domain.reasons import Reason
 
 
-class RequestRef(msgspec.Struct, frozen=True, omit_defaults=True):
+class RequestRef(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Which client's request an event answers.
 
     `fingerprint` is a digest of what was asked, to tell a repeat from a clash.
@@ -26,7 +26,7 @@ class RequestRef(msgspec.Struct, frozen=True, omit_defaults=True):
     fingerprint: str = ""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="kind"):
     """Base of every fact. The tag `kind` is its name on the wire and in the journal."""
 
 
@@ -349,7 +349,7 @@ AnyEvent: TypeAlias = (
 """Every event there is; decoding a journal row goes through this union."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One journal row: `seq` counts from 1 without gaps, `id` is a UUIDv7 in text, `at_ms` never goes backwards."""
 
     seq: int

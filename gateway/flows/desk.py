@@ -22,7 +22,7 @@ from gateway.store.journal import JournalBusy, StorageUnavailable
 MS_PER_S = 1000
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One request of one client.
 
     `data` is the raw JSON of what it asks; `fingerprint` is a digest of target, verb and data.

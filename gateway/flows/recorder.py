@@ -7,14 +7,14 @@ microsecond later, sees it; the caller awaits the commit before it answers or mo
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from gateway.domain import events as e
-from gateway.domain.answers import Answer, first_answer
+from gateway.domain.answers import Answer, later_answer
+from gateway.domain.sieve import Sieve
 from gateway.domain.state import StoredAnswer, VenueState, request_key
 from gateway.store.journal import Journal, Row, StorageUnavailable
 
@@ -32,7 +32,7 @@ class Ids(Protocol):
         ...
 
 
-class Committed(msgspec.Struct, frozen=True):
+class Committed(msgspec.Struct, frozen=True, gc=False):
     """A journal entry that is on disk, its event's JSON, and the answer it gives to a request, if any."""
 
     entry: e.Entry
@@ -68,7 +68,9 @@ class Recorder:
         self._no_fold = asyncio.Event()
         self._no_fold.set()
         self._lost: StorageUnavailable | None = None
-        self._unstored: Counter[str] = Counter()
+        self._unstored: dict[str, int] = {}
+        self._untold: list[Committed] = []
+        self._folded = Sieve()
         self._never_stored: set[str] = set()
 
     def now_ms(self) -> int:
@@ -106,7 +108,8 @@ class Recorder:
         self._next_seq += len(rows)
         self._last_at_ms = now_ms
         committed = [self._apply(entry, row.body) for entry, row in zip(entries, rows, strict=True)]
-        self._unstored.update(_requests_in(committed))
+        for key in _requests_in(committed):
+            self._unstored[key] = self._unstored.get(key, 0) + 1
         self._never_stored.update(_first_answered_in(committed))
         return commit
 
@@ -116,6 +119,8 @@ class Recorder:
         known = self.state.requests.get(key)
         if known is not None:
             return known
+        if not self._folded.may_hold(key):
+            return None
         stored = self.journal.state_row("request", key)
         return msgspec.json.decode(stored, type=StoredAnswer) if stored is not None else None
 
@@ -134,7 +139,9 @@ class Recorder:
         self._never_stored.clear()
         self._no_fold.set()
         for kind, key, value in self.journal.state_rows(None):
-            if kind != "request":
+            if kind == "request":
+                self._folded.add(key)
+            else:
                 self.state.load_row(kind, key, value)
         after = self.journal.fold_seq
         while rows := self.journal.read(after, 5_000):
@@ -213,21 +220,37 @@ class Recorder:
         for kind, key in chunk:
             # One that changed again since is dirty and must stay in memory until the next fold.
             if kind == "request" and (kind, key) not in self.state.dirty:
+                self._folded.add(key)
                 self.state.forget_request(key)
 
     def _apply(self, entry: e.Entry, body: bytes) -> Committed:
         answered = self.state.apply(entry.event)
         return Committed(entry, body, *answered) if answered else Committed(entry, body)
 
+    def _tell(self) -> None:
+        """Tell the listeners once of all that one commit brought; whoever awaits it has been woken before."""
+        untold, self._untold = self._untold, []
+        for listener in self.listeners:
+            listener(untold)
+
+    def _stored(self, committed: Sequence[Committed]) -> None:
+        for key in _requests_in(committed):
+            left = self._unstored[key] - 1
+            if left:
+                self._unstored[key] = left
+            else:
+                del self._unstored[key]
+
     def _committed(self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None) -> None:
         if error is None:
             # After a failure they stay unanswered until the rebuild, which forgets that they were ever asked.
-            self._unstored -= Counter(_requests_in(committed))
+            self._stored(committed)
             self._never_stored.difference_update(_first_answered_in(committed))
-            for listener in self.listeners:
-                listener(committed)
             if not commit.done():
                 commit.set_result(None)
+            if not self._untold:
+                asyncio.get_running_loop().call_soon(self._tell)
+            self._untold += committed
             return
         self._lost = error
         # Whoever was answered before hears what became of it after the rebuild: that nothing was done would be untrue.
@@ -242,11 +265,11 @@ class Recorder:
 
 def _answers_first(one: Committed) -> bool:
     """Tell the event that began a request from those that say what became of it."""
-    return first_answer(one.entry.event) is not None
+    return one.answer is not None and later_answer(one.entry.event) is None
 
 
 def _first_answered_in(committed: Sequence[Committed]) -> list[str]:
-    return _requests_in([one for one in committed if _answers_first(one)])
+    return _requests_in([one for one in committed if one.request is not None and _answers_first(one)])
 
 
 def _requests_in(committed: Sequence[Committed]) -> list[str]:

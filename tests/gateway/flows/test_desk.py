@@ -174,6 +174,7 @@ async def test_i02_a_repeat_after_a_crash_and_a_fold_gets_its_answer() -> None:
     await settle()
     again = Counter()
     again.house.recorder.journal.disk = counter.house.journal.disk
+    again.house.recorder.restore()
     assert again.ask("bar-printer", "print").status == "accepted"
     assert again.taken == []
 

@@ -30,6 +30,7 @@ async def test_i01_the_state_sees_an_event_at_once_and_everyone_else_when_it_is_
     assert house.journal.disk.rows == []
     house.journal.release()
     await commit
+    await settle()
     assert house.kinds() == ["PrintQueued"]
     assert house.statuses() == ["accepted"]
 
