@@ -102,7 +102,7 @@ class Supervisor:
     async def _keep(self, slot: DeviceSlot) -> None:
         """Run one device for ever; whatever its driver does ends here."""
         pause_s = RETRY_FIRST_S
-        # One driver for all its links: it alone knows what it said before the last one broke, such as an active contact.
+        # One driver for all its links: it alone knows what it said before the last one broke, as of an active contact.
         slot.driver = self._build(slot)
         while True:
             try:

@@ -190,7 +190,7 @@ class GateFlow:
             self.lock_answers()
 
     def take_over(self, before: GateFlow) -> None:
-        """Go on where the flow of an earlier configuration of this gate stopped: its contact, and the guest expected."""
+        """Go on where the flow of an earlier configuration of this gate stopped: its contact, its expected guest."""
         self._pulsed_for = before._pulsed_for
         if before._gate.passage == self._gate.passage and before._contact_active:
             # The board reports changes only, so this flow would never hear of what the earlier one heard.

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 GATE_TROUBLES = ("offline", "refuses", "deaf", "mute", "hangs")
+CHAOS_S = 13.0
+MENDED_S = 12.0
+"""How long the gateway has to find back to its work once all is mended."""
+PROBE_S = 6.0
 DECISIONS = ("entry.granted", "entry.denied")
 PRINTER_TROUBLES = ("offline", "fails", "hangs")
 BACK_S = 3.0
@@ -32,8 +36,6 @@ class Troubles:
         self._probe_taps: list[tuple[str, str, float]] = []
 
     def plan(self) -> None:
-        from tests.simulation.world import CHAOS_S, MENDED_S, PROBE_S
-
         random, after = self.random, self.world.timeline.after
         world = self.world
         world.disk.kill_between = random.choice((0.0, 0.0, 0.01, 0.04))
