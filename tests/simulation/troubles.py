@@ -48,6 +48,7 @@ class Troubles:
             (self._broker_trouble, 4),
             (self._device_trouble, 6),
             (self._reload, 3),
+            (self._fold, 4),
         ):
             for _ in range(random.randint(0, most)):
                 after(random.uniform(0.0, CHAOS_S), action)
@@ -146,6 +147,11 @@ class Troubles:
             return
         self.yaml = self.random.choice((None, venue.CONFIGURATION, venue.REVISED))
         self.world.gateway.reload()
+
+    def _fold(self) -> None:
+        """Changed state is written now, as it is four times an hour."""
+        if self.world.gateway is not None:
+            self.world.gateway.recorder.fold_if_due(force=True)
 
     # Whoever stands at a gate, meanwhile.
 
