@@ -40,6 +40,12 @@ def failed(reason: Reason, message: str = "", **data: Any) -> Answer:  # noqa: A
     return Answer("failed", reason, message or message_for(reason), data)
 
 
+BEGINNINGS: frozenset[type] = frozenset(
+    {e.EntryGranted, e.EntryDenied, e.PrintQueued, e.PrintCancelled, e.DrawerOpening}
+)
+"""The events that give a request its first answer; all others say later what became of it."""
+
+
 def first_answer(event: e.AnyEvent) -> Answer | None:
     """Return the answer that an event with a `request` gives to it, or None for events that answer nothing."""
     match event:

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.domain import events as e
-from gateway.domain.answers import Answer, later_answer
+from gateway.domain.answers import BEGINNINGS, Answer
 from gateway.domain.sieve import Sieve
 from gateway.domain.state import StoredAnswer, VenueState, request_key
 from gateway.store.journal import Journal, Row, StorageUnavailable
@@ -69,30 +69,45 @@ class Recorder:
         self._no_fold.set()
         self._lost: StorageUnavailable | None = None
         self._unstored: dict[str, int] = {}
+        self._never_stored: set[str] = set()
+        self._seen_ms = 0
         self._untold: list[Committed] = []
         self._folded = Sieve()
-        self._never_stored: set[str] = set()
 
     def now_ms(self) -> int:
-        """Return UTC milliseconds, never earlier than the newest journal entry."""
-        now: int = max(self._now_ms(), self._last_at_ms)
-        return now
+        """Return UTC milliseconds. Within a run it never goes back, so that no expired request comes to life again.
+
+        A journal that is ahead of the clock, because the clock was wrong in an earlier run, does not move it.
+        """
+        self._seen_ms = max(self._seen_ms, self._now_ms())
+        return self._seen_ms
+
+    @property
+    def clock_behind_ms(self) -> int:
+        """How far the clock is behind the newest journal entry; more than a moment means that one of them was wrong."""
+        return max(0, self._last_at_ms - self._now_ms())
 
     def new_id(self) -> str:
         """Return a new id in text form, for an entry, a job or a drawer opening."""
         return id_text(self._ids(self.now_ms()))
 
     def record(
-        self, *events: e.AnyEvent, urgent: bool = True, attachments: Mapping[str, bytes] | None = None
+        self,
+        *events: e.AnyEvent,
+        urgent: bool = True,
+        follow_up: bool = False,
+        attachments: Mapping[str, bytes] | None = None,
     ) -> Commit:
         """Make `events` true, all or none, and return a future that is done when they are on disk.
 
-        `urgent=False` lets them wait a few milliseconds for company. Raises StorageUnavailable when the journal takes
+        `urgent=False` lets them wait a few milliseconds for company; a `follow_up` has happened already and is taken
+        where something new is refused, because too much waits for the disk. Raises StorageUnavailable when the journal takes
         nothing; the future raises it when the commit fails. In both cases nothing of it happened.
         """
         if self.lost is not None:
             raise self.lost
-        now_ms = self.now_ms()
+        # Time never goes backwards in the journal, whatever the clock does.
+        now_ms = max(self.now_ms(), self._last_at_ms)
         commit: Commit = asyncio.get_running_loop().create_future()
         rows: list[Row] = []
         entries: list[e.Entry] = []
@@ -104,13 +119,14 @@ class Recorder:
         def done(error: StorageUnavailable | None) -> None:
             self._committed(committed, commit, error)
 
-        self.journal.append(rows, done, urgent=urgent, attachments=attachments or {})
+        self.journal.append(rows, done, urgent=urgent, follow_up=follow_up, attachments=attachments or {})
         self._next_seq += len(rows)
         self._last_at_ms = now_ms
         committed = [self._apply(entry, row.body) for entry, row in zip(entries, rows, strict=True)]
-        for key in _requests_in(committed):
+        for one, key in _requests_in(committed):
             self._unstored[key] = self._unstored.get(key, 0) + 1
-        self._never_stored.update(_first_answered_in(committed))
+            if type(one.entry.event) in BEGINNINGS:
+                self._never_stored.add(key)
         return commit
 
     def answered(self, client: str, request_id: str) -> StoredAnswer | None:
@@ -123,6 +139,10 @@ class Recorder:
             return None
         stored = self.journal.state_row("request", key)
         return msgspec.json.decode(stored, type=StoredAnswer) if stored is not None else None
+
+    def forget_answers(self, keys: Sequence[str]) -> None:
+        """Let stored answers go that nobody will ask for again; the next fold deletes their rows."""
+        self.state.dirty.update(("request", key) for key in keys if key not in self.state.requests)
 
     def awaits_disk(self, client: str, request_id: str) -> bool:
         """Return True while the newest answer to this request is not on disk: nobody may be told of it yet (I1)."""
@@ -146,7 +166,7 @@ class Recorder:
         after = self.journal.fold_seq
         while rows := self.journal.read(after, 5_000):
             for row in rows:
-                self.state.apply(_decode_event(row.body))
+                self.state.apply(_decode_event(row.body), row.at_ms)
             after = rows[-1].seq
         self._next_seq = self.journal.last_seq + 1
         self._last_at_ms = self.journal.last_at_ms
@@ -156,6 +176,8 @@ class Recorder:
 
         Raises StorageUnavailable when the disk still takes nothing.
         """
+        # Nothing is taken until the last line: a state that was rebuilt by half would admit used tickets again.
+        self._lost = self.lost
         self.journal.recover()
         self.restore()
         self._lost = None
@@ -224,7 +246,7 @@ class Recorder:
                 self.state.forget_request(key)
 
     def _apply(self, entry: e.Entry, body: bytes) -> Committed:
-        answered = self.state.apply(entry.event)
+        answered = self.state.apply(entry.event, entry.at_ms)
         return Committed(entry, body, *answered) if answered else Committed(entry, body)
 
     def _tell(self) -> None:
@@ -234,18 +256,19 @@ class Recorder:
             listener(untold)
 
     def _stored(self, committed: Sequence[Committed]) -> None:
-        for key in _requests_in(committed):
+        for one, key in _requests_in(committed):
             left = self._unstored[key] - 1
             if left:
                 self._unstored[key] = left
             else:
                 del self._unstored[key]
+            if type(one.entry.event) in BEGINNINGS:
+                self._never_stored.discard(key)
 
     def _committed(self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None) -> None:
         if error is None:
             # After a failure they stay unanswered until the rebuild, which forgets that they were ever asked.
             self._stored(committed)
-            self._never_stored.difference_update(_first_answered_in(committed))
             if not commit.done():
                 commit.set_result(None)
             if not self._untold:
@@ -254,7 +277,7 @@ class Recorder:
             return
         self._lost = error
         # Whoever was answered before hears what became of it after the rebuild: that nothing was done would be untrue.
-        refused = [one.request for one in committed if one.request is not None and _answers_first(one)]
+        refused = [one.request for one in committed if one.request is not None and type(one.entry.event) in BEGINNINGS]
         for on_failure in self.failure_listeners:
             on_failure(refused, error)
         if not commit.done():
@@ -263,14 +286,5 @@ class Recorder:
             commit.exception()
 
 
-def _answers_first(one: Committed) -> bool:
-    """Tell the event that began a request from those that say what became of it."""
-    return one.answer is not None and later_answer(one.entry.event) is None
-
-
-def _first_answered_in(committed: Sequence[Committed]) -> list[str]:
-    return _requests_in([one for one in committed if one.request is not None and _answers_first(one)])
-
-
-def _requests_in(committed: Sequence[Committed]) -> list[str]:
-    return [request_key(one.request.client, one.request.id) for one in committed if one.request is not None]
+def _requests_in(committed: Sequence[Committed]) -> list[tuple[Committed, str]]:
+    return [(one, request_key(one.request.client, one.request.id)) for one in committed if one.request is not None]
