@@ -286,7 +286,7 @@ class Recorder:
 
 
 def _by_kind(changed: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield (kind, key) in order: neighbours share pages. Sorted a kind at a time, for no tap to wait for all of them."""
+    """Yield (kind, key) in order: neighbours share pages. Sorted a kind at a time: no tap waits for all of them."""
     kinds: dict[str, list[str]] = {}
     for kind, key in changed:
         kinds.setdefault(kind, []).append(key)
