@@ -67,9 +67,9 @@ class GateFlow:
         self._lock = lock
         self._contact = contact
         self._contact_active = False
-        self._pulsed_for: set[str] = set()
         self._alarm: Literal["", "forced", "held_open"] = ""
         self._watched = True
+        self._lock_moved_for = ""
         self._closed = False
         self._passage_timer: asyncio.TimerHandle | None = None
         self._held_open_timer: asyncio.TimerHandle | None = None
@@ -123,12 +123,10 @@ class GateFlow:
             log.error("gate_release_given_up", gate=self.name, entry=entry)
             return
         if self.observes_passage and self._recorder.state.gate(self.name).entry != entry:
-            # Somebody forced the gate while the grant was on its way to the disk; the guest shall tap again.
+            # Someone forced the gate before it could be opened for the guest, who can ask again once it is shut.
             self.give_back(entry)
             return
-        self._pulsed_for.clear()
-        self._pulsed_for.add(entry)
-        self._watched = self._contact_works
+        self._watched, self._lock_moved_for = self._contact_works, entry
         try:
             await self._pulse(within_s)
         except DeviceOffline as error:
@@ -199,7 +197,7 @@ class GateFlow:
         state = self._recorder.state
         if active:
             self._cancel_passage_timer()
-            lock_moved = state.gate(self.name).entry in self._pulsed_for
+            lock_moved = state.gate(self.name).entry == self._lock_moved_for
             found = gates.contact_opened(state, self.name, lock_moved=lock_moved)
             self._alarm = "forced" if any(isinstance(event, e.GateForced) for event in found) else ""
             self._note(*found)
@@ -239,8 +237,6 @@ class GateFlow:
 
         The contact of a board that was restarted reports itself anew.
         """
-        # Shared, because that flow may be about to open for a grant that waits for the disk.
-        self._pulsed_for = before._pulsed_for
         same_contact = before._gate.passage == self._gate.passage and before._contact is self._contact
         if same_contact and before._contact_active:
             # The board reports changes only, so this flow would never hear of what the earlier one heard.
@@ -252,6 +248,7 @@ class GateFlow:
         current = self._recorder.state.gate(self.name)
         if current.status != "released" or current.entry is None:
             return
+        self._lock_moved_for = current.entry
         if self.observes_passage:
             self._expect_passage(current.entry)
         else:
