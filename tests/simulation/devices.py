@@ -30,6 +30,8 @@ from tests.simulation.observers import Observers
 from tests.simulation.timeline import Timeline
 
 HANG_S = 30.0
+TECHNOLOGY = "barcode"
+"""Every credential here is a code: its text may then hold what no hexadecimal number does."""
 
 
 class SimOptions(msgspec.Struct, frozen=True):
@@ -78,7 +80,7 @@ class Reader(Thing):
             return False
         if self.on_tap is not None:
             self.on_tap(self.name)
-        self.emit(Reading("em4100", value))
+        self.emit(Reading(TECHNOLOGY, value))
         return True
 
     def babble(self) -> None:

@@ -185,7 +185,7 @@ class SimWriter:
         self._synced = self.wal.place()
 
     def synced_bytes(self) -> int:
-        salts, frames = self.wal.place()
+        salts, _ = self.wal.place()
         return self.wal.bytes_at(self._synced[1]) if salts and salts == self._synced[0] else 0
 
     def submit(self, work: Work, on_done: Outcome) -> None:

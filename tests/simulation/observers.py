@@ -16,7 +16,7 @@ import msgspec
 from gateway.store.rows import GENESIS, Row, chain
 from tests.simulation.timeline import Timeline
 
-CARD_MARK = b"5EC2E7"
+CARD_MARK = b"SECRET-CARD-"
 """Part of every card number of this world, and of nothing else in it."""
 QUEUE_JOBS = 4
 EFFECTS = {
@@ -322,29 +322,35 @@ class Observers:
 
     def _check_answer(self, client: str, answer: dict[str, Any]) -> None:
         key = client, answer["id"]
-        status, data = answer["status"], answer.get("data", {})
-        self.stats[f"answer {status}"] += 1
-        asked = self.asked.get(key)
-        if asked is not None:
+        self.stats[f"answer {answer['status']}"] += 1
+        if (asked := self.asked.get(key)) is not None:
             asked.answers.append(answer)
-        thing = next((name for name in ("entry", "job", "opening") if name in data), None)
+        for entry in answer.get("data", {}).get("entries", ()):
+            self._check_told(entry)
+        thing = next((name for name in ("entry", "job", "opening") if name in answer.get("data", {})), None)
         if thing is not None:
-            kinds = {event["kind"] for event in self.by_request.get(key, ()) if event.get(thing) == data[thing]}
-            if not kinds.intersection(PROOF.get((status, thing), ())) and answer.get("reason") != "wrong_job_state":
-                self.violated("I1", f"{key} was answered {status} of {thing} and nothing on disk says so")
-        if "entries" in data:
-            for entry in data["entries"]:
-                self._check_told(entry)
-        if answer.get("reason") == "storage_unavailable" and "job" not in data:
+            self._check_proof(key, answer, thing)
+        self._check_final(key, answer, thing)
+
+    def _check_proof(self, key: tuple[str, str], answer: dict[str, Any], thing: str) -> None:
+        """What an answer says of an entry, a job or an opening stands on the disk."""
+        status, named = answer["status"], answer["data"][thing]
+        kinds = {event["kind"] for event in self.by_request.get(key, ()) if event.get(thing) == named}
+        if not kinds.intersection(PROOF.get((status, thing), ())) and answer.get("reason") != "wrong_job_state":
+            self.violated("I1", f"{key} was answered {status} of {thing} and nothing on disk says so")
+
+    def _check_final(self, key: tuple[str, str], answer: dict[str, Any], thing: str | None) -> None:
+        """Once told what became of it, a client is never told anything else."""
+        status, reason = answer["status"], answer.get("reason")
+        if reason == "storage_unavailable" and thing is None:
             if any(event["kind"] in EFFECTS for event in self.by_request.get(key, ())):
                 self.violated("I2", f"{key} was told that nothing was stored, and its effect is on disk")
-            return
-        if status == "denied" and thing != "entry":
+        elif status == "denied" and thing != "entry":
             # Such a refusal is nowhere recorded, so the same request may find a better moment later; but not once done.
-            if key in self.finals and answer.get("reason") not in CONVERSATIONAL:
-                self.violated("I2", f"{key} was answered {self.finals[key]} and then {answer.get('reason')}")
+            if key in self.finals and reason not in CONVERSATIONAL:
+                self.violated("I2", f"{key} was answered {self.finals[key]} and then {reason}")
         elif status != "accepted" and thing is not None:
-            final = status, answer.get("reason"), data[thing]
+            final = status, reason, answer["data"][thing]
             if self.finals.setdefault(key, final) != final:
                 self.violated("I2", f"{key} was answered {self.finals[key]} and then {final}")
 

@@ -9,7 +9,7 @@ import msgspec
 
 from tests.simulation import venue
 from tests.simulation.broker import Broker
-from tests.simulation.devices import Board, Reader
+from tests.simulation.devices import TECHNOLOGY, Board, Reader
 from tests.simulation.observers import Asked, Observers
 from tests.simulation.timeline import Timeline
 
@@ -110,7 +110,7 @@ class Clients:
     def authenticate(self, value: str | None = None, **how: Any) -> Asked:
         random = self.random
         cards = (*venue.SINGLE_CARDS, *venue.STAFF_CARDS, *venue.STAFF_CARDS, *venue.COPIED_CARDS, venue.UNKNOWN_CARD)
-        data = {"credential": {"technology": "em4100", "value": value or random.choice(cards)}}
+        data = {"credential": {"technology": TECHNOLOGY, "value": value or random.choice(cards)}}
         target = "net" if how or random.random() < 0.8 else "vip"
         return self.ask("turnstile", target, "authenticate", data, **(how or self._manner(moves_metal=True)))
 

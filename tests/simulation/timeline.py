@@ -1,8 +1,8 @@
 """Virtual time: what happens in the world, in order, and an event loop that lives inside it.
 
-The world outside the gateway is a heap of plain callbacks. The gateway runs on an asyncio loop of its own whose selector
-has no file descriptors: when the loop has nothing to do, the selector plays the next thing of the world, or moves the
-clock to the loop's next timer. No socket, no thread and no real second is involved.
+The world outside the gateway is a heap of plain callbacks. The gateway runs on an asyncio loop of its own whose
+selector has no file descriptors: when the loop has nothing to do, the selector plays the next thing of the world, or
+moves the clock to the next timer of the loop. No socket, no thread and no real second is involved.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 return
             try:
                 future.set_result(func(*args))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it belongs to whoever awaits the thread
                 future.set_exception(error)
 
         self.call_later(self._random.uniform(0.0005, 0.05), finish)
@@ -157,7 +157,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             for _ in range(3):
                 try:
                     coroutine.close()
-                except BaseException:
+                except BaseException:  # noqa: BLE001 - whatever the dead still say
                     continue
                 break
         self._ready.clear()

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 GATE_TROUBLES = ("offline", "refuses", "deaf", "mute", "hangs")
+CHAOS_S = 13.0
+MENDED_S = 12.0
+"""How long the gateway has to find back to its work once all is mended."""
+PROBE_S = 6.0
 DECISIONS = ("entry.granted", "entry.denied")
 PRINTER_TROUBLES = ("offline", "fails", "hangs")
 BACK_S = 3.0
@@ -32,8 +36,6 @@ class Troubles:
         self._probe_taps: list[tuple[str, str, float]] = []
 
     def plan(self) -> None:
-        from tests.simulation.world import CHAOS_S, MENDED_S, PROBE_S
-
         random, after = self.random, self.world.timeline.after
         world = self.world
         world.disk.kill_between = random.choice((0.0, 0.0, 0.01, 0.04))
@@ -46,6 +48,7 @@ class Troubles:
             (self._broker_trouble, 4),
             (self._device_trouble, 6),
             (self._reload, 3),
+            (self._fold, 4),
         ):
             for _ in range(random.randint(0, most)):
                 after(random.uniform(0.0, CHAOS_S), action)
@@ -144,6 +147,11 @@ class Troubles:
             return
         self.yaml = self.random.choice((None, venue.CONFIGURATION, venue.REVISED))
         self.world.gateway.reload()
+
+    def _fold(self) -> None:
+        """Changed state is written now, as it is four times an hour."""
+        if self.world.gateway is not None:
+            self.world.gateway.recorder.fold_if_due(force=True)
 
     # Whoever stands at a gate, meanwhile.
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 
 from drivers.drawers.drawer_kick import DrawerKickOptions
 from gateway.config.schema import Broker, Client, Configuration, Contact, Device, Gate, Limits, Venue, Zone
-from gateway.domain.access import Credential, Entitlement, Schedule
 from gateway.store.credentials import CredentialKey
-from tests.simulation.devices import SimOptions
+from gateway.store.directory import Directory
+from gateway.store.importing import import_directory
+from tests.simulation.devices import TECHNOLOGY, SimOptions
 from tests.simulation.observers import QUEUE_JOBS
 
 KEY = CredentialKey(b"a simulated key of 32 bytes, yes")
@@ -25,7 +27,7 @@ EXPIRY_MAX_S = 30.0
 
 def card(number: int) -> str:
     """A card's number. Every one holds the mark that the observers look for."""
-    return f"5EC2E7{number:04X}"
+    return f"SECRET-CARD-{number:04X}"
 
 
 SINGLE_CARDS = [card(number) for number in range(SINGLES)]
@@ -37,48 +39,44 @@ PROBE_CARDS = [card(0x300 + number) for number in range(8)]
 BLOCKED_CARD, UNKNOWN_CARD, LATE_CARD = card(0x400), card(0x401), card(0x402)
 
 
-class MemoryDirectory:
-    """The directory of this venue. It is a cache that nothing here writes, so it needs no file."""
+def _rows() -> Iterator[dict[str, Any]]:
+    """Yield the directory of this venue as rows of an import."""
 
-    def __init__(self) -> None:
-        self.loaded = True
-        self.version = "simulated"
-        self.made_with = KEY.fingerprint
-        self.schedules: Mapping[str, Schedule] = {}
-        self.zones: Mapping[str, str | None] = {}
-        self._credentials: dict[str, Credential] = {}
-        self._entitlements: dict[str, tuple[Entitlement, ...]] = {}
-        for number, value in enumerate(SINGLE_CARDS):
-            self._add(value, f"guest-{number}", Entitlement(f"single-{number}", "", ("hall",), uses_total=1))
-        for number, value in enumerate(COPIED_CARDS):
-            self._add(value, f"guest-{number}")
-        for number, value in enumerate([*STAFF_CARDS, *PROBE_CARDS]):
-            self._add(value, f"staff-{number}", Entitlement(f"staff-{number}", "", ("vip", "hall"), reentry=True))
-        self._add(BLOCKED_CARD, "guest-b", Entitlement("b", "", ("hall",)), state="blocked")
-        self._add(LATE_CARD, "guest-l", Entitlement("l", "", ("hall",), valid_until_ms=1))
-        self.counts = SimpleNamespace(credentials=len(self._credentials), entitlements=len(self._entitlements))
+    def credential(value: str, holder: str, **more: Any) -> dict[str, Any]:
+        return {"type": "credential", "technology": TECHNOLOGY, "value": value, "holder": holder, **more}
 
-    def _add(self, value: str, holder: str, *entitlements: Entitlement, state: str = "active") -> None:
-        ref = KEY.ref("em4100", value)
-        self._credentials[ref] = Credential(ref, holder, state)
-        if entitlements:
-            self._entitlements[holder] = tuple(msgspec.structs.replace(one, holder=holder) for one in entitlements)
+    def entitlement(name: str, holder: str, **more: Any) -> dict[str, Any]:
+        return {"type": "entitlement", "id": name, "holder": holder, "zones": ["hall"], **more}
 
-    def carried(self, ref: str) -> tuple[Credential, tuple[Entitlement, ...]] | None:
-        credential = self._credentials.get(ref)
-        return None if credential is None else (credential, self._entitlements.get(credential.holder, ()))
-
-    def entitlements(self, holder: str) -> tuple[Entitlement, ...]:
-        return self._entitlements.get(holder, ())
-
-    def changed_on_disk(self) -> bool:
-        return False
-
-    def reload(self) -> None:
-        pass
+    for number, value in enumerate(SINGLE_CARDS):
+        yield credential(value, f"guest-{number}")
+        yield entitlement(f"single-{number}", f"guest-{number}", uses=1)
+    for number, value in enumerate(COPIED_CARDS):
+        yield credential(value, f"guest-{number}")
+    for number, value in enumerate([*STAFF_CARDS, *PROBE_CARDS]):
+        yield credential(value, f"staff-{number}")
+        yield entitlement(f"staff-{number}", f"staff-{number}", zones=["vip", "hall"], reentry=True)
+    yield credential(BLOCKED_CARD, "guest-b", state="blocked")
+    yield entitlement("b", "guest-b")
+    yield credential(LATE_CARD, "guest-l")
+    yield entitlement("l", "guest-l", valid_until="2020-01-01T00:00:00Z")
 
 
-DIRECTORY = MemoryDirectory()
+@cache
+def directory(folder: Path) -> Directory:
+    """Import the directory into `folder`, once a process, and open it. Nothing ever writes it, so all runs share it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / "directory.ndjson"
+    source.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in _rows()))
+    import_directory(
+        source,
+        folder,
+        KEY,
+        known_zones=CONFIGURATION.zones,
+        progress=lambda rows, done: None,
+        timezone=CONFIGURATION.venue.zone_info,
+    )
+    return Directory.open(folder)
 
 
 def _device(name: str, driver: str, revision: str = "") -> Device:
@@ -113,7 +111,9 @@ def configuration(revision: str = "") -> Configuration:
         zones={"hall": Zone(), "vip": Zone("hall", capacity=4)},
         devices={one.name: one for one in [*devices, drawer]},
         gates={one.name: one for one in gates},
-        clients={name: Client(name, {to: frozenset(verbs) for to, verbs in may.items()}) for name, may in GRANTS.items()},
+        clients={
+            name: Client(name, {to: frozenset(verbs) for to, verbs in may.items()}) for name, may in GRANTS.items()
+        },
         limits=Limits(print_queue_jobs=QUEUE_JOBS, print_hold_s=HOLD_S, request_expiry_max_s=EXPIRY_MAX_S),
         digest=f"digest{revision}",
     )

@@ -1,13 +1,14 @@
 """One run: a venue, its troubles, and as many lives of the gateway as it takes.
 
-Everything comes from the seed. For `CHAOS_S` virtual seconds things go wrong; then all is mended, and the gateway has to
-serve everyone again, without a restart, before it is stopped and its journal is read to the end.
+Everything comes from the seed. For `CHAOS_S` virtual seconds things go wrong; then all is mended, and the gateway has
+to serve everyone again, without a restart, before it is stopped and its journal is read to the end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -24,6 +25,7 @@ from gateway.domain import events as e
 from gateway.domain.ids import Uuid7
 from gateway.domain.state import DrawerState, GateState, VenueState
 from gateway.flows.recorder import Recorder
+from gateway.store.directory import Directory
 from gateway.store.errors import StorageUnavailable
 from gateway.store.journal import Journal
 from tests.simulation import disk as disk_module
@@ -36,10 +38,6 @@ from tests.simulation.people import Clients, Guests
 from tests.simulation.timeline import Killed, Livelock, Timeline, VirtualLoop
 from tests.simulation.troubles import Troubles
 
-CHAOS_S = 13.0
-MENDED_S = 12.0
-"""How long the gateway has to find back to its work once all is mended."""
-PROBE_S = 6.0
 BUGS = frozenset(
     {
         "task_failed",
@@ -85,8 +83,9 @@ class History:
 class World:
     """Everything outside the gateway, and the gateway's successive lives."""
 
-    def __init__(self, seed: int, folder: Path, *, keep_lines: bool = False) -> None:
+    def __init__(self, seed: int, folder: Path, directory: Directory, *, keep_lines: bool = False) -> None:
         self.seed = seed
+        self.directory = directory
         self.timeline = Timeline()
         self.observers = Observers(self.timeline, venue.GRANTED)
         self.observers.folder = str(folder).encode()
@@ -184,7 +183,7 @@ class World:
             self.configuration,
             Path("/simulated.yaml"),
             recorder,
-            venue.DIRECTORY,
+            self.directory,
             venue.KEY,
             drivers=self.drivers,
             random=self.dice(f"gateway-{self.life}"),
@@ -247,7 +246,9 @@ class World:
         if self.gateway.configuration is not self.configuration:
             self.observers.violated("I11", "the configuration in force is not the last good one")
         if self.observers.arrived_seq < self.observers.durable_seq:
-            self.observers.violated("I5", f"the feed is at {self.observers.arrived_seq} of {self.observers.durable_seq}")
+            self.observers.violated(
+                "I5", f"the feed is at {self.observers.arrived_seq} of {self.observers.durable_seq}"
+            )
         self.over = True
         self.stop()
 
@@ -293,8 +294,6 @@ class World:
 
 
 def _current_exception() -> str:
-    import sys
-
     error = sys.exc_info()[1]
     return "".join(format_exception(error)) if error is not None else ""
 
@@ -321,7 +320,7 @@ def play(seed: int, folder: Path, *, keep_lines: bool = False) -> Result:
     place = folder / f"seed-{seed}"
     shutil.rmtree(place, ignore_errors=True)
     try:
-        world = World(seed, place, keep_lines=keep_lines)
+        world = World(seed, place, venue.directory(folder), keep_lines=keep_lines)
         with logs_to(world):
             return world.play()
     finally:
