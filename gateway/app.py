@@ -31,9 +31,11 @@ from gateway.domain.drawers import after_restart as drawers_after_restart
 from gateway.domain.gates import after_restart as gates_after_restart
 from gateway.domain.ids import Uuid7
 from gateway.domain.printing import after_restart as printing_after_restart
+from gateway.domain.purchases import after_restart as purchases_after_restart
 from gateway.domain.state import VenueState
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
+from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
 from gateway.housekeeping import EXIT_STORAGE, Housekeeping
 from gateway.mqtt.face import MqttFace
@@ -125,7 +127,8 @@ class Gateway:
             random=self._random,
         )
         self.supervisor = Supervisor(self._spawn, self._random, self._device_said, self._device_changed)
-        self.wiring = Wiring(recorder, self.entry, self._spawn)
+        self.purchase = PurchaseFlow(recorder, directory, key)
+        self.wiring = Wiring(recorder, self.entry, self.purchase, self._spawn)
         self.reporter = Reporter(self)
         self.housekeeping = Housekeeping(self)
 
@@ -151,7 +154,7 @@ class Gateway:
         state = self.recorder.state
         unknown = [*gates_after_restart(state), *printing_after_restart(state), *drawers_after_restart(state)]
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
-        self.recorder.record(started, *unknown)
+        self.recorder.record(started, *unknown, *purchases_after_restart(state.ledger))
         took_ms = round((time.monotonic() - began) * 1000)
         seq = self.recorder.journal.last_seq
         log.info("state_restored", seq=seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
@@ -185,6 +188,10 @@ class Gateway:
                 version=self.directory.version, credentials=counts.credentials, entitlements=counts.entitlements
             )
         )
+        try:
+            self.purchase.upstream_spoke()
+        except StorageUnavailable as error:
+            log.warning("contact_not_stored", why=str(error))
         self.reporter.announce_everything()
 
     def reload(self) -> None:

@@ -15,7 +15,8 @@ import msgspec
 
 from gateway.domain import events as e
 from gateway.domain.answers import Answer
-from gateway.domain.state import StoredAnswer, VenueState, request_key
+from gateway.domain.ledger import Posted
+from gateway.domain.state import ON_DISK, StoredAnswer, VenueState, request_key
 from gateway.store.journal import Journal, Row, StorageUnavailable
 
 FOLD_ROWS_PER_CHUNK = 100
@@ -117,6 +118,22 @@ class Recorder:
         stored = self.journal.state_row("request", key)
         return msgspec.json.decode(stored, type=StoredAnswer) if stored is not None else None
 
+    def transfer(self, transfer: str) -> Posted | None:
+        """Return what was made under a transfer's id, from memory or from the stored rows; None for a new id."""
+        known = self.state.ledger.transfers.get(transfer)
+        if known is not None:
+            return known
+        stored = self.journal.state_row("transfer", transfer)
+        return msgspec.json.decode(stored, type=Posted) if stored is not None else None
+
+    def refunded_minor(self, transfer: str) -> int:
+        """Return how much of a transfer has been given back."""
+        known = self.state.ledger.refunded.get(transfer)
+        if known is not None:
+            return known
+        stored = self.journal.state_row("refunded", transfer)
+        return msgspec.json.decode(stored, type=int) if stored is not None else 0
+
     def awaits_disk(self, client: str, request_id: str) -> bool:
         """Return True while the newest answer to this request is not on disk: nobody may be told of it yet (I1)."""
         return request_key(client, request_id) in self._unstored
@@ -127,13 +144,14 @@ class Recorder:
         self._unstored.clear()
         self._no_fold.set()
         for kind, key, value in self.journal.state_rows(None):
-            if kind != "request":
+            if kind not in ON_DISK:
                 self.state.load_row(kind, key, value)
         after = self.journal.fold_seq
         while rows := self.journal.read(after, 5_000):
             for row in rows:
                 self.state.apply(_decode_event(row.body))
             after = rows[-1].seq
+        self.state.ledger.check()
         self._next_seq = self.journal.last_seq + 1
         self._last_at_ms = self.journal.last_at_ms
 
@@ -190,7 +208,7 @@ class Recorder:
             if error is not None:
                 self._no_fold.set()
                 return
-            self._forget_answers(chunk)
+            self._forget_stored(chunk)
             if last:
                 self._no_fold.set()
             else:
@@ -202,19 +220,17 @@ class Recorder:
             # The rebuild that follows marks all of it as changed again.
             self._no_fold.set()
 
-    def _forget_answers(self, chunk: Sequence[tuple[str, str]]) -> None:
+    def _forget_stored(self, chunk: Sequence[tuple[str, str]]) -> None:
         for kind, key in chunk:
             # One that changed again since is dirty and must stay in memory until the next fold.
-            if kind == "request" and (kind, key) not in self.state.dirty:
-                self.state.forget_request(key)
+            if kind in ON_DISK and (kind, key) not in self.state.dirty:
+                self.state.forget(kind, key)
 
     def _apply(self, entry: e.Entry, body: bytes) -> Committed:
         answered = self.state.apply(entry.event)
         return Committed(entry, body, *answered) if answered else Committed(entry, body)
 
-    def _committed(
-        self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None
-    ) -> None:
+    def _committed(self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None) -> None:
         if error is None:
             # After a failure they stay unanswered until the rebuild, which forgets that they were ever asked.
             self._unstored -= Counter(_requests_in(committed))
