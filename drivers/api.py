@@ -147,5 +147,8 @@ class Drawer(Protocol):
     """A cash drawer."""
 
     async def open(self) -> None:
-        """Pulse the drawer's solenoid once."""
+        """Pulse the drawer's solenoid once.
+
+        Raises DeviceOffline or DeviceTimeout when nothing was sent, any other DriverError when something may have been.
+        """
         ...

@@ -139,12 +139,13 @@ def problems(document: Document) -> list[str]:
 
     Decodes the images, a few milliseconds each. Empty when the document can be printed.
     """
+    if (pixels := sum(_pixels(block) for block in document.lines)) > MAX_DOCUMENT_PIXELS:
+        # Said before anything is decoded: many small files can hold seconds of work.
+        return [f"lines: images of {pixels} pixels together; at most {MAX_DOCUMENT_PIXELS} fit in one document"]
     found = [f"lines[{index}]: {what}" for index, block in enumerate(document.lines) for what in _of(block)]
     chars = sum(len(text) for block in document.lines for text in _texts(block))
     if chars > MAX_DOCUMENT_CHARS:
         found.append(f"lines: {chars} characters of text; at most {MAX_DOCUMENT_CHARS} fit in one document")
-    if (pixels := sum(_pixels(block) for block in document.lines)) > MAX_DOCUMENT_PIXELS:
-        found.append(f"lines: images of {pixels} pixels together; at most {MAX_DOCUMENT_PIXELS} fit in one document")
     return found
 
 
@@ -224,7 +225,8 @@ def _pixels(block: Block) -> int:
         width, height = _png_size(block.png)
     except ValueError:
         return 0
-    return width * height
+    # A picture that is too large by itself is refused by its own line, and never decoded.
+    return width * height if width * height <= MAX_IMAGE_PIXELS else 0
 
 
 def decode_png(png: bytes) -> PillowImage.Image:

@@ -26,12 +26,9 @@ from gateway.config.loading import ConfigurationError, load
 from gateway.config.schema import Configuration
 from gateway.devices.registry import kinds
 from gateway.devices.supervisor import DeviceSlot, Supervisor
+from gateway.domain import drawers, gates, printing, purchases
 from gateway.domain import events as e
-from gateway.domain.drawers import after_restart as drawers_after_restart
-from gateway.domain.gates import after_restart as gates_after_restart
 from gateway.domain.ids import Uuid7
-from gateway.domain.printing import after_restart as printing_after_restart
-from gateway.domain.purchases import after_restart as purchases_after_restart
 from gateway.domain.state import VenueState
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
@@ -112,6 +109,7 @@ class Gateway:
         self._random = SystemRandom()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self._exit_status = EXIT_OK
         self.recorder = recorder
         self.directory = directory
@@ -151,13 +149,23 @@ class Gateway:
         newest = self.recorder.journal.read(self.recorder.journal.last_seq - 1, 1)
         clean = not newest or b'"kind":"gateway.stopped"' in newest[-1].body
         self.recorder.restore()
-        state = self.recorder.state
-        unknown = [*gates_after_restart(state), *printing_after_restart(state), *drawers_after_restart(state)]
+        unknown = self._cut_short()
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
-        self.recorder.record(started, *unknown, *purchases_after_restart(state.ledger))
+        self.recorder.record(started, *unknown, *purchases.after_restart(self.recorder.state.ledger))
         took_ms = round((time.monotonic() - began) * 1000)
         seq = self.recorder.journal.last_seq
         log.info("state_restored", seq=seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
+
+    def _cut_short(self) -> list[e.AnyEvent]:
+        state = self.recorder.state
+        return [*gates.after_restart(state), *printing.after_restart(state), *drawers.after_restart(state)]
+
+    def storage_recovered(self) -> None:
+        """Go on from what the disk says, as after a restart: what was under way has an outcome that nobody stored."""
+        if unknown := self._cut_short():
+            self.recorder.record(*unknown)
+        self.wiring.storage_recovered()
+        self.reporter.announce_everything()
 
     async def configure(self, configuration: Configuration) -> None:
         """Bring a configuration into force. Only the devices that changed restart."""
@@ -167,10 +175,21 @@ class Gateway:
         runnable = {name: one for name, one in configuration.devices.items() if not self.wiring.is_part(one)}
         await self.supervisor.reconcile(runnable)
         self.wiring.configure(configuration, self.supervisor.slots)
+        self._end_what_was_removed()
         handlers = {**self.wiring.handlers(), "gateway": self.reporter.handlers()}
         grants = {name: client.may for name, client in configuration.clients.items()}
         self.desk.configure(handlers, grants, round(configuration.limits.request_expiry_max_s * 1000))
         self.reporter.announce_everything()
+
+    def _end_what_was_removed(self) -> None:
+        """Jobs of a printer and alarms of a drawer that are no longer configured would stand for ever."""
+        state = self.recorder.state
+        ended = [
+            *printing.after_removal(state, self.wiring.printers),
+            *drawers.after_removal(state, self.wiring.drawers),
+        ]
+        if ended:
+            self._record_quietly(*ended)
 
     def _zone_map(self, configuration: Configuration) -> Any:  # noqa: ANN401
         zones = configuration.zone_map
@@ -199,6 +218,11 @@ class Gateway:
         self._spawn(self._reload())
 
     async def _reload(self) -> None:
+        # One at a time: a second SIGHUP during a reload reads the file again after it.
+        async with self._reloading:
+            await self._reload_now()
+
+    async def _reload_now(self) -> None:
         try:
             fresh = await asyncio.to_thread(load, self._path, kinds())
         except ConfigurationError as error:
@@ -253,12 +277,12 @@ class Gateway:
         elif slot.status == "offline":
             self._record_quietly(e.DeviceOffline(device=slot.name, why=slot.detail))
 
-    def _record_quietly(self, event: e.AnyEvent) -> None:
+    def _record_quietly(self, *events: e.AnyEvent) -> None:
         """Record what is told for the record only; a full disk must not stop the work."""
         try:
-            self.recorder.record(event, urgent=False)
+            self.recorder.record(*events, urgent=False)
         except StorageUnavailable as error:
-            log.warning("event_not_stored", kind=type(event).__name__, why=str(error))
+            log.warning("event_not_stored", events=[type(event).__name__ for event in events], why=str(error))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` until it ends or the gateway stops; a failure in it is logged, never swallowed."""

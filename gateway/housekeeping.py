@@ -85,5 +85,4 @@ class Housekeeping:
             log.warning("storage_still_unavailable", why=str(error))
             return
         log.info("storage_recovered", seq=self._gateway.recorder.journal.last_seq)
-        self._gateway.wiring.storage_recovered()
-        self._gateway.reporter.announce_everything()
+        self._gateway.storage_recovered()

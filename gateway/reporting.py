@@ -68,7 +68,9 @@ class Reporter:
             self.device_changed(slot)
 
     def device_changed(self, slot: DeviceSlot) -> None:
-        """Announce how a device is now."""
+        """Announce how a device is now, and with a printer the drawers plugged into it."""
+        for drawer in self._gateway.wiring.drawers_at(slot.name):
+            self._announce_drawer(drawer)
         if slot.status == "stopped":
             self._gateway.mqtt.announcer.device_gone(slot.name)
             return

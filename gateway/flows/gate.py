@@ -98,6 +98,10 @@ class GateFlow:
             self._release_failed(entry, error)
         except (DriverError, TimeoutError) as error:
             self._release_unknown(entry, error)
+        except Exception as error:
+            # A bug in a driver says nothing of whether the pulse went out.
+            log.exception("gate_pulse_failed", gate=self.name, entry=entry)
+            self._release_unknown(entry, error)
         else:
             self._released(entry)
 

@@ -44,7 +44,8 @@ def from_sqlite(error: sqlite3.Error, path: Path) -> StorageUnavailable:
     code = getattr(error, "sqlite_errorcode", None)
     if code in _SYNC_FAILED:
         return StorageUnavailable(f"{path}: the disk failed to keep what was written; replace it", fatal=True)
-    primary = code & _PRIMARY if code is not None else None
+    # On a full disk it may be the WAL's index that finds no room first.
+    primary = sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR_SHMSIZE else (code or 0) & _PRIMARY
     if primary in _DAMAGED:
         message = f"{path}: the file is damaged; keep it for analysis and restore a copy, or move it away"
         return StorageUnavailable(message, fatal=True)

@@ -287,6 +287,7 @@ class FakePrinter(_Port):
         self.asked = 0
         self.write_error: Exception | None = None
         self.render_error: Exception | None = None
+        self.on_ask: Callable[[], object] = lambda: None
         self.on_write: Callable[[], None] = lambda: None
         self.takes_bytes: asyncio.Event | None = None
 
@@ -310,6 +311,7 @@ class FakePrinter(_Port):
 
     async def status(self) -> PrinterStatus | None:
         self.asked += 1
+        self.on_ask()
         said = self.will_say.pop(0) if self.will_say else self.says
         if isinstance(said, Exception):
             raise said

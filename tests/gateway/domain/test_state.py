@@ -94,3 +94,23 @@ def test_clear_forgets_everything() -> None:
     assert snapshot(state) == snapshot(VenueState(ZONES))
     assert state.dirty == set()
     assert state.dropped_jobs == []
+
+
+def test_a_replay_over_newer_rows_forgets_the_same_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "FINISHED_JOBS_KEPT", 2)
+    events = [sample(e.PrintQueued, job=job) for job in "abc"]
+    events += [e.PrintDone(job=job, printer="p", confirmed=True) for job in "abc"]
+    state = VenueState(ZONES)
+    for event in events:
+        state.apply(event)
+    again = rebuilt(state, rows(state))
+    for event in events:
+        again.apply(event)
+    assert set(again.jobs) == set(state.jobs) == {"b", "c"}
+
+
+def test_the_queue_is_in_order_however_the_jobs_came_back() -> None:
+    state = VenueState(ZONES)
+    for job in "bca":
+        state.apply(sample(e.PrintQueued, job=job, printer="bar"))
+    assert [job.queued.job for job in state.jobs_for("bar")] == ["a", "b", "c"]

@@ -12,7 +12,7 @@ from referencing.jsonschema import DRAFT202012
 
 from gateway.mqtt.asyncapi import PUBLISHED, document, request_schema_name
 from gateway.mqtt.messages import VERB_DATA
-from gateway.mqtt.topics import Topics
+from gateway.mqtt.topics import Parsed, Topics
 
 ERRORS_SHOWN = 5
 
@@ -28,7 +28,10 @@ def validate(topic: str, payload: bytes) -> None:
     most likely a misspelt one.
     """
     levels = topic.split("/")
-    parsed = Topics(levels[1]).parse(topic) if len(levels) > 1 else None
+    topics = Topics(levels[1] if len(levels) > 1 else "")
+    parsed = topics.parse(topic)
+    if parsed is None and len(levels) > 4 and topics.may_respond_to(levels[3], topic):
+        parsed = Parsed("response", client=levels[3])  # A response topic that the client chose.
     if parsed is None:
         raise ContractBroken(f"{topic}: no such topic in the contract")
     if not payload and parsed.kind in ("device_state", "request"):

@@ -117,4 +117,5 @@ def test_a_response_encodes_as_its_schema_says() -> None:
     answer = Answer("done", data={"job": "j"})
     response = Response(id="r", status=answer.status, at=AT, data=answer.data)
     validate(f"{BASE}/clients/bar/responses", msgspec.json.encode(response))
+    validate(f"{BASE}/clients/bar/replies/7", msgspec.json.encode(response))
     assert json.loads(msgspec.json.encode(response)) == {"id": "r", "status": "done", "at": AT, "data": {"job": "j"}}

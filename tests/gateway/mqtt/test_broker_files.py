@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import stat
 from collections.abc import AsyncIterator, Mapping
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import aiomqtt
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from structlog.testing import capture_logs
 
 from gateway.config.schema import Broker, Client, Configuration, Venue
@@ -227,3 +230,32 @@ def test_the_acl_in_full(tmp_path: Path) -> None:
         "topic read venue/hall/devices/printer/events\n"
         "topic write venue/hall/clients/bar/requests/printer/print\n"
     )
+
+
+async def test_i07_taking_over_anothers_client_id_tells_nothing_of_its_messages(guarded: Guarded) -> None:
+    lasting = Properties(PacketTypes.CONNECT)
+    lasting.SessionExpiryInterval = 60
+
+    def as_user(name: str) -> aiomqtt.Client:
+        return aiomqtt.Client(
+            "127.0.0.1",
+            guarded.broker.port,
+            identifier="tablet-7",
+            username=name,
+            password=guarded.password(name),
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=False,
+            properties=lasting,
+        )
+
+    async with running(guarded.broker) as run:
+        with contextlib.suppress(aiomqtt.MqttError):
+            async with as_user("office") as office:
+                await office.subscribe(f"{BASE}/clients/office/responses", qos=1)
+        run.face.session.publish(f"{BASE}/clients/office/responses", b"queued")
+        assert await run.face.session.drain(10)
+        async with as_user("bar") as thief:
+            await thief.subscribe(f"{BASE}/clients/bar/last", qos=1)
+            run.face.session.publish(f"{BASE}/clients/office/responses", b"live")
+            run.face.session.publish(f"{BASE}/clients/bar/last", b"x")
+            assert await heard_until_last(thief) == ["clients/bar/last"]

@@ -1,0 +1,217 @@
+"""The directory: who carries which credential and what they may do. A cache that can be imported again at any time.
+
+`<state_dir>/directory.db` is never changed in place; an import builds a new file and renames it over the old one, and
+`reload()` takes the new one into use. Look-ups go through a page cache of a few megabytes, so a million guests cost no
+memory to speak of.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.domain.access import Credential, Entitlement, Schedule
+from gateway.domain.wallet import Opening
+from gateway.store.errors import StorageUnavailable
+
+DIRECTORY_FILE = "directory.db"
+FORMAT = "2"
+CACHE_KIB = 4096
+NS_PER_MS = 1_000_000
+
+
+class StoredEntitlement(msgspec.Struct, frozen=True, array_like=True):
+    """An entitlement as it lies in its holder's row: the members in a fixed order, without names."""
+
+    id: str
+    zones: tuple[str, ...]
+    valid_from_ms: int | None
+    valid_until_ms: int | None
+    schedule: str | None
+    uses_total: int | None
+    reentry: bool
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How much of each kind is in a directory."""
+
+    credentials: int = 0
+    entitlements: int = 0
+    schedules: int = 0
+    zones: int = 0
+    wallets: int = 0
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What is known of a directory without looking anybody up. `made_with` is the fingerprint of its credential key."""
+
+    version: str = ""
+    made_with: str = ""
+    counts: Counts = Counts()
+    zones: dict[str, str | None] = {}
+    schedules: dict[str, Schedule] = {}
+
+
+_decode_entitlements = msgspec.msgpack.Decoder(tuple[StoredEntitlement, ...]).decode
+Stamp = tuple[int, int, int]
+
+
+class Directory:
+    """Looks credentials and entitlements up by key, synchronously, in some microseconds."""
+
+    def __init__(self, path: Path) -> None:
+        """Prepare to read `path`; nothing is loaded until `reload()`."""
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._stamp: Stamp | None = None
+        self._summary = Summary()
+
+    @classmethod
+    def open(cls, state_dir: Path) -> Directory:
+        """Open the directory of a state folder. A missing one is empty and not `loaded`.
+
+        Raises StorageUnavailable when the file is damaged or of another version.
+        """
+        directory = cls(state_dir / DIRECTORY_FILE)
+        directory.reload()
+        return directory
+
+    @property
+    def loaded(self) -> bool:
+        """True when there is a directory at all."""
+        return self._connection is not None
+
+    @property
+    def version(self) -> str:
+        """A digest of the imported rows; empty when nothing is loaded."""
+        return self._summary.version
+
+    @property
+    def as_of_ms(self) -> int:
+        """When the directory was made, in UTC milliseconds; 0 when nothing is loaded."""
+        return self._stamp[1] // NS_PER_MS if self._stamp is not None else 0
+
+    @property
+    def made_with(self) -> str:
+        """The fingerprint of the credential key that it was made with; with another key no card is ever found."""
+        return self._summary.made_with
+
+    @property
+    def counts(self) -> Counts:
+        """How many credentials, entitlements, schedules and zones there are."""
+        return self._summary.counts
+
+    @property
+    def zones(self) -> Mapping[str, str | None]:
+        """The zones that came with the directory, each with the zone around it."""
+        return self._summary.zones
+
+    @property
+    def schedules(self) -> Mapping[str, Schedule]:
+        """The weekly schedules by id."""
+        return self._summary.schedules
+
+    def credential(self, ref: str) -> Credential | None:
+        """Return the credential with this reference (32 hex digits), or None. Raises StorageUnavailable."""
+        query = "SELECT holder, blocked, valid_until_ms FROM credentials WHERE ref = ?"
+        found = self._find(query, bytes.fromhex(ref))
+        if found is None:
+            return None
+        holder, blocked, valid_until_ms = found
+        return Credential(ref, holder, "blocked" if blocked else "active", valid_until_ms)
+
+    def entitlements(self, holder: str) -> tuple[Entitlement, ...]:
+        """Return what `holder` may do, in the order of the import. Raises StorageUnavailable."""
+        found = self._find("SELECT body FROM entitlements WHERE holder = ?", holder)
+        if found is None:
+            return ()
+        return tuple(_entitlement(holder, stored) for stored in _decode_entitlements(found[0]))
+
+    def wallet(self, holder: str) -> Opening | None:
+        """Return what upstream says is in the wallet of `holder`, or None. Raises StorageUnavailable."""
+        found = self._find("SELECT balance_minor, currency, counted_minor FROM wallets WHERE holder = ?", holder)
+        return Opening(*found) if found is not None else None
+
+    def changed_on_disk(self) -> bool:
+        """Return True when another file has taken the place of the one in use. Costs one stat."""
+        return self._look() != self._stamp
+
+    def reload(self) -> None:
+        """Take the file on disk into use.
+
+        Raises StorageUnavailable when it is damaged or of another version; the old one then stays in use, and
+        `changed_on_disk()` is False until yet another file comes.
+        """
+        self._stamp = self._look()
+        if self._stamp is None:
+            self.close()
+            return
+        connection, summary = _open(self._path)
+        self.close()
+        self._connection, self._summary = connection, summary
+
+    def close(self) -> None:
+        """Let go of the file; the directory is then empty."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._summary = None, Summary()
+
+    def _look(self) -> Stamp | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _find(self, query: str, key: object) -> tuple[Any, ...] | None:
+        if self._connection is None:
+            return None
+        try:
+            rows = self._connection.execute(query, (key,)).fetchall()
+        except sqlite3.Error as error:
+            raise _unreadable(self._path, error) from error
+        return rows[0] if rows else None
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection, Summary]:
+    """Open a directory file. Nothing ever writes to it, so it is `immutable`: that spares a lock per look-up."""
+    try:
+        address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        connection = sqlite3.connect(address, uri=True, isolation_level=None)
+        try:
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+            return connection, _summary(meta, path)
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, msgspec.MsgspecError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _summary(meta: Mapping[str, str], path: Path) -> Summary:
+    if meta.get("format") != FORMAT:
+        raise StorageUnavailable(f"{path} was made by another version of venue-gateway; import the directory again")
+    return msgspec.json.decode(meta["summary"], type=Summary)
+
+
+def _unreadable(path: Path, error: Exception) -> StorageUnavailable:
+    """Say what to do. It is a cache, so this is never fatal."""
+    return StorageUnavailable(f"{path} cannot be read ({error}); import the directory again")
+
+
+def _entitlement(holder: str, stored: StoredEntitlement) -> Entitlement:
+    return Entitlement(
+        stored.id,
+        holder,
+        stored.zones,
+        stored.valid_from_ms,
+        stored.valid_until_ms,
+        stored.schedule,
+        stored.uses_total,
+        stored.reentry,
+    )

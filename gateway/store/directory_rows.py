@@ -1,0 +1,137 @@
+"""The rows of a directory import: one JSON object a line, validated here, with messages for whoever wrote the file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Annotated, Literal, TypeAlias
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from gateway.domain.access import Schedule, Window
+from gateway.domain.money import BALANCE_MAX_MINOR
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+LINE_BYTES_MAX = 64 << 10
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Clock = Annotated[str, msgspec.Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")]
+
+
+class WindowRow(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """A span of local wall-clock time on some days; past midnight when `to` is not after `from`."""
+
+    days: Annotated[list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], msgspec.Meta(min_length=1)]
+    start: Clock
+    end: Clock
+
+
+class ScheduleRow(msgspec.Struct, tag_field="type", tag="schedule", forbid_unknown_fields=True):
+    """When an entitlement counts."""
+
+    id: Name
+    weekly: Annotated[list[WindowRow], msgspec.Meta(min_length=1, max_length=100)]
+
+    def schedule(self) -> Schedule:
+        """Return it as the decisions want it: one window per day."""
+        windows = [
+            Window(DAYS.index(day), _clock(row.start), _clock(row.end)) for row in self.weekly for day in row.days
+        ]
+        return Schedule(self.id, tuple(windows))
+
+
+class ZoneRow(msgspec.Struct, tag_field="type", tag="zone", forbid_unknown_fields=True):
+    """A zone the configuration does not name."""
+
+    id: Name
+    within: Name | None = None
+
+
+class CredentialRow(msgspec.Struct, tag_field="type", tag="credential", forbid_unknown_fields=True):
+    """A card or code and who carries it. `value` goes no further than the credential key."""
+
+    technology: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_.-]{0,30}$")]
+    value: Name
+    holder: Name
+    state: Literal["active", "blocked"] = "active"
+    valid_until: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"CredentialRow(technology={self.technology!r}, value=…)"
+
+
+class EntitlementRow(msgspec.Struct, tag_field="type", tag="entitlement", forbid_unknown_fields=True):
+    """A right to be in some zones; `uses` missing means as often as wanted."""
+
+    id: Name
+    holder: Name
+    zones: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=64)]
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    schedule: Name | None = None
+    uses: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    reentry: bool = False
+
+
+class WalletRow(msgspec.Struct, tag_field="type", tag="wallet", forbid_unknown_fields=True):
+    """What upstream says is in a guest's wallet.
+
+    `counted_minor` is how much of what this venue has moved into it (minus for out of it) is in `balance_minor` already.
+    """
+
+    holder: Name
+    balance_minor: Annotated[int, msgspec.Meta(ge=-BALANCE_MAX_MINOR, le=BALANCE_MAX_MINOR)]
+    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+    counted_minor: Annotated[int, msgspec.Meta(ge=-BALANCE_MAX_MINOR, le=BALANCE_MAX_MINOR)] = 0
+
+
+DirectoryRow: TypeAlias = ScheduleRow | ZoneRow | CredentialRow | EntitlementRow | WalletRow
+
+
+class RowError(Exception):
+    """A row that cannot be taken, and why."""
+
+
+_decode = msgspec.json.Decoder(DirectoryRow).decode
+
+
+def parse(line: bytes) -> DirectoryRow:
+    """Return the row of one line. Raises RowError."""
+    if len(line) > LINE_BYTES_MAX:
+        raise RowError(f"the line is longer than {LINE_BYTES_MAX} bytes")
+    try:
+        row: DirectoryRow = _decode(line)
+    except msgspec.MsgspecError as error:
+        raise RowError(_explain(str(error))) from None
+    except UnicodeDecodeError:
+        raise RowError("the line is not UTF-8") from None
+    return row
+
+
+def to_ms(value: datetime | None, name: str, timezone: ZoneInfo) -> int | None:
+    """Return UTC milliseconds. Raises RowError for a time without a zone, for it could be meant either way."""
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        meant = value.replace(tzinfo=timezone).isoformat()
+        raise RowError(f"{name}: the time zone is missing; if it is meant in {timezone.key}, write {meant}")
+    return (value - EPOCH) // MILLISECOND
+
+
+def _clock(text: str) -> time:
+    return time() if text == "24:00" else time(int(text[:2]), int(text[3:]))
+
+
+def _explain(message: str) -> str:
+    """Turn what msgspec says into the name of the field and what is wrong with it."""
+    what, _, place = message.partition(" - at `")
+    field = place.rstrip("`").removeprefix("$").removeprefix(".")
+    if field == "type":
+        what = f"{what}, expected credential, entitlement, schedule, wallet or zone"
+    if "matching regex" in what:
+        what = "Expected HH:MM" if field.startswith("weekly") else "Expected lower-case letters, digits, '-', '_', '.'"
+    if "malformed" in what or "truncated" in what:
+        what = f"{what}; each line must be one whole JSON object"
+    return f"{field}: {what}" if field else what

@@ -1,0 +1,266 @@
+"""Imports a directory from NDJSON: all of it or nothing, while taps go on.
+
+Every problem of the file is counted and the first ones are named by line; the directory in use stays untouched until
+the new one is whole and on disk.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from gateway.domain.access import Schedule
+from gateway.store.credentials import CredentialKey
+from gateway.store.directory import Counts, StoredEntitlement, Summary
+from gateway.store.directory_file import DirectoryFile, StagedCredential, StagedEntitlement, StagedWallet
+from gateway.store.directory_rows import (
+    LINE_BYTES_MAX,
+    CredentialRow,
+    EntitlementRow,
+    RowError,
+    ScheduleRow,
+    WalletRow,
+    ZoneRow,
+    parse,
+    to_ms,
+)
+from gateway.store.errors import StorageUnavailable, from_os, from_sqlite
+
+PROBLEMS_LISTED = 20
+CHUNK_ROWS = 1000
+NAMES_MAX = 10_000
+"""Zones and schedules are kept in memory, so their number is bounded."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class ImportReport(msgspec.Struct, frozen=True):
+    """What an import brought."""
+
+    version: str
+    rows: int
+    credentials: int
+    entitlements: int
+    schedules: int
+    zones: int
+    wallets: int = 0
+
+
+class ImportRefused(Exception):
+    """Nothing was imported. `problems` are the first ones as (line, message), `count` is how many there are."""
+
+    def __init__(self, problems: list[tuple[int, str]], count: int) -> None:
+        what = "1 row" if count == 1 else f"{count} rows"
+        super().__init__(f"{what} cannot be taken; the directory in use stays as it is")
+        self.problems = problems
+        self.count = count
+
+
+def import_directory(
+    source: Path,
+    state_dir: Path,
+    key: CredentialKey,
+    *,
+    known_zones: Collection[str],
+    progress: Progress,
+    timezone: ZoneInfo,
+) -> ImportReport:
+    """Make `<state_dir>/directory.db` from the NDJSON file `source`.
+
+    `known_zones` are those of the configuration, `timezone` is the venue's and only used to word a correction.
+    `progress(rows, bytes)` is called now and then with what was read so far. Raises ImportRefused when any row is
+    wrong or another import runs, and StorageUnavailable when the disk fails; in both cases nothing has changed.
+    """
+    try:
+        with _alone(state_dir), source.open("rb") as lines:
+            return _Import(state_dir, key, known_zones, timezone).run(lines, progress)
+    except sqlite3.Error as error:
+        raise _storage_error(error, state_dir) from error
+    except OSError as error:
+        raise from_os(error, Path(error.filename) if error.filename else state_dir) from error
+
+
+def be_gentle() -> None:
+    """Run this process only when nobody else wants the CPU or the disk; Linux ranks disk access by the same policy."""
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+class _Import:
+    """One import: read and check, stage, build, publish."""
+
+    def __init__(self, state_dir: Path, key: CredentialKey, known_zones: Collection[str], timezone: ZoneInfo) -> None:
+        self._state_dir, self._key, self._timezone = state_dir, key, timezone
+        self._known_zones = frozenset(known_zones)
+        self._credentials: list[StagedCredential] = []
+        self._entitlements: list[StagedEntitlement] = []
+        self._wallets: list[StagedWallet] = []
+        self._schedules: dict[str, Schedule] = {}
+        self._zones: dict[str, str | None] = {}
+        self._zones_asked: dict[str, int] = {}
+        self._schedules_asked: dict[str, int] = {}
+        self._problems: list[tuple[int, str]] = []
+        self._problem_count = 0
+        self._staged = [0, 0, 0]
+
+    def run(self, lines: BinaryIO, progress: Progress) -> ImportReport:
+        file = DirectoryFile(self._state_dir)
+        try:
+            rows, version = self._read(lines, file, progress)
+            self._check_names()
+            file.find_repeated_entitlements(self._problem)
+            self._refuse_if_wrong()
+            summary = self._summary(version)
+            file.build(summary, self._problem)
+            self._refuse_if_wrong()
+            file.publish()
+        finally:
+            file.close()
+        counts = summary.counts
+        return ImportReport(version, rows, *msgspec.structs.astuple(counts))
+
+    def _read(self, lines: BinaryIO, file: DirectoryFile, progress: Progress) -> tuple[int, str]:
+        digest, size_bytes, number, rows = blake2b(digest_size=8), 0, 0, 0
+        for number, line in enumerate(_lines(lines), start=1):
+            digest.update(line)
+            size_bytes += len(line)
+            text = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            if not text.isspace() and text:
+                rows += 1
+                self._take(number, text)
+            if number % CHUNK_ROWS == 0:
+                self._stage(file)
+                progress(rows, size_bytes)
+        self._stage(file)
+        progress(rows, size_bytes)
+        return rows, digest.hexdigest()
+
+    def _take(self, number: int, line: bytes) -> None:
+        try:
+            row = parse(line)
+            if isinstance(row, CredentialRow):
+                self._take_credential(number, row)
+            elif isinstance(row, EntitlementRow):
+                self._take_entitlement(number, row)
+            elif isinstance(row, ScheduleRow):
+                _add_name(self._schedules, row.id, row.schedule(), "schedule")
+            elif isinstance(row, WalletRow):
+                self._wallets.append((row.holder, row.balance_minor, row.currency, row.counted_minor, number))
+            else:
+                self._take_zone(number, row)
+        except RowError as error:
+            self._problem(number, str(error))
+
+    def _take_credential(self, number: int, row: CredentialRow) -> None:
+        ref = bytes.fromhex(self._key.ref(row.technology, row.value))
+        valid_until_ms = to_ms(row.valid_until, "valid_until", self._timezone)
+        self._credentials.append((ref, row.holder, row.state == "blocked", valid_until_ms, number))
+
+    def _take_entitlement(self, number: int, row: EntitlementRow) -> None:
+        valid_from_ms = to_ms(row.valid_from, "valid_from", self._timezone)
+        valid_until_ms = to_ms(row.valid_until, "valid_until", self._timezone)
+        if valid_from_ms is not None and valid_until_ms is not None and valid_from_ms >= valid_until_ms:
+            raise RowError("valid_until: must be later than valid_from")
+        for zone in row.zones:
+            _ask_name(self._zones_asked, zone, number, "zones")
+        if row.schedule is not None:
+            _ask_name(self._schedules_asked, row.schedule, number, "schedules")
+        stored = StoredEntitlement(
+            row.id, tuple(row.zones), valid_from_ms, valid_until_ms, row.schedule, row.uses, row.reentry
+        )
+        self._entitlements.append((row.id, row.holder, _encode(stored), number))
+
+    def _take_zone(self, number: int, row: ZoneRow) -> None:
+        if row.within is not None:
+            _ask_name(self._zones_asked, row.within, number, "zones")
+        _add_name(self._zones, row.id, row.within, "zone")
+
+    def _stage(self, file: DirectoryFile) -> None:
+        self._staged[0] += len(self._credentials)
+        self._staged[1] += len(self._entitlements)
+        self._staged[2] += len(self._wallets)
+        # Once a row is wrong nothing will be built, but the rest is still read for its own problems.
+        if not self._problem_count:
+            file.stage_credentials(self._credentials)
+            file.stage_entitlements(self._entitlements)
+            file.stage_wallets(self._wallets)
+        self._credentials, self._entitlements, self._wallets = [], [], []
+
+    def _check_names(self) -> None:
+        """Report each zone and schedule that nobody defines, at the first line that asks for it."""
+        for name, line in self._zones_asked.items():
+            if name not in self._known_zones and name not in self._zones:
+                self._problem(line, f"unknown zone {name!r}{_nearest(name, self._known_zones | self._zones.keys())}")
+        for name, line in self._schedules_asked.items():
+            if name not in self._schedules:
+                self._problem(line, f"unknown schedule {name!r}{_nearest(name, self._schedules)}")
+
+    def _summary(self, version: str) -> Summary:
+        credentials, entitlements, wallets = self._staged
+        counts = Counts(credentials, entitlements, len(self._schedules), len(self._zones), wallets)
+        return Summary(version, self._key.fingerprint, counts, self._zones, self._schedules)
+
+    def _problem(self, line: int, message: str) -> None:
+        self._problem_count += 1
+        if len(self._problems) < PROBLEMS_LISTED:
+            self._problems.append((line, message))
+
+    def _refuse_if_wrong(self) -> None:
+        if self._problem_count:
+            raise ImportRefused(sorted(self._problems), self._problem_count)
+
+
+def _lines(source: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines; of an endless one only pieces, each too long to be taken for a row."""
+    while line := source.readline(LINE_BYTES_MAX + 2):
+        yield line
+
+
+def _add_name(names: dict[str, T], name: str, value: T, what: str) -> None:
+    if name in names:
+        raise RowError(f"{what} {name!r} is defined on an earlier line already")
+    if len(names) >= NAMES_MAX:
+        raise RowError(f"there are more than {NAMES_MAX} {what}s")
+    names[name] = value
+
+
+def _ask_name(asked: dict[str, int], name: str, line: int, what: str) -> None:
+    if name not in asked:
+        if len(asked) >= NAMES_MAX:
+            raise RowError(f"there are more than {NAMES_MAX} different {what}")
+        asked[name] = line
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return "; define it in the configuration or in a row of its own"
+
+
+@contextmanager
+def _alone(state_dir: Path) -> Iterator[None]:
+    """Keep a second import out."""
+    with (state_dir / "directory.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ImportRefused([(0, "another import is running; wait for it to end")], 1) from None
+        yield
+
+
+def _storage_error(error: sqlite3.Error, state_dir: Path) -> StorageUnavailable:
+    """A failed import harms nothing, so no failure of it is fatal."""
+    return StorageUnavailable(str(from_sqlite(error, state_dir / "directory.db")))

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import multiprocessing
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.store.credentials import KEY_BYTES, CredentialKey
+from gateway.store.errors import StorageUnavailable
+
+KEY = CredentialKey(bytes(range(32)))
+
+
+def test_a_reference_is_blake2b_keyed_with_the_venues_secret() -> None:
+    # Computed with hashlib.blake2b(b"em4100\0" b"100086F444", digest_size=16, key=bytes(range(32))).
+    assert KEY.ref("em4100", "100086F444") == "f7b84b8471265677bd73d1202186a941"
+
+
+def test_an_em4100_number_is_the_same_card_in_either_case() -> None:
+    assert KEY.ref("em4100", "100086f444") == KEY.ref("em4100", "100086F444")
+
+
+def test_a_barcode_keeps_its_case() -> None:
+    assert KEY.ref("barcode", "abc") != KEY.ref("barcode", "ABC")
+
+
+@given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
+def test_different_cards_have_different_references(one: tuple[str, str], other: tuple[str, str]) -> None:
+    if "\0" not in one[0] + other[0] and one != other and "em4100" not in (one[0], other[0]):
+        assert KEY.ref(*one) != KEY.ref(*other)
+
+
+def test_another_venue_has_other_references() -> None:
+    other = CredentialKey(bytes(32))
+    assert other.ref("barcode", "1") != KEY.ref("barcode", "1")
+    assert other.fingerprint != KEY.fingerprint
+
+
+def test_the_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    state_dir = tmp_path / "new" / "state"
+    first = CredentialKey.load_or_create(state_dir)
+    assert CredentialKey.load_or_create(state_dir).secret == first.secret
+    assert len(first.secret) == KEY_BYTES
+    assert stat.S_IMODE((state_dir / "credential.key").stat().st_mode) == 0o600
+    assert [file.name for file in state_dir.iterdir()] == ["credential.key"]
+
+
+def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        refs = pool.map(_ref_of_a_new_key, [tmp_path] * 8)
+    assert len(set(refs)) == 1
+
+
+def _ref_of_a_new_key(state_dir: Path) -> str:
+    return CredentialKey.load_or_create(state_dir).ref("barcode", "1")
+
+
+def test_a_key_that_others_can_read_is_refused_with_the_cure(tmp_path: Path) -> None:
+    CredentialKey.load_or_create(tmp_path)
+    (tmp_path / "credential.key").chmod(0o644)
+    with pytest.raises(StorageUnavailable, match="chmod 600") as caught:
+        CredentialKey.load_or_create(tmp_path)
+    assert caught.value.fatal
+
+
+def test_half_a_key_is_refused(tmp_path: Path) -> None:
+    CredentialKey.load_or_create(tmp_path)
+    (tmp_path / "credential.key").write_bytes(b"short")
+    with pytest.raises(StorageUnavailable, match="5 bytes and not 32"):
+        CredentialKey.load_or_create(tmp_path)
+
+
+def test_i12_a_key_does_not_show_itself() -> None:
+    assert repr(KEY) == "CredentialKey(…)"
+    assert str(KEY) == "CredentialKey(…)"
