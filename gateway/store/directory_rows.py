@@ -78,7 +78,7 @@ class EntitlementRow(msgspec.Struct, tag_field="type", tag="entitlement", forbid
 class WalletRow(msgspec.Struct, tag_field="type", tag="wallet", forbid_unknown_fields=True):
     """What upstream says is in a guest's wallet.
 
-    `counted_minor` is how much of what this venue has moved into it (minus for out of it) is in `balance_minor` already.
+    `counted_minor` is how much of what this venue has moved in (or, with a minus, out) is in `balance_minor` already.
     """
 
     holder: Name
