@@ -51,6 +51,7 @@ class History:
         self.charged: Counter[str] = Counter()
         self.refunded: Counter[str] = Counter()
         self.captured: Counter[str] = Counter()
+        self.spent: Counter[str] = Counter()
         self.asked: dict[str, dict[str, Any]] = {}
         self.rows_at: list[dict[tuple[str, str], bytes]] = [{}]
         self.reasons: Counter[Reason] = Counter()
@@ -102,6 +103,8 @@ class History:
         for event in self.bank.history[self.seen :]:
             if isinstance(event, w.WalletTransferred):
                 self._count(event)
+            if isinstance(event, w.WalletContact):
+                self.spent.clear()
             self._keep_rows()
         self.seen = len(self.bank.history)
         self._check_money()
@@ -124,6 +127,8 @@ class History:
             self.refunded[event.of] += event.amount_minor
         if event.action == "capture":
             self.captured[event.of] += 1
+        if event.action in {"charge", "tip", "deposit", "capture", "transfer", "close_out"}:
+            self.spent[event.holder] += event.amount_minor
 
     def _check_money(self) -> None:
         ledger = self.bank.ledger
@@ -148,10 +153,9 @@ class History:
         if not policy.upstream:
             assert all(account.balance_minor <= policy.balance_max_minor for account in wallets)
             return
-        assert ledger.contact.venue_minor <= VENUE_MAX
-        for account in wallets:
-            assert account.spent_minor <= WALLET_MAX
-            assert account.spent_count <= CONSECUTIVE_MAX
+        assert ledger.contact.venue_minor == self.spent.total() <= VENUE_MAX
+        assert all(spent_minor <= WALLET_MAX for spent_minor in self.spent.values())
+        assert all(account.spent_count <= CONSECUTIVE_MAX for account in wallets)
 
     def _keep_rows(self) -> None:
         stored = dict(self.rows_at[-1])
