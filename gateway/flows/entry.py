@@ -150,9 +150,7 @@ class EntryFlow:
             request=request,
         )
 
-    async def _open(
-        self, gate: GateFlow, granted: e.EntryGranted, commit: Commit, expires_at_ms: int | None
-    ) -> None:
+    async def _open(self, gate: GateFlow, granted: e.EntryGranted, commit: Commit, expires_at_ms: int | None) -> None:
         """Wait for the disk, then open. A grant that could not be stored opens nothing."""
         try:
             await commit

@@ -16,6 +16,7 @@ from simulators.control import Control
 from simulators.venue import SimulatedVenue
 from tests.e2e import settings
 from tests.e2e.broker import Broker, free_port
+from tests.e2e.bulletin import poll
 from tests.e2e.checks import contract_problems
 from tests.e2e.daemon import Daemon, Finished, command
 from tests.e2e.guests import Guests
@@ -148,14 +149,24 @@ class Venue:
             yield tablet
 
     async def pulses(self, board: str, channel: int = 1) -> int:
-        """How often a relay has been closed so far."""
-        state = await (await self.device(board)).state()
+        """How often a relay has been closed so far. Waits for its rest: a pulse within a pulse would not count."""
+        state = await (await self.device(board)).until(lambda s: not s["relays"][channel - 1]["on"])
         return int(state["relays"][channel - 1]["switched_on"])
 
     async def closed(self, board: str, times: int, channel: int = 1) -> None:
         """Wait until a relay has been closed this often, and not once more."""
         await (await self.device(board)).until(lambda s: s["relays"][channel - 1]["switched_on"] >= times)
         assert await self.pulses(board, channel) == times
+
+    async def admits(self, gate: str) -> None:
+        """Wait until a gate would let someone in: whoever went through before has left its contact."""
+        async with self.client("entrance") as entrance:
+
+            async def ready() -> bool:
+                answer = await (await entrance.ask(gate, "status")).final()
+                return bool(answer["data"]["admits"])
+
+            await poll(ready, f"the gate {gate} is free")
 
     async def authenticate(self, tablet: Tablet, gate: str, guest: Any, **options: Any) -> Conversation:
         """Ask for a guest at a gate."""
