@@ -127,14 +127,9 @@ class Gateway:
             now_ms=recorder.now_ms,
             random=self._random,
         )
-<<<<<<< HEAD
-        self.supervisor = Supervisor(self._spawn, self._random, self._device_said, self._device_changed)
-        self.purchase = PurchaseFlow(recorder, directory, key)
-        self.wiring = Wiring(recorder, self.entry, self.purchase, self._spawn)
-=======
         self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed)
-        self.wiring = Wiring(recorder, self.entry, self.spawn)
->>>>>>> main
+        self.purchase = PurchaseFlow(recorder, directory, key)
+        self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn)
         self.reporter = Reporter(self)
         self.housekeeping = Housekeeping(self)
 
