@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from gateway.domain.money import AMOUNT_MAX_MINOR
+from gateway.flows.entry import Presented
 
 Amount = Annotated[
     int, Meta(ge=1, le=AMOUNT_MAX_MINOR, description="Whole minor units of the currency: 1250 is 12.50 EUR.")
@@ -29,22 +30,7 @@ ReaderName = Annotated[
 Reference = Annotated[
     str, Meta(pattern="^[0-9a-f]{32}$", description="The `credential` from an earlier answer or from the event feed.")
 ]
-
-
-class ShownCredential(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A credential as a networked reader read it. It is turned into a keyed reference and kept nowhere else."""
-
-    technology: Annotated[Literal["em4100", "barcode", "nfc"], Meta(description="What was held to the reader.")]
-    value: Annotated[
-        str,
-        Meta(min_length=1, max_length=512, description="Upper-case hex for a tag, the exact characters for a code."),
-    ]
-
-    def __repr__(self) -> str:
-        return f"ShownCredential(technology={self.technology!r}, value=<hidden>)"
-
-
-Shown: TypeAlias = ShownCredential | Reference
+Shown: TypeAlias = Presented | Reference
 
 
 class Payer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

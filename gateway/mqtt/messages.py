@@ -56,6 +56,18 @@ class Envelope(_Strict, frozen=True):
     data: msgspec.Raw = msgspec.field(default_factory=_no_data)
 
 
+class Cancel(_Strict, frozen=True):
+    """Take back what was asked: at a printer a `job` that has not begun, at `wallet` a `request` of one's own."""
+
+    job: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=64)] | None,
+        Meta(description="The job from the answer to `print`."),
+    ] = None
+    request: Annotated[
+        RequestId | None, Meta(description="The id of the request whose reader waits, or that made a hold.")
+    ] = None
+
+
 class Replay(_Strict, frozen=True):
     """Journal entries after `after_seq` (or from `from_seq` on), at most `limit`. Give one of the two."""
 
@@ -73,7 +85,7 @@ VERB_DATA: Mapping[str, type[msgspec.Struct]] = {
     "print": PrintData,
     "print_raw": RawData,
     "reprint": JobData,
-    "cancel": JobData,
+    "cancel": Cancel,
     "open": OpenData,
     "replay": Replay,
     "status": StatusQuery,

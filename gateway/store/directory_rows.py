@@ -124,6 +124,9 @@ def _clock(text: str) -> time:
     return time() if text == "24:00" else time(int(text[:2]), int(text[3:]))
 
 
+_FORMS = {"weekly": "Expected HH:MM", "currency": "Expected three capital letters, such as EUR"}
+
+
 def _explain(message: str) -> str:
     """Turn what msgspec says into the name of the field and what is wrong with it."""
     what, _, place = message.partition(" - at `")
@@ -131,7 +134,7 @@ def _explain(message: str) -> str:
     if field == "type":
         what = f"{what}, expected credential, entitlement, schedule, wallet or zone"
     if "matching regex" in what:
-        what = "Expected HH:MM" if field.startswith("weekly") else "Expected lower-case letters, digits, '-', '_', '.'"
+        what = _FORMS.get(field.partition("[")[0], "Expected lower-case letters, digits, '-', '_', '.'")
     if "malformed" in what or "truncated" in what:
         what = f"{what}; each line must be one whole JSON object"
     return f"{field}: {what}" if field else what
