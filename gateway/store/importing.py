@@ -31,6 +31,7 @@ from gateway.store.directory_rows import (
     ScheduleRow,
     WalletRow,
     ZoneRow,
+    is_em4100,
     parse,
     to_ms,
 )
@@ -164,6 +165,9 @@ class _Import:
             self._problem(number, str(error))
 
     def _take_credential(self, number: int, row: CredentialRow) -> None:
+        if row.technology == "em4100" and not is_em4100(row.value):
+            # The value itself is not shown: an error must not name a card.
+            raise RowError("value: an em4100 number has ten hexadecimal digits, as its reader sends them")
         ref = bytes.fromhex(self._key.ref(row.technology, row.value))
         valid_until_ms = to_ms(row.valid_until, "valid_until", self._timezone)
         self._credentials.append((ref, row.holder, row.state == "blocked", valid_until_ms, number))

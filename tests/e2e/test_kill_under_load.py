@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)
 
 CYCLES = int(os.environ.get("VENUE_KILL_CYCLES", "50"))
 SEED = int(os.environ.get("VENUE_KILL_SEED", random.SystemRandom().randrange(10**6)))
-LONGEST_S = 0.5
+LONGEST_S = 0.4
 KILLED_AT_START = 0.15
 FIRST = {"entry.granted", "entry.denied", "print.queued", "drawer.opening"}
 """The entries that a request brings about; later ones tell what became of it."""
