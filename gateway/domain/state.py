@@ -284,6 +284,8 @@ class VenueState:
         if row_type is None:
             return
         self._tables[kind][key] = msgspec.json.decode(value, type=row_type)
+        if kind == "account":
+            self.ledger.loaded(key)
         if kind == "where":
             self.occupancy.update(self.zones.path(self.where[key].zone))
 
