@@ -14,7 +14,7 @@ import structlog
 
 from drivers.api import DeviceEvent, InputChanged, PrinterStatus, Reading
 from gateway.config.schema import Configuration, Device, Gate
-from gateway.devices.registry import DRIVERS
+from gateway.devices.registry import DRIVERS, DriverEntry
 from gateway.devices.supervisor import DeviceSlot
 from gateway.flows.desk import Handler
 from gateway.flows.drawer import DrawerFlow
@@ -35,11 +35,11 @@ _READS = frozenset({"reader", "scanner"})
 class DrawerPort:
     """A drawer at a printer: there exactly while its printer is."""
 
-    def __init__(self, device: Device, printer: DeviceSlot) -> None:
-        """Join a configured drawer to its printer's slot."""
+    def __init__(self, device: Device, printer: DeviceSlot, entry: DriverEntry) -> None:
+        """Join a configured drawer to its printer's slot; `entry` makes its driver."""
         self.printer = printer
         self.options: Any = device.options
-        self._build = DRIVERS[device.driver].build
+        self._build = entry.build
 
     @property
     def online(self) -> bool:
@@ -54,12 +54,20 @@ class DrawerPort:
 class Wiring:
     """The flows of the configuration in force."""
 
-    def __init__(self, recorder: Recorder, entry: EntryFlow, purchase: PurchaseFlow, spawn: Spawn) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        entry: EntryFlow,
+        purchase: PurchaseFlow,
+        spawn: Spawn,
+        drivers: Mapping[str, DriverEntry] = DRIVERS,
+    ) -> None:
         """Begin with nothing configured."""
         self._recorder = recorder
         self._entry = entry
         self._purchase = purchase
         self._spawn = spawn
+        self._drivers = drivers
         self._gate_configs: dict[str, tuple[Gate, DeviceSlot | None]] = {}
         self.gates: dict[str, GateFlow] = {}
         self.printers: dict[str, PrintFlow] = {}
@@ -72,10 +80,9 @@ class Wiring:
         self._gate_of_contact: dict[tuple[str, int], str] = {}
         self._statuses: dict[str, PrinterStatus] = {}
 
-    @staticmethod
-    def is_part(device: Device) -> bool:
+    def is_part(self, device: Device) -> bool:
         """Return True for a device without a link of its own, as a drawer at its printer."""
-        return DRIVERS[device.driver].kind == "drawer"
+        return self._drivers[device.driver].kind == "drawer"
 
     def configure(self, configuration: Configuration, slots: Slots) -> None:
         """Make the flows those of a configuration, keeping each whose part of it is the same."""
@@ -89,7 +96,7 @@ class Wiring:
             if gate.passage is not None
         }
         self._entry.configure(self.gates, configuration.venue.zone_info)
-        readers = {name: slot for name, slot in slots.items() if DRIVERS[slot.device.driver].kind in _READS}
+        readers = {name: slot for name, slot in slots.items() if self._drivers[slot.device.driver].kind in _READS}
         self._purchase.configure(configuration.wallet_policy, configuration.wallet.arm_timeout_s, readers)
 
     def handlers(self) -> dict[str, Mapping[str, Handler]]:
@@ -138,6 +145,8 @@ class Wiring:
 
     def storage_recovered(self) -> None:
         """The journal takes events again and the state was rebuilt: queues that waited go on."""
+        for gate in self.gates.values():
+            gate.storage_recovered()
         for printer in self.printers.values():
             printer.look_again()
         self._purchase.storage_recovered()
@@ -172,15 +181,19 @@ class Wiring:
             gate.name: (gate, slots.get(gate.lock.device) if gate.lock else None)
             for gate in configuration.gates.values()
         }
-        for name in [name for name, parts in self._gate_configs.items() if wanted.get(name) != parts]:
-            self.gates.pop(name).close()
+        changed = [name for name, parts in self._gate_configs.items() if wanted.get(name) != parts]
+        before = {name: self.gates.pop(name) for name in changed}
+        for flow in before.values():
+            flow.close()
         for name, (gate, slot) in wanted.items():
             if name not in self.gates:
                 self.gates[name] = GateFlow(gate, self._recorder, slot)
+                if name in before:
+                    self.gates[name].take_over(before[name])
         self._gate_configs = wanted
 
     def _configure_printers(self, configuration: Configuration, slots: Slots) -> None:
-        wanted = {name: slot for name, slot in slots.items() if DRIVERS[slot.device.driver].kind == "printer"}
+        wanted = {name: slot for name, slot in slots.items() if self._drivers[slot.device.driver].kind == "printer"}
         for name in [name for name, slot in self._printer_slots.items() if wanted.get(name) is not slot]:
             self._drop_printer(name)
         for name, slot in wanted.items():
@@ -205,7 +218,7 @@ class Wiring:
 
     def _add_drawer(self, device: Device, slots: Slots) -> None:
         options: Any = device.options
-        port = DrawerPort(device, slots[options.printer])
+        port = DrawerPort(device, slots[options.printer], self._drivers[device.driver])
         self._drawer_ports[device.name] = port
         self._drawer_digests[device.name] = device.digest
         self.drawers[device.name] = DrawerFlow(

@@ -17,7 +17,7 @@ OUTSIDE: None = None
 MS_PER_S = 1000
 
 
-class Credential(msgspec.Struct, frozen=True):
+class Credential(msgspec.Struct, frozen=True, gc=False):
     """A card, wristband or code, known by its keyed reference. `holder` is who carries it."""
 
     ref: str
@@ -41,7 +41,7 @@ class Schedule(msgspec.Struct, frozen=True):
     windows: tuple[Window, ...]
 
 
-class Entitlement(msgspec.Struct, frozen=True):
+class Entitlement(msgspec.Struct, frozen=True, gc=False):
     """A right to be in `zones`. `uses_total` None means unlimited; times are UTC milliseconds, the end exclusive."""
 
     id: str
@@ -54,7 +54,7 @@ class Entitlement(msgspec.Struct, frozen=True):
     reentry: bool = False
 
 
-class Whereabouts(msgspec.Struct, frozen=True, array_like=True):
+class Whereabouts(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Which zone a guest is in, and under which entitlement they came."""
 
     zone: str
@@ -91,7 +91,7 @@ class GateRule(msgspec.Struct, frozen=True):
     anti_passback: Literal["hard", "off"] = "hard"
 
 
-class Presence(msgspec.Struct, frozen=True):
+class Presence(msgspec.Struct, frozen=True, gc=False):
     """What is known here of one guest and the zones, at the moment of the tap."""
 
     whereabouts: Whereabouts | None
@@ -99,7 +99,7 @@ class Presence(msgspec.Struct, frozen=True):
     occupancy: Mapping[str, int]
 
 
-class Grant(msgspec.Struct, frozen=True):
+class Grant(msgspec.Struct, frozen=True, gc=False):
     """Entry is granted under `entitlement`; `uses` is its count of uses including this one."""
 
     entitlement: str

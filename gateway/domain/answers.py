@@ -19,7 +19,7 @@ from gateway.domain.reasons import Reason, message_for
 Status = Literal["accepted", "done", "denied", "failed", "unknown"]
 
 
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+class Answer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """`accepted`, then one of the others; `done` and `denied` may come at once. `message` is for a person."""
 
     status: Status
@@ -41,6 +41,30 @@ def denied(reason: Reason, message: str = "", **data: Any) -> Answer:  # noqa: A
 def failed(reason: Reason, message: str = "", **data: Any) -> Answer:  # noqa: ANN401
     """Return a failure: it was allowed and did not happen."""
     return Answer("failed", reason, message or message_for(reason), data)
+
+
+BEGINNINGS: frozenset[type] = frozenset(
+    {
+        e.EntryGranted,
+        e.EntryDenied,
+        e.PrintQueued,
+        e.PrintCancelled,
+        e.DrawerOpening,
+        w.WalletArmed,
+        w.WalletCancelled,
+        w.WalletHoldEnded,
+    }
+)
+"""The events that give a request its first answer; others say later what became of it."""
+_AT_ONCE: frozenset[type] = frozenset({w.WalletTransferred, w.WalletHeld, w.WalletDenied, w.WalletShown})
+
+
+def begins(event: e.AnyEvent) -> bool:
+    """Return True for an event that gives a request its first answer.
+
+    What a payment comes to is the first answer where no reader had to wait for the card.
+    """
+    return type(event) in BEGINNINGS or (type(event) in _AT_ONCE and getattr(event, "reader", None) is None)
 
 
 def first_answer(event: e.AnyEvent) -> Answer | None:

@@ -98,7 +98,8 @@ class EntryFlow:
         self, gate: GateFlow, ref: str, source: str, request: e.RequestRef | None
     ) -> e.EntryGranted | e.EntryDenied:
         entry = self._recorder.new_id()
-        credential = self._directory.credential(ref)
+        carried = self._directory.carried(ref)
+        credential, entitlements = carried or (None, ())
         holder = credential.holder if credential else None
 
         def deny(reason: Reason) -> e.EntryDenied:
@@ -124,7 +125,7 @@ class EntryFlow:
             gate.rule,
             state.zones,
             credential,
-            self._directory.entitlements(credential.holder),
+            entitlements,
             self._directory.schedules,
             presence,
             self._recorder.now_ms(),

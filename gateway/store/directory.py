@@ -115,6 +115,23 @@ class Directory:
         """The weekly schedules by id."""
         return self._summary.schedules
 
+    def carried(self, ref: str) -> tuple[Credential, tuple[Entitlement, ...]] | None:
+        """Return the credential with this reference and all that its holder may do, in one look-up; None without one.
+
+        Raises StorageUnavailable.
+        """
+        query = (
+            "SELECT c.holder, c.blocked, c.valid_until_ms, e.body FROM credentials c"
+            " LEFT JOIN entitlements e ON e.holder = c.holder WHERE c.ref = ?"
+        )
+        found = self._find(query, bytes.fromhex(ref))
+        if found is None:
+            return None
+        holder, blocked, valid_until_ms, body = found
+        credential = Credential(ref, holder, "blocked" if blocked else "active", valid_until_ms)
+        stored = _decode_entitlements(body) if body is not None else ()
+        return credential, tuple(_entitlement(holder, one) for one in stored)
+
     def credential(self, ref: str) -> Credential | None:
         """Return the credential with this reference (32 hex digits), or None. Raises StorageUnavailable."""
         query = "SELECT holder, blocked, valid_until_ms FROM credentials WHERE ref = ?"
