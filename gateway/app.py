@@ -245,10 +245,7 @@ class Gateway:
                 version=self.directory.version, credentials=counts.credentials, entitlements=counts.entitlements
             )
         )
-        try:
-            self.purchase.upstream_spoke()
-        except StorageUnavailable as error:
-            log.warning("contact_not_stored", why=str(error))
+        self.purchase.upstream_spoke()
         self.reporter.announce_everything()
 
     def reload(self) -> None:

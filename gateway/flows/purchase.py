@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import msgspec
+import structlog
 
 from gateway.domain import purchases
 from gateway.domain import wallet_events as w
@@ -22,6 +23,9 @@ from gateway.flows import purchase_data as d
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
 from gateway.flows.purchase_deadlines import Deadlines
 from gateway.flows.recorder import Recorder
+from gateway.store.journal import StorageUnavailable
+
+log = structlog.get_logger(__name__)
 
 MS_PER_S = 1000
 _AFTER_EXPIRY: frozenset[w.Action] = frozenset({"balance", "close_out"})
@@ -43,6 +47,11 @@ class GuestBook(Protocol):
     @property
     def loaded(self) -> bool:
         """True when there is a directory."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """A digest of what is in the directory."""
         ...
 
     @property
@@ -87,6 +96,7 @@ class PurchaseFlow:
         for armed in list(self._ledger.armed.values()):
             if armed.reader not in readers:
                 self._deadlines.give_up(armed, Reason.CONFIGURATION_CHANGED)
+        self.upstream_spoke()
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return what serves each verb of the target `wallet`."""
@@ -118,9 +128,14 @@ class PurchaseFlow:
         return True
 
     def upstream_spoke(self) -> None:
-        """Upstream has told how wallets stand: what may be spent without it counts from zero again."""
-        if self._policy.upstream:
-            self._recorder.record(w.WalletContact(contact=self._recorder.new_id()), urgent=False)
+        """Take notice of another directory: what may be spent without upstream counts from zero again."""
+        contact = f"{self._directory.version}@{self._directory.as_of_ms}"
+        if not self._policy.upstream or not self._directory.loaded or self._ledger.contact.id == contact:
+            return
+        try:
+            self._recorder.record(w.WalletContact(contact=contact), urgent=False)
+        except StorageUnavailable as error:
+            log.warning("contact_not_stored", why=str(error))
 
     def storage_recovered(self) -> None:
         """The state was rebuilt from disk: wait for what it says."""

@@ -227,6 +227,7 @@ class FakeDirectory:
         self._entitlements: dict[str, tuple[Entitlement, ...]] = {}
         self.wallets: dict[str, Opening] = {}
         self.as_of_ms = START_MS
+        self.version = "v1"
 
     def add(self, value: str, holder: str, *entitlements: Entitlement, **fields: object) -> None:
         """Give `holder` a card with this number and these tickets."""

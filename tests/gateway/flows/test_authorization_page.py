@@ -60,6 +60,7 @@ class Venue:
             case "wait":
                 await asyncio.sleep(float(rest.removesuffix(" s")))
             case "contact":
+                self.directory.as_of_ms += 1
                 self.flow.upstream_spoke()
             case "directory":
                 row = {"currency": "EUR", "counted_minor": 0} | json.loads(rest)

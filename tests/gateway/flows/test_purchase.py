@@ -362,6 +362,25 @@ async def test_a_disk_that_takes_nothing_charges_nothing_and_the_reader_waits_on
     assert (bar.statuses(), bar.balance()) == (["accepted", "done"], 1500)
 
 
+async def test_only_whose_request_is_over_is_told_that_the_disk_failed() -> None:
+    """A till that was told `failed` while its reader still waits would ask again, and the guest would pay twice."""
+    bar = await funded_bar(2000)
+    refused: list[e.RequestRef] = []
+    bar.house.recorder.failure_listeners.append(lambda refs, _: refused.extend(refs))
+    bar.ask("charge", "waiting", amount_minor=500, reader="reader")
+    await settle()
+    bar.house.journal.fail()
+    bar.tap(ADA)
+    bar.ask("charge", "at-once", amount_minor=500, credential=shown(ADA))
+    bar.ask("charge", "arming", amount_minor=500, reader="other")
+    bar.ask("cancel", "cancelling", request="waiting")
+    await settle()
+    assert [ref.id for ref in refused] == ["at-once", "arming"]
+    bar.house.recorder.recover()
+    bar.flow.storage_recovered()
+    assert list(bar.house.state.ledger.armed) == ["reader"]
+
+
 async def test_a_timer_that_cannot_be_stored_tries_again() -> None:
     bar = await funded_bar(2000)
     bar.ask("charge", amount_minor=500, reader="reader")
@@ -595,9 +614,31 @@ async def test_upstreams_word_lets_a_wallet_spend_again() -> None:
     await settle()
     assert bar.answer("r1").reason is Reason.OVER_OFFLINE_LIMIT
     bar.flow.upstream_spoke()
+    bar.ask("charge", "again", amount_minor=100, credential=shown(ADA))
+    await settle()
+    assert bar.answer("again").reason is Reason.OVER_OFFLINE_LIMIT, "the same directory is no news"
+    bar.guests.as_of_ms += 1
+    bar.flow.upstream_spoke()
     bar.ask("charge", "r2", amount_minor=100, credential=shown(ADA))
     await settle()
     assert bar.statuses("r2") == ["done"]
+
+
+async def test_a_directory_that_came_while_the_gateway_was_down_counts_as_contact() -> None:
+    policy = msgspec.structs.replace(ONLINE, consecutive_max=1)
+    bar = Bar(policy=policy)
+    bar.guests.wallets["ada"] = Opening(2000, "EUR")
+    bar.ask("charge", amount_minor=100, credential=shown(ADA))
+    await settle()
+    await bar.house.crash()
+    for newer, status in ((0, "denied"), (1, "done")):
+        again = Bar(bar.house.journal.disk, policy)
+        again.guests.wallets["ada"] = Opening(2000, "EUR")
+        again.guests.as_of_ms += newer
+        again.flow.configure(policy, 30.0, again.readers)
+        again.ask("charge", f"r-{newer}", amount_minor=100, credential=shown(ADA))
+        await settle()
+        assert again.statuses(f"r-{newer}") == [status]
 
 
 async def test_an_old_directory_vouches_for_nobody() -> None:
