@@ -68,6 +68,7 @@ ROW_TYPES: dict[str, Any] = {
     "transfer": Posted,
     "refunded": int,
     "contact": Contact,
+    "currency": str,
 }
 ON_DISK: frozenset[str] = frozenset({"transfer", "refunded"})
 """Kinds of rows that are looked up on disk once they are stored there, so that memory does not grow with the season."""
@@ -90,6 +91,7 @@ class Ledger:
         self.transfers: dict[str, Posted] = {}
         self.refunded: dict[str, int] = {}
         self.contacts: dict[str, Contact] = {}
+        self.currencies: dict[str, str] = {}
         self.imbalance_minor = 0
         self.tables: dict[str, dict[str, Any]] = {
             "account": self.accounts,
@@ -98,12 +100,18 @@ class Ledger:
             "transfer": self.transfers,
             "refunded": self.refunded,
             "contact": self.contacts,
+            "currency": self.currencies,
         }
 
     @property
     def contact(self) -> Contact:
         """The last word from upstream."""
         return self.contacts.get("", _NO_CONTACT)
+
+    @property
+    def currency(self) -> str:
+        """The currency of everything in the accounts; empty before the first transfer."""
+        return self.currencies.get("", "")
 
     def account(self, name: str) -> Account:
         """Return an account; one that was never used is empty."""
@@ -146,6 +154,9 @@ class Ledger:
             self._set(own, held_minor=event.held_minor)
         self._spend(own, event.spent)
         self._remember(event)
+        if self.currency != event.currency:
+            self.currencies[""] = event.currency
+            self._touch("currency", "")
 
     def held(self, event: w.WalletHeld) -> None:
         """Money is reserved."""

@@ -90,7 +90,7 @@ def decide(ledger: Ledger, policy: Policy, asked: Asked) -> Facts | Reason:
     if asked.known is not None:
         same = asked.known.fingerprint == (asked.request.fingerprint if asked.request else "")
         return () if same else Reason.IDEMPOTENCY_CONFLICT
-    if reason := _unfit(policy, asked):
+    if reason := _unfit(ledger, policy, asked):
         return reason
     book = Book(ledger)
     facts: list[w.WalletTransferred | w.WalletHeld] = []
@@ -132,11 +132,13 @@ class Book:
         return {name: self.balances[name] for leg in legs for name in (leg.debit, leg.credit)}
 
 
-def _unfit(policy: Policy, asked: Asked) -> Reason | None:
+def _unfit(ledger: Ledger, policy: Policy, asked: Asked) -> Reason | None:
     """Return what is wrong with the order itself, whoever pays."""
     order, guest = asked.order, asked.guest
     openings = [each.opening for each in (guest, asked.payee) if each is not None and each.opening is not None]
-    if {order.currency, *(opening.currency for opening in openings)} != {policy.currency}:
+    # What lies in the accounts keeps its currency, whatever the configuration says later.
+    currencies = {order.currency, ledger.currency or policy.currency, *(opening.currency for opening in openings)}
+    if currencies != {policy.currency}:
         return Reason.WRONG_CURRENCY
     amounts = (order.amount_minor, order.tip_minor, order.deposit_minor)
     sized = order.amount_minor >= 1 or order.action == "close_out"

@@ -123,6 +123,13 @@ def test_i03_another_currency_is_refused() -> None:
     assert funded().ask("ada", "charge", 100, currency="CHF") is Reason.WRONG_CURRENCY
 
 
+def test_i03_money_does_not_become_another_currency_when_the_configuration_does() -> None:
+    bank = funded(2000)
+    bank.policy = Policy(currency="CHF")
+    assert bank.ask("ada", "charge", 100, currency="CHF") is Reason.WRONG_CURRENCY
+    assert bank.ask("ada", "charge", 100, currency="EUR") is Reason.WRONG_CURRENCY
+
+
 def test_a_wallet_that_upstream_keeps_in_another_currency_is_refused() -> None:
     bank = Bank(ONLINE)
     bank.openings["ada"] = Opening(2000, "CHF")
