@@ -129,8 +129,10 @@ class PurchaseFlow:
 
     def upstream_spoke(self) -> None:
         """Take notice of another directory: what may be spent without upstream counts from zero again."""
+        if not self._policy.upstream or not self._directory.loaded:
+            return
         contact = f"{self._directory.version}@{self._directory.as_of_ms}"
-        if not self._policy.upstream or not self._directory.loaded or self._ledger.contact.id == contact:
+        if self._ledger.contact.id == contact:
             return
         try:
             self._recorder.record(w.WalletContact(contact=contact), urgent=False)
