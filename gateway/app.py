@@ -130,7 +130,7 @@ class Gateway:
     ) -> None:
         """Put the parts together; nothing runs yet.
 
-        Devices are made by `drivers`, chance comes from `random` (the system's when None), and a reload reads by `read`:
+        Devices are made by `drivers`, chance comes from `random` (the system's when None), a reload reads by `read`:
         with the recorder's clock and ids, these are all that a simulation has to hold in its hand.
         """
         self.configuration = configuration

@@ -30,12 +30,22 @@ log = structlog.get_logger("journal")
 REPLAYS_MAX = 4
 """Pages of history read at once; whoever comes then hears `busy` (I9)."""
 
+CLOCK_BEHIND_MAX_MS = 5_000
 ANNOUNCE_S = 0.05
 """Changes of gates and drawers within this time are announced together."""
 
 _QUIET = frozenset({"device.online", "device.offline"})
 """Facts the supervisor has already logged in its own words."""
-_ALARMS = (e.GateForced, e.GateHeldOpen, e.GateFault, e.DrawerForced, e.DrawerLeftOpen, e.EntryUnknown, e.PrintUnknown)
+_ALARMS = (
+    e.GateForced,
+    e.GateHeldOpen,
+    e.GateFault,
+    e.DrawerForced,
+    e.DrawerLeftOpen,
+    e.EntryUnknown,
+    e.PrintUnknown,
+    e.DrawerUnknown,
+)
 
 
 class Reporter:
@@ -187,6 +197,9 @@ class Reporter:
             troubles.append("directory: made with another credential key, so every guest is unknown; import it again")
         if apart_minor := gateway.recorder.state.ledger.imbalance_minor:
             troubles.append(f"wallets: all accounts add up to {apart_minor} and not to 0; keep a copy of the journal")
+        if gateway.recorder.clock_behind_ms > CLOCK_BEHIND_MAX_MS:
+            behind_s = gateway.recorder.clock_behind_ms // 1000
+            troubles.append(f"clock: {behind_s} s behind the newest journal entry; check the time synchronisation")
         if self.configuration_refused:
             troubles.append(f"configuration: {self.configuration_refused}")
         return troubles

@@ -86,8 +86,8 @@ class EntryReturned(Event, frozen=True, tag="entry.returned"):
     entitlement: str
     uses: int
     zone: str | None
+    why: Literal["not_passed", "release_failed"]
     zone_entitlement: str | None = None
-    why: Literal["not_passed", "release_failed"] = "not_passed"
 
 
 class EntryUnknown(Event, frozen=True, tag="entry.unknown"):

@@ -6,22 +6,21 @@ Nothing here moves metal: what a till does with a paid charge (receipt, drawer) 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
 
 import msgspec
 import structlog
 
 from gateway.domain import purchases
 from gateway.domain import wallet_events as w
-from gateway.domain.access import Credential
 from gateway.domain.answers import Answer, denied, first_answer
 from gateway.domain.event import RequestRef
 from gateway.domain.ledger import Ledger
 from gateway.domain.reasons import Reason
-from gateway.domain.wallet import Asked, Guest, Opening, Policy, decide, standing
+from gateway.domain.wallet import Asked, Guest, Policy, decide, standing
 from gateway.flows import purchase_data as d
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
 from gateway.flows.purchase_deadlines import Deadlines
+from gateway.flows.purchase_ports import GuestBook, ReaderPort, References
 from gateway.flows.recorder import Recorder
 from gateway.store.journal import StorageUnavailable
 
@@ -30,50 +29,6 @@ log = structlog.get_logger(__name__)
 MS_PER_S = 1000
 _AFTER_EXPIRY: frozenset[w.Action] = frozenset({"balance", "close_out"})
 """What a guest may still do with a card whose time is over: see what is left, and get it back."""
-
-
-class ReaderPort(Protocol):
-    """A reader as the supervisor hands it out."""
-
-    @property
-    def online(self) -> bool:
-        """True while the reader can read."""
-        ...
-
-
-class GuestBook(Protocol):
-    """What of the directory a payment needs."""
-
-    @property
-    def loaded(self) -> bool:
-        """True when there is a directory."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """A digest of what is in the directory."""
-        ...
-
-    @property
-    def as_of_ms(self) -> int:
-        """When upstream's word came: UTC milliseconds."""
-        ...
-
-    def credential(self, ref: str) -> Credential | None:
-        """Return who carries this credential."""
-        ...
-
-    def wallet(self, holder: str) -> Opening | None:
-        """Return what upstream says is in a guest's wallet; None for a guest without one."""
-        ...
-
-
-class References(Protocol):
-    """Makes references of card numbers."""
-
-    def ref(self, technology: str, value: str) -> str:
-        """Return the keyed reference of a card or code."""
-        ...
 
 
 class PurchaseFlow:
@@ -257,6 +212,9 @@ class PurchaseFlow:
             )
         if order.currency != self._policy.currency:
             raise RefusedRequest(denied(Reason.WRONG_CURRENCY, f"Wallets here hold {self._policy.currency} only."))
+        if (known := self._recorder.transfer(order.transfer)) is not None:
+            # The answer to it has been let go since; the transfer itself is remembered for ever.
+            return _done_before(order) if known.fingerprint == request.fingerprint else denied(_CONFLICT)
         if payer.credential is not None:
             return self._fulfil(order, self._ref(payer.credential), request.ref, None)
         self._arm(request, str(payer.reader), order)
@@ -315,7 +273,7 @@ class PurchaseFlow:
         if isinstance(verdict, Reason):
             self._deny(order, verdict, guest.credential, request, reader, guest)
         elif not verdict:
-            return Answer("done", None, "This was done before.", {"transfer": order.transfer})
+            return _done_before(order)
         else:
             self._recorder.record(*verdict)
             self._after(verdict[-1])
@@ -386,6 +344,13 @@ class PurchaseFlow:
             reader=reader,
             request=request,
         )
+
+
+_CONFLICT = Reason.IDEMPOTENCY_CONFLICT
+
+
+def _done_before(order: w.Order) -> Answer:
+    return Answer("done", None, "This was done before.", {"transfer": order.transfer})
 
 
 def _parts(data: d.ChargeData | d.CaptureData) -> dict[str, int]:

@@ -71,29 +71,44 @@ class Recorder:
         self._lost: StorageUnavailable | None = None
         self._unstored: dict[str, int] = {}
         self._never_stored: set[str] = set()
+        self._seen_ms = 0
         self._untold: list[Committed] = []
         self._folded = Sieve()
 
     def now_ms(self) -> int:
-        """Return UTC milliseconds, never earlier than the newest journal entry."""
-        now: int = max(self._now_ms(), self._last_at_ms)
-        return now
+        """Return UTC milliseconds. Within a run it never goes back, so that no expired request comes to life again.
+
+        A journal that is ahead of the clock, because the clock was wrong in an earlier run, does not move it.
+        """
+        self._seen_ms = max(self._seen_ms, self._now_ms())
+        return self._seen_ms
+
+    @property
+    def clock_behind_ms(self) -> int:
+        """How far the clock is behind the newest journal entry; more than a moment means that one of them was wrong."""
+        return max(0, self._last_at_ms - self._now_ms())
 
     def new_id(self) -> str:
         """Return a new id in text form, for an entry, a job or a drawer opening."""
         return id_text(self._ids(self.now_ms()))
 
     def record(
-        self, *events: e.AnyEvent, urgent: bool = True, attachments: Mapping[str, bytes] | None = None
+        self,
+        *events: e.AnyEvent,
+        urgent: bool = True,
+        follow_up: bool = False,
+        attachments: Mapping[str, bytes] | None = None,
     ) -> Commit:
         """Make `events` true, all or none, and return a future that is done when they are on disk.
 
-        `urgent=False` lets them wait a few milliseconds for company. Raises StorageUnavailable when the journal takes
+        `urgent=False` lets them wait a few milliseconds for company; a `follow_up` has happened already and is taken
+        where something new is refused, because too much waits for the disk. Raises StorageUnavailable when the journal takes
         nothing; the future raises it when the commit fails. In both cases nothing of it happened.
         """
         if self.lost is not None:
             raise self.lost
-        now_ms = self.now_ms()
+        # Time never goes backwards in the journal, whatever the clock does.
+        now_ms = max(self.now_ms(), self._last_at_ms)
         commit: Commit = asyncio.get_running_loop().create_future()
         rows: list[Row] = []
         entries: list[e.Entry] = []
@@ -105,7 +120,7 @@ class Recorder:
         def done(error: StorageUnavailable | None) -> None:
             self._committed(committed, commit, error)
 
-        self.journal.append(rows, done, urgent=urgent, attachments=attachments or {})
+        self.journal.append(rows, done, urgent=urgent, follow_up=follow_up, attachments=attachments or {})
         self._next_seq += len(rows)
         self._last_at_ms = now_ms
         committed = [self._apply(entry, row.body) for entry, row in zip(entries, rows, strict=True)]
@@ -142,6 +157,10 @@ class Recorder:
         stored = self.journal.state_row("refunded", transfer)
         return msgspec.json.decode(stored, type=int) if stored is not None else 0
 
+    def forget_answers(self, keys: Sequence[str]) -> None:
+        """Let stored answers go that nobody will ask for again; the next fold deletes their rows."""
+        self.state.dirty.update(("request", key) for key in keys if key not in self.state.requests)
+
     def awaits_disk(self, client: str, request_id: str) -> bool:
         """Return True while the newest answer to this request is not on disk: nobody may be told of it yet (I1)."""
         return request_key(client, request_id) in self._unstored
@@ -164,7 +183,7 @@ class Recorder:
         after = self.journal.fold_seq
         while rows := self.journal.read(after, 5_000):
             for row in rows:
-                self.state.apply(_decode_event(row.body))
+                self.state.apply(_decode_event(row.body), row.at_ms)
             after = rows[-1].seq
         self.state.ledger.check()
         self._next_seq = self.journal.last_seq + 1
@@ -246,7 +265,7 @@ class Recorder:
                 self.state.forget(kind, key)
 
     def _apply(self, entry: e.Entry, body: bytes) -> Committed:
-        answered = self.state.apply(entry.event)
+        answered = self.state.apply(entry.event, entry.at_ms)
         return Committed(entry, body, *answered) if answered else Committed(entry, body)
 
     def _tell(self) -> None:
