@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
-import structlog
 
 from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading
-from gateway import __version__
+from gateway import __version__, logs
 from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import events as e
 from gateway.domain.answers import Answer, denied, failed
@@ -24,8 +23,6 @@ from gateway.store.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
-
-log = structlog.get_logger("journal")
 
 REPLAYS_MAX = 4
 """Pages of history read at once; whoever comes then hears `busy` (I9)."""
@@ -78,8 +75,8 @@ class Reporter:
             event = one.entry.event
             kind = str(event.__struct_config__.tag)
             if kind not in _QUIET:
-                write = log.warning if isinstance(event, _ALARMS) else log.info
-                write(kind, seq=one.entry.seq, **_logged(event))
+                level = "warning" if isinstance(event, _ALARMS) else "info"
+                logs.fact(level, kind, {"seq": one.entry.seq, **_logged(event)})
             self._changed |= kind.startswith(("entry.", "gate.", "drawer."))
         if self._changed and self._announcing is None:
             self._announcing = asyncio.get_running_loop().call_later(ANNOUNCE_S, self._announce_changed)

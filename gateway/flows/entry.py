@@ -14,13 +14,15 @@ from gateway.domain import events as e
 from gateway.domain.answers import Answer
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import Request, read_data
-from gateway.flows.gate import GateFlow
+from gateway.flows.gate import RELEASE_TIMEOUT_S, GateFlow
 from gateway.flows.recorder import Commit, Recorder
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Directory
 from gateway.store.journal import StorageUnavailable
 
 log = structlog.get_logger(__name__)
+
+MS_PER_S = 1000
 
 
 class Presented(Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,8 +160,11 @@ class EntryFlow:
         except StorageUnavailable:
             log.error("entry_not_stored", entry=granted.entry, gate=gate.name)
             return
-        if expires_at_ms is not None and expires_at_ms <= self._recorder.now_ms():
+        left_s = RELEASE_TIMEOUT_S
+        if expires_at_ms is not None:
+            left_s = (expires_at_ms - self._recorder.now_ms()) / MS_PER_S
+        if left_s <= 0:
             # The disk took so long that whoever tapped may have walked away (I6).
             gate.give_back(granted.entry)
             return
-        await gate.release(granted.entry)
+        await gate.release(granted.entry, left_s)

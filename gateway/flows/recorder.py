@@ -7,7 +7,8 @@ microsecond later, sees it; the caller awaits the commit before it answers or mo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -102,8 +103,8 @@ class Recorder:
         """Make `events` true, all or none, and return a future that is done when they are on disk.
 
         `urgent=False` lets them wait a few milliseconds for company; a `follow_up` has happened already and is taken
-        where something new is refused, because too much waits for the disk. Raises StorageUnavailable when the journal takes
-        nothing; the future raises it when the commit fails. In both cases nothing of it happened.
+        where something new is refused, because too much waits for the disk. Raises StorageUnavailable when the journal
+        takes nothing; the future raises it when the commit fails. In both cases nothing of it happened.
         """
         if self.lost is not None:
             raise self.lost
@@ -212,10 +213,9 @@ class Recorder:
             return False
         if not self.state.dirty:
             return False
-        changed = sorted(self.state.dirty)
-        self.state.dirty = set()
+        changed, self.state.dirty = _by_kind(self.state.dirty), set()
         self._no_fold.clear()
-        self._fold_chunk(changed, 0, self._next_seq - 1)
+        self._fold_chunk(changed, self._next_seq - 1)
         return True
 
     @property
@@ -229,16 +229,15 @@ class Recorder:
         while self.fold_if_due(force=True):
             await self._no_fold.wait()
 
-    def _fold_chunk(self, changed: Sequence[tuple[str, str]], start: int, through_seq: int) -> None:
+    def _fold_chunk(self, changed: Iterator[tuple[str, str]], through_seq: int) -> None:
         """Write one chunk and go on with the next when it is on disk.
 
         A row may already hold changes later than `through_seq`. That is harmless: the writer commits the events behind
         them before this chunk, and replaying those events over newer rows ends in the same state.
         """
-        chunk = changed[start : start + FOLD_ROWS_PER_CHUNK]
+        chunk = list(islice(changed, FOLD_ROWS_PER_CHUNK))
         rows = [(kind, key, self.state.row(kind, key)) for kind, key in chunk]
-        end = start + len(chunk)
-        last = end >= len(changed)
+        last = len(chunk) < FOLD_ROWS_PER_CHUNK
 
         def done(error: StorageUnavailable | None) -> None:
             if error is not None:
@@ -248,7 +247,7 @@ class Recorder:
             if last:
                 self._no_fold.set()
             else:
-                self._fold_chunk(changed, end, through_seq)
+                self._fold_chunk(changed, through_seq)
 
         try:
             self.journal.fold(rows, through_seq if last else None, done)
@@ -303,6 +302,16 @@ class Recorder:
             commit.set_exception(error)
             # Whoever gave up waiting must not make the loop complain of an exception nobody fetched.
             commit.exception()
+
+
+def _by_kind(changed: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield (kind, key) in order: neighbours share pages. Sorted a kind at a time, for no tap to wait for all of them."""
+    kinds: dict[str, list[str]] = {}
+    for kind, key in changed:
+        kinds.setdefault(kind, []).append(key)
+    for kind in sorted(kinds):
+        for key in sorted(kinds[kind]):
+            yield kind, key
 
 
 def _requests_in(committed: Sequence[Committed]) -> list[tuple[Committed, str]]:

@@ -64,8 +64,9 @@ class MemoryDirectory:
         if entitlements:
             self._entitlements[holder] = tuple(msgspec.structs.replace(one, holder=holder) for one in entitlements)
 
-    def credential(self, ref: str) -> Credential | None:
-        return self._credentials.get(ref)
+    def carried(self, ref: str) -> tuple[Credential, tuple[Entitlement, ...]] | None:
+        credential = self._credentials.get(ref)
+        return None if credential is None else (credential, self._entitlements.get(credential.holder, ()))
 
     def entitlements(self, holder: str) -> tuple[Entitlement, ...]:
         return self._entitlements.get(holder, ())

@@ -110,7 +110,7 @@ class Venue:
                 self.record(e.EntryUnknown(entry=entry, gate=gate, why="release_unrecorded"))
                 self.record(e.GateFault(gate=gate, why="no answer"))
             case "timed_out" if open_here:
-                self.record(*gates.passage_timed_out(self.state, gate, open_here[0].granted.entry))
+                self.record(*gates.passage_timed_out(self.state, gate, open_here[0].granted.entry, watched=True))
 
     def contact(self, action: str, gate: str) -> None:
         told = {"opened": gates.contact_opened, "closed": gates.contact_closed, "held_open": gates.held_open}
@@ -124,7 +124,7 @@ class Venue:
     def tap(self, guest: str, gate: str) -> None:
         number = len(self.history)
         request = e.RequestRef("reader", f"request-{number}")
-        refusal = gates.refusal(self.state, gate, lock_works=True, contact_active=False)
+        refusal = gates.refusal(self.state, gate, lock_works=True, contact_works=True, contact_active=False)
         presence = self.state.presence(guest)
         verdict = refusal or access.decide(
             GATES[gate], ZONES, access.Credential("ref", guest), [TICKETS[guest]], {}, presence, 0, UTC
