@@ -27,12 +27,13 @@ from gateway.config.loading import ConfigurationError, load
 from gateway.config.schema import Configuration
 from gateway.devices.registry import DRIVERS, DriverEntry, kinds
 from gateway.devices.supervisor import DeviceSlot, Supervisor
-from gateway.domain import drawers, gates, printing
+from gateway.domain import drawers, gates, printing, purchases
 from gateway.domain import events as e
 from gateway.domain.ids import RandomPool, Uuid7
 from gateway.domain.state import VenueState
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
+from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
 from gateway.housekeeping import EXIT_STORAGE, Housekeeping
 from gateway.mqtt.face import MqttFace
@@ -173,7 +174,8 @@ class Gateway:
             random=self._random,
         )
         self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers)
-        self.wiring = Wiring(recorder, self.entry, self.spawn, drivers)
+        self.purchase = PurchaseFlow(recorder, directory, key)
+        self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.reporter = Reporter(self)
         self.housekeeping = Housekeeping(self)
 
@@ -198,7 +200,7 @@ class Gateway:
         self.recorder.restore()
         unknown = self._cut_short()
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
-        self.recorder.record(started, *unknown)
+        self.recorder.record(started, *unknown, *purchases.after_restart(self.recorder.state.ledger))
         took_ms = round((time.monotonic() - began) * 1000)
         seq = self.recorder.journal.last_seq
         log.info("state_restored", seq=seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
@@ -258,6 +260,7 @@ class Gateway:
                 version=self.directory.version, credentials=counts.credentials, entitlements=counts.entitlements
             )
         )
+        self.purchase.upstream_spoke()
         self.reporter.announce_everything()
 
     def reload(self) -> None:

@@ -192,6 +192,8 @@ class Reporter:
             troubles.append("directory: none loaded; import one with `venue-gateway directory import`")
         elif gateway.directory.made_with != gateway.key.fingerprint:
             troubles.append("directory: made with another credential key, so every guest is unknown; import it again")
+        if apart_minor := gateway.recorder.state.ledger.imbalance_minor:
+            troubles.append(f"wallets: all accounts add up to {apart_minor} and not to 0; keep a copy of the journal")
         if gateway.recorder.clock_behind_ms > CLOCK_BEHIND_MAX_MS:
             behind_s = gateway.recorder.clock_behind_ms // 1000
             troubles.append(f"clock: {behind_s} s behind the newest journal entry; check the time synchronisation")
@@ -211,6 +213,9 @@ class Reporter:
             "devices_offline": sum(not slot.online for slot in slots),
             "device_restarts": sum(slot.restarts for slot in slots),
             "print_jobs_open": sum(job.open for job in gateway.recorder.state.jobs.values()),
+            "wallet_accounts": len(gateway.recorder.state.ledger.accounts),
+            "wallet_holds_open": len(gateway.recorder.state.ledger.holds),
+            "readers_waiting": len(gateway.recorder.state.ledger.armed),
             "directory_credentials": gateway.directory.counts.credentials,
             "state_rows_unfolded": len(gateway.recorder.state.dirty),
             "rss_max_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
@@ -296,6 +301,10 @@ _LOGGED_FIELDS = (
     "version",
     "first",
     "credentials",
+    "transfer",
+    "action",
+    "amount_minor",
+    "reader",
 )
 """What of an event goes into its log line. Credentials stay out, even as references."""
 

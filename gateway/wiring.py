@@ -23,6 +23,7 @@ from gateway.flows.entry import EntryFlow
 from gateway.flows.gate import GateFlow
 from gateway.flows.noting import note
 from gateway.flows.printing import PrintFlow
+from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
 from gateway.store.journal import StorageUnavailable
 
@@ -32,6 +33,7 @@ Spawn = Callable[..., asyncio.Task[None]]
 Slots = Mapping[str, DeviceSlot]
 GateParts = tuple[Gate, DeviceSlot | None, DeviceSlot | None]
 """A gate of the configuration, the slot of its lock and that of its passage contact."""
+_READS = frozenset({"reader", "scanner"})
 
 
 class DrawerPort:
@@ -57,11 +59,17 @@ class Wiring:
     """The flows of the configuration in force."""
 
     def __init__(
-        self, recorder: Recorder, entry: EntryFlow, spawn: Spawn, drivers: Mapping[str, DriverEntry] = DRIVERS
+        self,
+        recorder: Recorder,
+        entry: EntryFlow,
+        purchase: PurchaseFlow,
+        spawn: Spawn,
+        drivers: Mapping[str, DriverEntry] = DRIVERS,
     ) -> None:
         """Begin with nothing configured."""
         self._recorder = recorder
         self._entry = entry
+        self._purchase = purchase
         self._spawn = spawn
         self._drivers = drivers
         self._gate_configs: dict[str, GateParts] = {}
@@ -93,11 +101,14 @@ class Wiring:
             if gate.passage is not None
         }
         self._entry.configure(self.gates, configuration.venue.zone_info)
+        readers = {name: slot for name, slot in slots.items() if self._drivers[slot.device.driver].kind in _READS}
+        self._purchase.configure(configuration.wallet_policy, configuration.wallet.arm_timeout_s, readers)
 
     def handlers(self) -> dict[str, Mapping[str, Handler]]:
-        """Return what serves each verb of each gate, printer and drawer."""
+        """Return what serves each verb of each gate, printer and drawer, and of the wallets."""
         flows: dict[str, GateFlow | PrintFlow | DrawerFlow] = {**self.gates, **self.printers, **self.drawers}
         found: dict[str, Mapping[str, Handler]] = {name: flow.handlers() for name, flow in flows.items()}
+        found["wallet"] = self._purchase.handlers()
         for gate in self.gates:
             found[gate] = {**found[gate], "authenticate": Handler(self._entry.take_authenticate, moves_metal=True)}
         return found
@@ -152,9 +163,11 @@ class Wiring:
             drawer.storage_recovered()
         for printer in self.printers.values():
             printer.look_again()
+        self._purchase.storage_recovered()
 
     def close(self) -> None:
         """Stop every timer and queue."""
+        self._purchase.close()
         for gate in self.gates.values():
             gate.close()
         for drawer in self.drawers.values():
@@ -163,14 +176,13 @@ class Wiring:
             self._drop_printer(name)
 
     def _tapped(self, reader: str, reading: Reading) -> None:
+        """A card pays where a reader waits for one; else it asks for entry. At a till nobody asked, it does nothing."""
         gate = self._gate_of_reader.get(reader)
-        if gate is None:
-            log.warning("tap_at_no_gate", reader=reader, hint="name this reader under a gate's `readers`")
-            return
         try:
-            self._entry.tap(gate, reading.technology, reading.value, reader)
+            if not self._purchase.tap(reader, reading.technology, reading.value) and gate is not None:
+                self._entry.tap(gate, reading.technology, reading.value, reader)
         except StorageUnavailable as error:
-            log.error("tap_refused", gate=gate, reason="storage_unavailable", why=str(error))
+            log.error("tap_refused", reader=reader, gate=gate, reason="storage_unavailable", why=str(error))
 
     def _printer_changed(self, slot: DeviceSlot, status: PrinterStatus) -> None:
         if slot.name in self.printers:

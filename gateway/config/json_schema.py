@@ -17,11 +17,11 @@ from gateway.config.schema import (
     NAME_PATTERN,
     RESERVED_NAMES,
     VERBS,
-    WALLET_VERBS,
     Broker,
     DriverKind,
     Limits,
     Venue,
+    Wallet,
     Zone,
 )
 
@@ -34,7 +34,7 @@ _REF = "#/$defs/{name}"
 
 def json_schema(kinds: Mapping[str, DriverKind]) -> Schema:
     """Return the schema (draft 2020-12) of a configuration file that may use the drivers in `kinds`."""
-    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits])
+    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet])
     devices = {name: _device(name, kind, defs) for name, kind in sorted(kinds.items())}
     defs |= {f"device-{name}": device for name, device in devices.items()}
     defs["Broker"]["properties"]["url"]["pattern"] = URL_PATTERN
@@ -83,6 +83,7 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
             "Thin clients, by their user name at the broker.", _or_nothing(own["ClientEntry"]), ("gateway",)
         ),
         "limits": _or_nothing(own["Limits"]),
+        "wallet": _or_nothing(own["Wallet"]),
     }
 
 
@@ -145,14 +146,14 @@ def _description(schema: Schema, kind: DriverKind) -> str:
 
 
 def _may(written: Schema) -> Schema:
-    verbs = sorted({verb for known in (*VERBS.values(), WALLET_VERBS) for verb in known})
+    verbs = sorted({verb for known in VERBS.values() for verb in known})
     listed = "; ".join(f"{kind}: {', '.join(known)}" for kind, known in VERBS.items())
     return {
         "description": f"{written['description']} {listed}.",
         "type": ["object", "null"],
         "properties": {
             "gateway": {"type": "array", "items": {"enum": list(VERBS["gateway"])}},
-            "wallet": {"type": "array", "items": {"enum": list(WALLET_VERBS)}},
+            "wallet": {"type": "array", "items": {"enum": list(VERBS["wallet"])}},
         },
         "propertyNames": {"pattern": NAME_PATTERN},
         "additionalProperties": {"type": "array", "items": {"enum": verbs}},

@@ -15,13 +15,13 @@ from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.json_schema import json_schema
 from gateway.config.problems import ConfigurationError, Problem, Problems, UnreadableError
 from gateway.config.reading import found, read_struct, refuse_unknown, struct_type
-from gateway.config.schema import Client, Configuration, Device, DriverKind, Gate, Limits, Zone
+from gateway.config.schema import Client, Configuration, Device, DriverKind, Gate, Limits, Wallet, Zone
 from gateway.config.tree import MAX_BYTES, START, Broken, Entry, Mapping, Node, decode, parse
-from gateway.config.venue import URL_FORMS, read_broker, read_limits, read_state_dir, read_venue
+from gateway.config.venue import URL_FORMS, read_broker, read_limits, read_state_dir, read_venue, read_wallet
 
 __all__ = ["ConfigurationError", "Problem", "json_schema", "load", "loads"]
 
-SECTIONS = ("venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits")
+SECTIONS = ("venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet")
 _MISSING = {
     "venue": "this key is missing; add `venue: {id: …, timezone: …, currency: …}`",
     "broker": f"this key is missing; it takes {URL_FORMS}",
@@ -71,6 +71,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     broker = read_broker(section("broker"), base, problems)
     state_dir = read_state_dir(section("state_dir"), base, problems)
     limits = read_limits(section("limits"), problems)
+    wallet = read_wallet(section("wallet"), problems)
     devices = read_devices(section("devices"), kinds, problems)
     zones = _drafts(section("zones"), "zones", Zone, problems)
     gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=("gateway", "wallet"))
@@ -88,6 +89,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         gates={name: _gate(draft) for name, draft in gates.items()},
         clients={name: _client(draft) for name, draft in clients.items()},
         limits=limits or Limits(),
+        wallet=wallet or Wallet(),
     )
     return msgspec.structs.replace(configuration, digest=_digest(configuration))
 
@@ -115,7 +117,7 @@ def _check(
     checks.check_drawers(devices, problems)
     checks.check_names(devices, gates, problems)
     checks.check_zones(zones, problems)
-    checks.check_gates(gates, zones, devices, problems)
+    checks.check_gates(gates, zones, devices, clients, problems)
     checks.check_clients(clients, devices, gates, problems)
 
 

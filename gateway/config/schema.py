@@ -16,6 +16,8 @@ import msgspec
 from msgspec import Meta
 
 from gateway.domain.access import GateRule, ZoneMap
+from gateway.domain.money import BALANCE_MAX_MINOR
+from gateway.domain.wallet import Policy
 
 NAME_PATTERN = "^[a-z0-9][a-z0-9-]{0,62}$"
 """Names are MQTT topic levels, broker users and file names, so they are plain everywhere."""
@@ -30,11 +32,11 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "drawer": ("open", "status"),
     "gate": ("authenticate", "status"),
     "gateway": ("replay", "status"),
-}
+    "wallet": (
+        "charge", "top_up", "refund", "tip", "deposit", "hold", "capture", "transfer", "close_out", "balance", "cancel",
+    ),
+}  # fmt: skip
 """What can be asked of each kind of target; `gate` here is an entry under `gates:`, not a relay board."""
-
-WALLET_VERBS: tuple[str, ...] = ("charge", "top_up", "refund", "cancel", "balance")
-"""Grants a file may already hold; a warning says that nothing answers to them yet."""
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, the first no hyphen"
 
@@ -225,6 +227,57 @@ class Limits(msgspec.Struct, frozen=True):
     ] = 512
 
 
+_Minor = Annotated[int, Meta(ge=1, le=BALANCE_MAX_MINOR)]
+
+
+class OfflineLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What wallets that upstream keeps may spend without asking it: terminal risk management, as EMV calls it."""
+
+    transaction_max_minor: Annotated[
+        _Minor | None, Meta(description="Largest single payment, in minor units. Left out: no limit.")
+    ] = None
+    wallet_total_max_minor: Annotated[
+        _Minor | None,
+        Meta(description="All that one wallet may spend since the last contact, in minor units. Left out: no limit."),
+    ] = None
+    venue_total_max_minor: Annotated[
+        _Minor | None,
+        Meta(description="All that the venue may take since the last contact, in minor units. Left out: no limit."),
+    ] = None
+    consecutive_max: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | None,
+        Meta(description="Payments in a row from one wallet since the last contact. Left out: no limit."),
+    ] = None
+    directory_age_max_h: Annotated[
+        Annotated[float, Meta(gt=0, le=100_000)] | None,
+        Meta(description="Oldest directory, in hours, by which a wallet may still spend. Left out: any age."),
+    ] = None
+
+
+class Wallet(msgspec.Struct, frozen=True, kw_only=True):
+    """The guests' wallets: who keeps them, and what they may spend."""
+
+    authority: Annotated[
+        Literal["venue", "upstream"],
+        Meta(
+            description="Who says what is in a wallet: venue, a closed loop in which every wallet begins empty; or "
+            "upstream, whose directory brings the balances."
+        ),
+    ] = "venue"
+    arm_timeout_s: Annotated[
+        float, Meta(ge=1, le=600, description="Seconds a reader waits for the card of a request that names it.")
+    ] = 30.0
+    hold_timeout_s: Annotated[
+        float, Meta(ge=1, le=604_800, description="Seconds after which an amount held and not captured is free again.")
+    ] = 900.0
+    balance_max_minor: Annotated[
+        _Minor, Meta(description="The most a wallet may hold, in minor units; more is not taken in.")
+    ] = BALANCE_MAX_MINOR
+    offline: Annotated[
+        OfflineLimits, Meta(description="What may be spent without upstream; only with `authority: upstream`.")
+    ] = OfflineLimits()
+
+
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """A whole, valid configuration. `digest` changes exactly when its meaning does, not with comments or order."""
 
@@ -236,6 +289,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     gates: Mapping[str, Gate] = msgspec.field(default_factory=dict)
     clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
     limits: Limits = msgspec.field(default_factory=Limits)
+    wallet: Wallet = msgspec.field(default_factory=Wallet)
     digest: str = ""
     warnings: tuple[str, ...] = ()
     """Lines in the form of problems that stop nothing: `check` prints them, `run` logs them."""
@@ -245,3 +299,19 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         """The zones as the entry decision takes them."""
         within = {name: zone.within for name, zone in self.zones.items()}
         return ZoneMap(within, {name: zone.capacity for name, zone in self.zones.items()})
+
+    @property
+    def wallet_policy(self) -> Policy:
+        """The wallets' rules as the decision takes them."""
+        offline, age_h = self.wallet.offline, self.wallet.offline.directory_age_max_h
+        return Policy(
+            currency=self.venue.currency,
+            upstream=self.wallet.authority == "upstream",
+            balance_max_minor=self.wallet.balance_max_minor,
+            hold_timeout_ms=round(self.wallet.hold_timeout_s * 1000),
+            transaction_max_minor=offline.transaction_max_minor,
+            wallet_total_max_minor=offline.wallet_total_max_minor,
+            venue_total_max_minor=offline.venue_total_max_minor,
+            consecutive_max=offline.consecutive_max,
+            directory_age_max_ms=None if age_h is None else round(age_h * 3_600_000),
+        )

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.config.problems import Mark, Problems, listed, quote
 from gateway.config.reading import found, read_struct, struct_type
-from gateway.config.schema import DEFAULT_STATE_DIR, Broker, Limits, Venue
+from gateway.config.schema import DEFAULT_STATE_DIR, Broker, Limits, Venue, Wallet
 from gateway.config.tree import Broken, Entry, Mapping, Scalar
 
 URL_FORMS = "unix:///path/of/socket, mqtt://host:port or mqtts://host:port"
@@ -143,6 +143,17 @@ def read_limits(section: Entry | None, problems: Problems) -> Limits | None:
         return Limits()
     values = read_struct(section.node, struct_type(Limits), "limits", problems, at=section.key_mark)
     return None if len(problems) else msgspec.convert(values, Limits)
+
+
+def read_wallet(section: Entry | None, problems: Problems) -> Wallet | None:
+    """Return the wallets' rules, the defaults where none are given; None when something is wrong, here or before."""
+    if section is None:
+        return Wallet()
+    values = read_struct(section.node, struct_type(Wallet), "wallet", problems, at=section.key_mark)
+    if values.get("offline") and values.get("authority", "venue") == "venue":
+        message = "a venue that keeps its wallets itself is never offline; these limits do nothing"
+        problems.warn(_place(section, "offline"), "wallet.offline", message)
+    return None if len(problems) else msgspec.convert(values, Wallet)
 
 
 def read_state_dir(section: Entry | None, base: Path, problems: Problems) -> Path:

@@ -11,6 +11,9 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import events as e
+from gateway.domain import money
+from gateway.domain import wallet_events as w
+from gateway.domain.ledger import wallet
 from gateway.domain.reasons import Reason, message_for
 
 Status = Literal["accepted", "done", "denied", "failed", "unknown"]
@@ -41,9 +44,27 @@ def failed(reason: Reason, message: str = "", **data: Any) -> Answer:  # noqa: A
 
 
 BEGINNINGS: frozenset[type] = frozenset(
-    {e.EntryGranted, e.EntryDenied, e.PrintQueued, e.PrintCancelled, e.DrawerOpening}
+    {
+        e.EntryGranted,
+        e.EntryDenied,
+        e.PrintQueued,
+        e.PrintCancelled,
+        e.DrawerOpening,
+        w.WalletArmed,
+        w.WalletCancelled,
+        w.WalletHoldEnded,
+    }
 )
-"""The events that give a request its first answer; all others say later what became of it."""
+"""The events that give a request its first answer; others say later what became of it."""
+_AT_ONCE: frozenset[type] = frozenset({w.WalletTransferred, w.WalletHeld, w.WalletDenied, w.WalletShown})
+
+
+def begins(event: e.AnyEvent) -> bool:
+    """Return True for an event that gives a request its first answer.
+
+    What a payment comes to is the first answer where no reader had to wait for the card.
+    """
+    return type(event) in BEGINNINGS or (type(event) in _AT_ONCE and getattr(event, "reader", None) is None)
 
 
 def first_answer(event: e.AnyEvent) -> Answer | None:
@@ -60,6 +81,12 @@ def first_answer(event: e.AnyEvent) -> Answer | None:
             return Answer("done", None, "Cancelled.", {"job": event.job})
         case e.DrawerOpening():
             return Answer("accepted", None, "Opening.", {"opening": event.opening, "drawer": event.drawer})
+        case w.WalletArmed() | w.WalletTransferred() | w.WalletHeld() | w.WalletDenied() | w.WalletShown():
+            return _wallet_answer(event)
+        case w.WalletCancelled():
+            return Answer("done", None, "Cancelled. Nothing was charged.", {"transfer": event.transfer})
+        case w.WalletHoldEnded():
+            return Answer("done", None, "Released.", {"transfer": event.transfer})
         case _:
             return None
 
@@ -83,5 +110,57 @@ def later_answer(event: e.AnyEvent) -> Answer | None:
             return failed(event.reason, event.message, opening=event.opening)
         case e.DrawerUnknown():
             return Answer("unknown", Reason.OUTCOME_UNKNOWN, event.message, {"opening": event.opening})
+        case w.WalletFailed():
+            return failed(event.reason, transfer=event.transfer, reader=event.reader)
         case _:
             return None
+
+
+_DONE: dict[w.Action, str] = {
+    "charge": "Paid",
+    "top_up": "Topped up",
+    "refund": "Given back",
+    "tip": "Tip of",
+    "deposit": "Deposit paid:",
+    "deposit_return": "Deposit returned:",
+    "capture": "Paid",
+    "transfer": "Handed over",
+    "close_out": "Pay out",
+}
+
+
+def _wallet_answer(
+    event: w.WalletArmed | w.WalletTransferred | w.WalletHeld | w.WalletDenied | w.WalletShown,
+) -> Answer:
+    """Say what became of an order, with the balance the till may show."""
+    match event:
+        case w.WalletArmed():
+            data = {"transfer": event.order.transfer, "reader": event.reader, "until_ms": event.until_ms}
+            return Answer("accepted", None, f"Hold a card to {event.reader}.", data)
+        case w.WalletDenied():
+            known = {} if event.available_minor is None else {"available_minor": event.available_minor}
+            return Answer("denied", event.reason, message_for(event.reason), {"transfer": event.transfer, **known})
+        case w.WalletTransferred():
+            note = f"{_DONE.get(event.action, event.action)} {money.text(event.amount_minor, event.currency)}."
+            return Answer("done", None, note, _moved(event))
+        case w.WalletHeld():
+            note = f"Held {money.text(event.amount_minor, event.currency)}."
+            more = {"amount_minor": event.amount_minor, "until_ms": event.until_ms}
+            return Answer("done", None, note, {"transfer": event.transfer, **more, **_balance(event)})
+        case w.WalletShown():
+            note = f"{money.text(event.balance_minor - event.held_minor, event.currency)} left."
+            return Answer("done", None, note, {"transfer": event.transfer, **_balance(event)})
+
+
+def _moved(event: w.WalletTransferred) -> dict[str, Any]:
+    data = {"transfer": event.transfer, "action": event.action, "amount_minor": event.amount_minor}
+    balance_minor = event.balances.get(wallet(event.holder))
+    whose = {"currency": event.currency, "holder": event.holder, "balance_minor": balance_minor}
+    more = {"credential": event.credential, "of": event.of, "refunded_minor": event.refunded_minor}
+    return {**data, **whose, **{name: value for name, value in more.items() if value is not None}}
+
+
+def _balance(event: w.WalletHeld | w.WalletShown) -> dict[str, Any]:
+    left_minor = event.balance_minor - event.held_minor
+    data = {"currency": event.currency, "holder": event.holder, "credential": event.credential}
+    return {**data, "balance_minor": event.balance_minor, "held_minor": event.held_minor, "available_minor": left_minor}

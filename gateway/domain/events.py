@@ -12,22 +12,21 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from gateway.domain.event import Event, RequestRef
 from gateway.domain.reasons import Reason
+from gateway.domain.wallet_events import (
+    WalletArmed,
+    WalletCancelled,
+    WalletContact,
+    WalletDenied,
+    WalletFailed,
+    WalletHeld,
+    WalletHoldEnded,
+    WalletShown,
+    WalletTransferred,
+)
 
-
-class RequestRef(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Which client's request an event answers.
-
-    `fingerprint` is a digest of what was asked, to tell a repeat from a clash.
-    """
-
-    client: str
-    id: str
-    fingerprint: str = ""
-
-
-class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="kind"):
-    """Base of every fact. The tag `kind` is its name on the wire and in the journal."""
+__all__ = ["AnyEvent", "Entry", "Event", "RequestRef"]
 
 
 # Entry: one guest at one gate. `entry` is the correlation id from the tap to the passage.
@@ -345,6 +344,15 @@ AnyEvent: TypeAlias = (
     | ConfigurationLoaded
     | ConfigurationRefused
     | DirectoryLoaded
+    | WalletArmed
+    | WalletTransferred
+    | WalletHeld
+    | WalletHoldEnded
+    | WalletDenied
+    | WalletFailed
+    | WalletCancelled
+    | WalletShown
+    | WalletContact
 )
 """Every event there is; decoding a journal row goes through this union."""
 

@@ -25,6 +25,29 @@ class Reason(StrEnum):
     BUSY = "busy"
     STORAGE_UNAVAILABLE = "storage_unavailable"
 
+    # Wallet decisions.
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    OVER_OFFLINE_LIMIT = "over_offline_limit"
+    OVER_BALANCE_LIMIT = "over_balance_limit"
+    OVER_CHARGED_AMOUNT = "over_charged_amount"
+    OVER_HELD_AMOUNT = "over_held_amount"
+    WRONG_CURRENCY = "wrong_currency"
+    INVALID_AMOUNT = "invalid_amount"
+    DIRECTORY_STALE = "directory_stale"
+    NO_WALLET = "no_wallet"
+    NO_DEPOSIT_OPEN = "no_deposit_open"
+    SAME_WALLET = "same_wallet"
+    UNKNOWN_TRANSFER = "unknown_transfer"
+    HOLD_ENDED = "hold_ended"
+    HOLD_OPEN = "hold_open"
+
+    # How a reader that waits for a card can end.
+    UNKNOWN_READER = "unknown_reader"
+    PAYMENT_TIMED_OUT = "payment_timed_out"
+    PAYMENT_CANCELLED = "payment_cancelled"
+    PAYMENT_INTERRUPTED = "payment_interrupted"
+    PAYMENT_ENDED = "payment_ended"
+
     # What is wrong with a request itself.
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
@@ -64,6 +87,25 @@ MESSAGES: dict[Reason, str] = {
     Reason.DIRECTORY_UNAVAILABLE: "No directory has been loaded yet. Import one with `venue-gateway directory import`.",
     Reason.BUSY: "Too much is waiting already. Try again in a moment.",
     Reason.STORAGE_UNAVAILABLE: "The gateway cannot write to its disk, so nothing is admitted. Call the operator.",
+    Reason.INSUFFICIENT_FUNDS: "There is not enough in the wallet. Top it up, or take another way to pay.",
+    Reason.OVER_OFFLINE_LIMIT: "The wallet may spend no more until the venue is online again. Pay in another way.",
+    Reason.OVER_BALANCE_LIMIT: "A wallet may not hold that much. Top up less.",
+    Reason.OVER_CHARGED_AMOUNT: "More cannot be given back than was charged and not given back yet.",
+    Reason.OVER_HELD_AMOUNT: "More cannot be taken than was held. Take at most that, and charge the rest.",
+    Reason.WRONG_CURRENCY: "Wallets here hold the venue's currency only.",
+    Reason.INVALID_AMOUNT: "An amount is a whole number of minor units, from 1 to 100,000,000.",
+    Reason.DIRECTORY_STALE: "The last word from upstream is too old. Bring the venue online, or import a directory.",
+    Reason.NO_WALLET: "This guest has no wallet. One is opened at the service desk.",
+    Reason.NO_DEPOSIT_OPEN: "No deposit of this amount has been paid here, so none can be returned.",
+    Reason.SAME_WALLET: "Both cards belong to the same wallet. Show another one.",
+    Reason.UNKNOWN_TRANSFER: "There is no such transfer. Use the `transfer` from the answer to the first request.",
+    Reason.HOLD_ENDED: "The hold is over: captured, released or timed out. Charge the guest anew.",
+    Reason.HOLD_OPEN: "A part of the wallet is still held. Capture or cancel that first.",
+    Reason.UNKNOWN_READER: "There is no reader of this name. Use one of the configuration's readers.",
+    Reason.PAYMENT_TIMED_OUT: "Nobody held a card to the reader in time. Nothing was charged.",
+    Reason.PAYMENT_CANCELLED: "The request was cancelled. Nothing was charged.",
+    Reason.PAYMENT_INTERRUPTED: "The gateway stopped before a card was shown. Nothing was charged; ask with a new id.",
+    Reason.PAYMENT_ENDED: "This has ended already. What was paid is given back with `refund`.",
     Reason.RETAINED: "Requests must not be retained. Publish with retain off.",
     Reason.EXPIRY_REQUIRED: "This request moves hardware and needs `expires_at`, a time a few seconds ahead.",
     Reason.EXPIRY_TOO_FAR: "`expires_at` is too far ahead. Use a few seconds for gates and drawers.",

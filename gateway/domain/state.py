@@ -14,8 +14,12 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import events as e
+from gateway.domain import wallet_events as w
 from gateway.domain.access import Presence, Whereabouts, ZoneMap
 from gateway.domain.answers import Answer, first_answer, later_answer
+from gateway.domain.ledger import ON_DISK as WALLET_ROWS_ON_DISK
+from gateway.domain.ledger import ROW_TYPES as WALLET_ROW_TYPES
+from gateway.domain.ledger import Ledger
 
 FINISHED_JOBS_KEPT = 200
 """How many finished print jobs stay known for a status query or a reprint."""
@@ -76,7 +80,10 @@ _ROW_TYPES: dict[str, Any] = {
     "job": Job,
     "drawer": DrawerState,
     "request": StoredAnswer,
+    **WALLET_ROW_TYPES,
 }
+ON_DISK: frozenset[str] = frozenset({"request", *WALLET_ROWS_ON_DISK})
+"""Kinds of rows that only grow: once stored they are looked up by key and leave the memory."""
 
 
 def request_key(client: str, request_id: str) -> str:
@@ -102,6 +109,7 @@ class VenueState:
         self.jobs: dict[str, Job] = {}
         self.drawers: dict[str, DrawerState] = {}
         self.requests: dict[str, StoredAnswer] = {}
+        self.ledger = Ledger(self._touch)
         self.dirty: set[tuple[str, str]] = set()
         self.dropped_jobs: list[str] = []
         self._tables: dict[str, dict[str, Any]] = {
@@ -112,6 +120,7 @@ class VenueState:
             "job": self.jobs,
             "drawer": self.drawers,
             "request": self.requests,
+            **self.ledger.tables,
         }
 
     def set_zones(self, zones: ZoneMap) -> None:
@@ -276,12 +285,14 @@ class VenueState:
         if row_type is None:
             return
         self._tables[kind][key] = msgspec.json.decode(value, type=row_type)
+        if kind == "account":
+            self.ledger.loaded(key)
         if kind == "where":
             self.occupancy.update(self.zones.path(self.where[key].zone))
 
-    def forget_request(self, key: str) -> None:
-        """Drop an answer from memory once it stands in the stored rows, where a repeat will find it."""
-        self.requests.pop(key, None)
+    def forget(self, kind: str, key: str) -> None:
+        """Drop a row of a kind `ON_DISK` from memory once it is stored, where whoever needs it will find it."""
+        self._tables[kind].pop(key, None)
 
 
 _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
@@ -308,5 +319,13 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     e.DrawerForced: lambda state, event: state._drawer_alarm(event.drawer, "forced"),
     e.DrawerLeftOpen: lambda state, event: state._drawer_alarm(event.drawer, "left_open"),
     e.DrawerClosed: lambda state, event: state._drawer_alarm(event.drawer, ""),
+    w.WalletArmed: lambda state, event: state.ledger.armed_for(event),
+    w.WalletTransferred: lambda state, event: state.ledger.transferred(event),
+    w.WalletHeld: lambda state, event: state.ledger.held(event),
+    w.WalletHoldEnded: lambda state, event: state.ledger.hold_ended(event),
+    w.WalletDenied: lambda state, event: state.ledger.ended(event),
+    w.WalletFailed: lambda state, event: state.ledger.ended(event),
+    w.WalletShown: lambda state, event: state.ledger.ended(event),
+    w.WalletContact: lambda state, event: state.ledger.contacted(event),
 }
 """What each fact changes; facts that are only told (devices, configuration, …) are not in it."""

@@ -14,9 +14,10 @@ from typing import Protocol
 import msgspec
 
 from gateway.domain import events as e
-from gateway.domain.answers import BEGINNINGS, Answer
+from gateway.domain.answers import Answer, begins
+from gateway.domain.ledger import Posted
 from gateway.domain.sieve import Sieve
-from gateway.domain.state import StoredAnswer, VenueState, request_key
+from gateway.domain.state import ON_DISK, StoredAnswer, VenueState, request_key
 from gateway.store.journal import Journal, Row, StorageUnavailable
 
 FOLD_ROWS_PER_CHUNK = 100
@@ -126,7 +127,7 @@ class Recorder:
         committed = [self._apply(entry, row.body) for entry, row in zip(entries, rows, strict=True)]
         for one, key in _requests_in(committed):
             self._unstored[key] = self._unstored.get(key, 0) + 1
-            if type(one.entry.event) in BEGINNINGS:
+            if begins(one.entry.event):
                 self._never_stored.add(key)
         return commit
 
@@ -140,6 +141,22 @@ class Recorder:
             return None
         stored = self.journal.state_row("request", key)
         return msgspec.json.decode(stored, type=StoredAnswer) if stored is not None else None
+
+    def transfer(self, transfer: str) -> Posted | None:
+        """Return what was made under a transfer's id, from memory or from the stored rows; None for a new id."""
+        known = self.state.ledger.transfers.get(transfer)
+        if known is not None:
+            return known
+        stored = self.journal.state_row("transfer", transfer)
+        return msgspec.json.decode(stored, type=Posted) if stored is not None else None
+
+    def refunded_minor(self, transfer: str) -> int:
+        """Return how much of a transfer has been given back."""
+        known = self.state.ledger.refunded.get(transfer)
+        if known is not None:
+            return known
+        stored = self.journal.state_row("refunded", transfer)
+        return msgspec.json.decode(stored, type=int) if stored is not None else 0
 
     def forget_answers(self, keys: Sequence[str]) -> None:
         """Let stored answers go that nobody will ask for again; the next fold deletes their rows."""
@@ -162,13 +179,14 @@ class Recorder:
         for kind, key, value in self.journal.state_rows(None):
             if kind == "request":
                 self._folded.add(key)
-            else:
+            if kind not in ON_DISK:
                 self.state.load_row(kind, key, value)
         after = self.journal.fold_seq
         while rows := self.journal.read(after, 5_000):
             for row in rows:
                 self.state.apply(_decode_event(row.body), row.at_ms)
             after = rows[-1].seq
+        self.state.ledger.check()
         self._next_seq = self.journal.last_seq + 1
         self._last_at_ms = self.journal.last_at_ms
 
@@ -225,7 +243,7 @@ class Recorder:
             if error is not None:
                 self._no_fold.set()
                 return
-            self._forget_answers(chunk)
+            self._forget_stored(chunk)
             if last:
                 self._no_fold.set()
             else:
@@ -237,12 +255,13 @@ class Recorder:
             # The rebuild that follows marks all of it as changed again.
             self._no_fold.set()
 
-    def _forget_answers(self, chunk: Sequence[tuple[str, str]]) -> None:
+    def _forget_stored(self, chunk: Sequence[tuple[str, str]]) -> None:
         for kind, key in chunk:
             # One that changed again since is dirty and must stay in memory until the next fold.
-            if kind == "request" and (kind, key) not in self.state.dirty:
-                self._folded.add(key)
-                self.state.forget_request(key)
+            if kind in ON_DISK and (kind, key) not in self.state.dirty:
+                if kind == "request":
+                    self._folded.add(key)
+                self.state.forget(kind, key)
 
     def _apply(self, entry: e.Entry, body: bytes) -> Committed:
         answered = self.state.apply(entry.event, entry.at_ms)
@@ -261,7 +280,7 @@ class Recorder:
                 self._unstored[key] = left
             else:
                 del self._unstored[key]
-            if type(one.entry.event) in BEGINNINGS:
+            if begins(one.entry.event):
                 self._never_stored.discard(key)
 
     def _committed(self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None) -> None:
@@ -276,7 +295,7 @@ class Recorder:
             return
         self._lost = error
         # Whoever was answered before hears what became of it after the rebuild: that nothing was done would be untrue.
-        refused = [one.request for one in committed if one.request is not None and type(one.entry.event) in BEGINNINGS]
+        refused = [one.request for one in committed if one.request is not None and begins(one.entry.event)]
         for on_failure in self.failure_listeners:
             on_failure(refused, error)
         if not commit.done():

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from gateway.domain.answers import Status
 from gateway.domain.reasons import Reason
+from gateway.flows import purchase_data as wallets
 from gateway.flows.drawer import OpenData
 from gateway.flows.entry import AuthenticateData
 from gateway.flows.printing import JobData, PrintData, RawData
@@ -62,6 +63,18 @@ class Envelope(_Strict, frozen=True):
     data: msgspec.Raw = msgspec.field(default_factory=_no_data)
 
 
+class Cancel(_Strict, frozen=True):
+    """Take back what was asked: at a printer a `job` that has not begun, at `wallet` a `request` of one's own."""
+
+    job: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=64)] | None,
+        Meta(description="The job from the answer to `print`."),
+    ] = None
+    request: Annotated[
+        RequestId | None, Meta(description="The id of the request whose reader waits, or that made a hold.")
+    ] = None
+
+
 class Replay(_Strict, frozen=True):
     """Journal entries after `after_seq` (or from `from_seq` on), at most `limit`. Give one of the two."""
 
@@ -79,10 +92,20 @@ VERB_DATA: Mapping[str, type[msgspec.Struct]] = {
     "print": PrintData,
     "print_raw": RawData,
     "reprint": JobData,
-    "cancel": JobData,
+    "cancel": Cancel,
     "open": OpenData,
     "replay": Replay,
     "status": StatusQuery,
+    "charge": wallets.ChargeData,
+    "top_up": wallets.TopUpData,
+    "refund": wallets.RefundData,
+    "tip": wallets.TipData,
+    "deposit": wallets.DepositData,
+    "hold": wallets.HoldData,
+    "capture": wallets.CaptureData,
+    "transfer": wallets.TransferData,
+    "close_out": wallets.CloseOutData,
+    "balance": wallets.BalanceData,
 }
 """The `data` of each verb, as the flow that serves it wants it; a verb means the same at every target that has it."""
 
@@ -95,6 +118,16 @@ VERB_EXAMPLES: Mapping[str, str] = {
     "open": '{"reason": "sale"}',
     "replay": '{"after_seq": 41, "limit": 100}',
     "status": "{}",
+    "charge": '{"amount_minor": 1250, "currency": "EUR", "reader": "bar-reader"}',
+    "top_up": '{"amount_minor": 2000, "by": "cash", "reader": "desk-reader"}',
+    "refund": '{"transfer": "bar-tablet/r-17", "amount_minor": 450}',
+    "tip": '{"amount_minor": 100, "reader": "bar-reader"}',
+    "deposit": '{"amount_minor": 200, "action": "return", "reader": "bar-reader"}',
+    "hold": '{"amount_minor": 5000, "credential": {"technology": "em4100", "value": "100086F444"}}',
+    "capture": '{"transfer": "bar-tablet/r-18", "amount_minor": 3200, "tip_minor": 300}',
+    "transfer": '{"amount_minor": 500, "reader": "desk-reader", "to": "0f3a5c7e9b1d2f4a6c8e0b2d4f6a8c1e"}',
+    "close_out": '{"by": "cash", "reader": "desk-reader"}',
+    "balance": '{"reader": "bar-reader"}',
 }
 """One right `data` of each verb: shown to whoever sent a wrong one, and in the AsyncAPI document."""
 

@@ -15,11 +15,13 @@ from typing import Any
 import msgspec
 
 from gateway.domain.access import Credential, Entitlement, Schedule
+from gateway.domain.wallet import Opening
 from gateway.store.errors import StorageUnavailable
 
 DIRECTORY_FILE = "directory.db"
-FORMAT = "1"
+FORMAT = "2"
 CACHE_KIB = 4096
+NS_PER_MS = 1_000_000
 
 
 class StoredEntitlement(msgspec.Struct, frozen=True, array_like=True):
@@ -41,6 +43,7 @@ class Counts(msgspec.Struct, frozen=True):
     entitlements: int = 0
     schedules: int = 0
     zones: int = 0
+    wallets: int = 0
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -86,6 +89,11 @@ class Directory:
     def version(self) -> str:
         """A digest of the imported rows; empty when nothing is loaded."""
         return self._summary.version
+
+    @property
+    def as_of_ms(self) -> int:
+        """When the directory was made, in UTC milliseconds; 0 when nothing is loaded."""
+        return self._stamp[1] // NS_PER_MS if self._stamp is not None else 0
 
     @property
     def made_with(self) -> str:
@@ -139,6 +147,11 @@ class Directory:
         if found is None:
             return ()
         return tuple(_entitlement(holder, stored) for stored in _decode_entitlements(found[0]))
+
+    def wallet(self, holder: str) -> Opening | None:
+        """Return what upstream says is in the wallet of `holder`, or None. Raises StorageUnavailable."""
+        found = self._find("SELECT balance_minor, currency, counted_minor FROM wallets WHERE holder = ?", holder)
+        return Opening(*found) if found is not None else None
 
     def changed_on_disk(self) -> bool:
         """Return True when another file has taken the place of the one in use. Costs one stat."""

@@ -12,6 +12,14 @@ CREATE TABLE entitlements (
     body   BLOB NOT NULL -- MessagePack
 ) STRICT, WITHOUT ROWID;
 
+-- What upstream says is in a wallet, and how much of what this venue moved is in that already.
+CREATE TABLE wallets (
+    holder        TEXT PRIMARY KEY,
+    balance_minor INTEGER NOT NULL,
+    currency      TEXT NOT NULL,
+    counted_minor INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- version, counts, zones, schedules: what is read once when the directory is opened (JSON).
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,

@@ -31,10 +31,13 @@ StagedCredential = tuple[bytes, str, bool, int | None, int]
 """ref, holder, blocked, valid_until_ms, line."""
 StagedEntitlement = tuple[str, str, bytes, int]
 """id, holder, the entitlement in MessagePack, line."""
+StagedWallet = tuple[str, int, str, int, int]
+"""holder, balance_minor, currency, counted_minor, line."""
 
 _STAGING = (
     "CREATE TABLE credentials (ref BLOB, holder TEXT, blocked INTEGER, valid_until_ms INTEGER, line INTEGER)",
     "CREATE TABLE entitlements (id TEXT, holder TEXT, body BLOB, line INTEGER)",
+    "CREATE TABLE wallets (holder TEXT, balance_minor INTEGER, currency TEXT, counted_minor INTEGER, line INTEGER)",
 )
 
 
@@ -60,6 +63,10 @@ class DirectoryFile:
         """Gather entitlements."""
         self._staging.executemany("INSERT INTO entitlements VALUES (?, ?, ?, ?)", rows)
 
+    def stage_wallets(self, rows: Iterable[StagedWallet]) -> None:
+        """Gather wallets."""
+        self._staging.executemany("INSERT INTO wallets VALUES (?, ?, ?, ?, ?)", rows)
+
     def find_repeated_entitlements(self, problem: Problem) -> None:
         """Report each entitlement whose id an earlier line has."""
         rows = self._staging.execute("SELECT id, line FROM entitlements ORDER BY id, line")
@@ -69,7 +76,7 @@ class DirectoryFile:
                 problem(line, f"entitlement {entitlement_id!r} is on line {first} already")
 
     def build(self, summary: Summary, problem: Problem) -> None:
-        """Write the new file in key order, reporting each credential that an earlier line has."""
+        """Write the new file in key order, reporting each credential and wallet that an earlier line has."""
         new = _scratch(self._new_path)
         try:
             new.executescript(resources.files("gateway.store").joinpath("directory.sql").read_text(encoding="utf-8"))
@@ -77,6 +84,7 @@ class DirectoryFile:
                 credentials = self._sorted_credentials(problem)
                 _fill(new, "INSERT INTO credentials VALUES (?, ?, ?, ?)", credentials, file.fileno())
                 _fill(new, "INSERT INTO entitlements VALUES (?, ?)", self._by_holder(), file.fileno())
+                _fill(new, "INSERT INTO wallets VALUES (?, ?, ?, ?)", self._sorted_wallets(problem), file.fileno())
                 meta = [("format", FORMAT), ("summary", msgspec.json.encode(summary).decode())]
                 _fill(new, "INSERT INTO meta VALUES (?, ?)", iter(meta), file.fileno())
         finally:
@@ -105,18 +113,27 @@ class DirectoryFile:
 
     def _sorted_credentials(self, problem: Problem) -> Iterator[tuple[Any, ...]]:
         query = "SELECT ref, holder, blocked, valid_until_ms, line FROM credentials ORDER BY ref, line"
-        last_ref, first_line = b"", 0
-        for *row, line in self._staging.execute(query):
-            if row[0] == last_ref:
-                problem(line, f"this credential is on line {first_line} already")
-                continue
-            last_ref, first_line = row[0], line
-            yield tuple(row)
+        return _unrepeated(self._staging.execute(query), "credential", problem)
+
+    def _sorted_wallets(self, problem: Problem) -> Iterator[tuple[Any, ...]]:
+        query = "SELECT holder, balance_minor, currency, counted_minor, line FROM wallets ORDER BY holder, line"
+        return _unrepeated(self._staging.execute(query), "wallet", problem)
 
     def _by_holder(self) -> Iterator[tuple[str, bytes]]:
         query = "SELECT holder, body FROM entitlements ORDER BY holder, line"
         for holder, group in groupby(self._staging.execute(query), key=lambda row: row[0]):
             yield holder, _array([body for _, body in group])
+
+
+def _unrepeated(rows: Iterable[Sequence[Any]], what: str, problem: Problem) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows without their lines, the last column; report each whose key, the first, an earlier line has."""
+    last_key, first_line = None, 0
+    for *row, line in rows:
+        if row[0] == last_key:
+            problem(line, f"this {what} is on line {first_line} already")
+            continue
+        last_key, first_line = row[0], line
+        yield tuple(row)
 
 
 def _array(items: Sequence[bytes]) -> bytes:

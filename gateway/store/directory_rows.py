@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from gateway.domain.access import Schedule, Window
+from gateway.domain.money import BALANCE_MAX_MINOR
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,7 +77,19 @@ class EntitlementRow(msgspec.Struct, tag_field="type", tag="entitlement", forbid
     reentry: bool = False
 
 
-DirectoryRow: TypeAlias = ScheduleRow | ZoneRow | CredentialRow | EntitlementRow
+class WalletRow(msgspec.Struct, tag_field="type", tag="wallet", forbid_unknown_fields=True):
+    """What upstream says is in a guest's wallet.
+
+    `counted_minor` is how much of what this venue has moved in (or, with a minus, out) is in `balance_minor` already.
+    """
+
+    holder: Name
+    balance_minor: Annotated[int, msgspec.Meta(ge=-BALANCE_MAX_MINOR, le=BALANCE_MAX_MINOR)]
+    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+    counted_minor: Annotated[int, msgspec.Meta(ge=-BALANCE_MAX_MINOR, le=BALANCE_MAX_MINOR)] = 0
+
+
+DirectoryRow: TypeAlias = ScheduleRow | ZoneRow | CredentialRow | EntitlementRow | WalletRow
 
 
 class RowError(Exception):
@@ -118,14 +131,17 @@ def _clock(text: str) -> time:
     return time() if text == "24:00" else time(int(text[:2]), int(text[3:]))
 
 
+_FORMS = {"weekly": "Expected HH:MM", "currency": "Expected three capital letters, such as EUR"}
+
+
 def _explain(message: str) -> str:
     """Turn what msgspec says into the name of the field and what is wrong with it."""
     what, _, place = message.partition(" - at `")
     field = place.rstrip("`").removeprefix("$").removeprefix(".")
     if field == "type":
-        what = f"{what}, expected credential, entitlement, schedule or zone"
+        what = f"{what}, expected credential, entitlement, schedule, wallet or zone"
     if "matching regex" in what:
-        what = "Expected HH:MM" if field.startswith("weekly") else "Expected lower-case letters, digits, '-', '_', '.'"
+        what = _FORMS.get(field.partition("[")[0], "Expected lower-case letters, digits, '-', '_', '.'")
     if "malformed" in what or "truncated" in what:
         what = f"{what}; each line must be one whole JSON object"
     return f"{field}: {what}" if field else what

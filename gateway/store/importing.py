@@ -22,13 +22,14 @@ import msgspec
 from gateway.domain.access import Schedule
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Counts, StoredEntitlement, Summary
-from gateway.store.directory_file import DirectoryFile, StagedCredential, StagedEntitlement
+from gateway.store.directory_file import DirectoryFile, StagedCredential, StagedEntitlement, StagedWallet
 from gateway.store.directory_rows import (
     LINE_BYTES_MAX,
     CredentialRow,
     EntitlementRow,
     RowError,
     ScheduleRow,
+    WalletRow,
     ZoneRow,
     is_em4100,
     parse,
@@ -60,6 +61,7 @@ class ImportReport(msgspec.Struct, frozen=True):
     entitlements: int
     schedules: int
     zones: int
+    wallets: int = 0
 
 
 class ImportRefused(Exception):
@@ -113,13 +115,14 @@ class _Import:
         self._known_zones = frozenset(known_zones)
         self._credentials: list[StagedCredential] = []
         self._entitlements: list[StagedEntitlement] = []
+        self._wallets: list[StagedWallet] = []
         self._schedules: dict[str, Schedule] = {}
         self._zones: dict[str, str | None] = {}
         self._zones_asked: dict[str, int] = {}
         self._schedules_asked: dict[str, int] = {}
         self._problems: list[tuple[int, str]] = []
         self._problem_count = 0
-        self._staged = [0, 0]
+        self._staged = [0, 0, 0]
 
     def run(self, lines: BinaryIO, progress: Progress, *, allow_empty: bool) -> ImportReport:
         file = DirectoryFile(self._state_dir)
@@ -137,7 +140,7 @@ class _Import:
         finally:
             file.close()
         counts = summary.counts
-        return ImportReport(version, rows, counts.credentials, counts.entitlements, counts.schedules, counts.zones)
+        return ImportReport(version, rows, *msgspec.structs.astuple(counts))
 
     def _read(self, lines: BinaryIO, file: DirectoryFile, progress: Progress) -> tuple[int, str]:
         digest, size_bytes, number, rows = blake2b(digest_size=8), 0, 0, 0
@@ -164,6 +167,8 @@ class _Import:
                 self._take_entitlement(number, row)
             elif isinstance(row, ScheduleRow):
                 _add_name(self._schedules, row.id, row.schedule(), "schedule")
+            elif isinstance(row, WalletRow):
+                self._wallets.append((row.holder, row.balance_minor, row.currency, row.counted_minor, number))
             else:
                 self._take_zone(number, row)
         except RowError as error:
@@ -199,11 +204,13 @@ class _Import:
     def _stage(self, file: DirectoryFile) -> None:
         self._staged[0] += len(self._credentials)
         self._staged[1] += len(self._entitlements)
+        self._staged[2] += len(self._wallets)
         # Once a row is wrong nothing will be built, but the rest is still read for its own problems.
         if not self._problem_count:
             file.stage_credentials(self._credentials)
             file.stage_entitlements(self._entitlements)
-        self._credentials, self._entitlements = [], []
+            file.stage_wallets(self._wallets)
+        self._credentials, self._entitlements, self._wallets = [], [], []
 
     def _check_names(self) -> None:
         """Report each zone and schedule that nobody defines, at the first line that asks for it."""
@@ -215,7 +222,8 @@ class _Import:
                 self._problem(line, f"unknown schedule {name!r}{_nearest(name, self._schedules)}")
 
     def _summary(self, version: str) -> Summary:
-        counts = Counts(self._staged[0], self._staged[1], len(self._schedules), len(self._zones))
+        credentials, entitlements, wallets = self._staged
+        counts = Counts(credentials, entitlements, len(self._schedules), len(self._zones), wallets)
         return Summary(version, self._key.fingerprint, counts, self._zones, self._schedules)
 
     def _problem(self, line: int, message: str) -> None:

@@ -12,6 +12,7 @@ from drivers.api import DeviceOffline, PrinterStatus
 from drivers.document import Document, plain_text
 from gateway.domain.access import Credential, Entitlement, Schedule
 from gateway.domain.ids import Uuid7
+from gateway.domain.wallet import Opening
 from gateway.store.journal import JournalBusy, Row, StorageUnavailable, StoredRow
 
 START_MS = 1_780_000_000_000
@@ -235,6 +236,9 @@ class FakeDirectory:
         self.schedules: dict[str, Schedule] = {}
         self._credentials: dict[str, Credential] = {}
         self._entitlements: dict[str, tuple[Entitlement, ...]] = {}
+        self.wallets: dict[str, Opening] = {}
+        self.as_of_ms = START_MS
+        self.version = "v1"
 
     def add(self, value: str, holder: str, *entitlements: Entitlement, **fields: object) -> None:
         """Give `holder` a card with this number and these tickets."""
@@ -251,6 +255,9 @@ class FakeDirectory:
 
     def entitlements(self, holder: str) -> tuple[Entitlement, ...]:
         return self._entitlements.get(holder, ())
+
+    def wallet(self, holder: str) -> Opening | None:
+        return self.wallets.get(holder)
 
 
 class _Port:

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from gateway.config.json_schema import json_schema
 from gateway.config.loading import ConfigurationError, load, loads
 from gateway.devices.registry import kinds as real_kinds
+from gateway.domain.wallet import Policy
 
 FOLDER = Path(__file__).parents[3] / "config"
 EXAMPLES = sorted(FOLDER.glob("*.yaml"))
@@ -80,6 +81,9 @@ BOTH_REFUSE = {
     "verb": ("[print, status]", "[print, stauts]"),
     "client key": ("{may:", "{can:"),
     "limit": ("zones:", "limits: {print_queue_jobs: 0}\nzones:"),
+    "wallet's authority": ("zones:", "wallet: {authority: bank}\nzones:"),
+    "fraction of a cent": ("zones:", "wallet: {balance_max_minor: 10.5}\nzones:"),
+    "unknown offline limit": ("zones:", "wallet: {authority: upstream, offline: {max: 5}}\nzones:"),
 }
 
 
@@ -126,7 +130,7 @@ def test_the_manual_names_every_key_and_driver():
     assert missing == []
 
 
-def test_the_shortest_whole_venue_is_right_and_its_wallet_grant_is_warned_of():
+def test_the_shortest_whole_venue_is_right_and_keeps_wallets_of_its_own():
     text = """\
 venue:   {id: stadthalle, timezone: Europe/Berlin, currency: EUR}
 broker:  unix:///run/venue-gateway/mqtt.sock
@@ -143,6 +147,7 @@ gates:
 clients:
   bar-tablet: {may: {bar-printer: [print], bar-drawer: [open], wallet: [charge, balance]}}
 """
-    (warning,) = loads(text.encode(), "venue.yaml", real_kinds()).warnings
-    assert "14:64: clients.bar-tablet.may.wallet: this version has no wallets" in warning
+    configuration = loads(text.encode(), "venue.yaml", real_kinds())
+    assert configuration.warnings == ()
+    assert configuration.wallet_policy == Policy(currency="EUR")
     validator().validate(plain(text))

@@ -153,7 +153,7 @@ def test_the_order_of_verbs_means_nothing(read):
 
 def test_warnings_stop_nothing_and_name_their_place(read):
     text = changed("port: /dev/a", "port: /dev/ttyUSB0").replace("readers: [reader], ", "")
-    text = text.replace("gateway: [replay]", "wallet: [charge]")
+    text += "wallet: {offline: {consecutive_max: 3}}\n"
     assert read(text).warnings == (
         (
             "/etc/venue/venue.yaml:6:3: devices.reader: no gate lists this reader, so nothing happens when it reads; "
@@ -164,8 +164,8 @@ def test_warnings_stop_nothing_and_name_their_place(read):
             "its name under /dev/serial/by-id/ lasts (warning)"
         ),
         (
-            "/etc/venue/venue.yaml:14:78: clients.tab.may.wallet: this version has no wallets; "
-            "requests to it are refused as unknown (warning)"
+            "/etc/venue/venue.yaml:16:19: wallet.offline: a venue that keeps its wallets itself is never offline; "
+            "these limits do nothing (warning)"
         ),
     )
 
@@ -193,3 +193,24 @@ def test_a_file_is_read_from_disk(tmp_path, kinds):
     path.write_text(VENUE, encoding="utf-8")
     assert load(path, kinds).state_dir == tmp_path / "state"
     assert load(str(path), kinds).broker == Broker("unix:///run/mqtt.sock")
+
+
+def test_a_reader_at_no_gate_is_a_till_where_clients_may_ask_for_money(read):
+    text = changed("readers: [reader], ", "").replace("gateway: [replay]", "wallet: [charge]")
+    assert read(text).warnings == ()
+
+
+def test_the_wallets_are_the_venues_own_until_the_file_says_otherwise(read):
+    policy = read(changed("gateway: [replay]", "wallet: [charge]")).wallet_policy
+    assert (policy.upstream, policy.transaction_max_minor, policy.hold_timeout_ms) == (False, None, 900_000)
+
+
+def test_the_risk_of_wallets_kept_upstream(read):
+    limits = "{transaction_max_minor: 5000, wallet_total_max_minor: 9000, venue_total_max_minor: 500000, "
+    limits += "consecutive_max: 5, directory_age_max_h: 1.5}"
+    text = changed("x", "x") + f"wallet: {{authority: upstream, balance_max_minor: 15000, offline: {limits}}}\n"
+    policy = read(text).wallet_policy
+    assert policy.upstream
+    assert (policy.balance_max_minor, policy.transaction_max_minor) == (15000, 5000)
+    assert policy.wallet_total_max_minor == 9000
+    assert (policy.venue_total_max_minor, policy.consecutive_max, policy.directory_age_max_ms) == (500000, 5, 5_400_000)

@@ -487,7 +487,8 @@ CLIENT_CASES = {
         "{wallet: [pay]}",
         (
             '12:32: clients.tab.may.wallet[0]: "pay" is nothing to ask of the wallet; '
-            "the wallet knows `charge`, `top_up`, `refund`, `cancel`, `balance`"
+            "the wallet knows `charge`, `top_up`, `refund`, `tip`, `deposit`, `hold`, `capture`, `transfer`, "
+            "`close_out`, `balance`, `cancel`"
         ),
     ),
     "unknown target": (

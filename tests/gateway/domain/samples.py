@@ -9,11 +9,18 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import events as e
+from gateway.domain import wallet_events as w
 from gateway.domain.reasons import Reason
 from gateway.domain.state import DrawerState, GateState, VenueState
 
 EVENT_TYPES: tuple[type[e.Event], ...] = typing.get_args(e.AnyEvent)
 REF = e.RequestRef("bar-tablet", "request-1", "digest")
+OF_MONEY: dict[str, Any] = {
+    "order": w.Order(transfer="transfer-1", action="charge", client="client-1", currency="EUR", amount_minor=3),
+    "legs": (w.Leg("wallet:holder-1", "sales:client-1", 3),),
+    "balances": {"wallet:holder-1": 7, "sales:client-1": 3},
+    "spent": w.Spent("contact-1", 3, 1, 3),
+}
 
 
 def sample(event_type: type[e.Event], **given: Any) -> Any:
@@ -32,6 +39,8 @@ def bare(event_type: type[e.Event]) -> Any:
 
 
 def _value(field: str, hint: Any) -> Any:
+    if field in OF_MONEY:
+        return OF_MONEY[field]
     if typing.get_origin(hint) is Literal:
         return typing.get_args(hint)[0]
     for kind in typing.get_args(hint) or (hint,):
@@ -61,6 +70,7 @@ def snapshot(state: VenueState) -> Mapping[str, Any]:
         "drawers": {key: value for key, value in _plain(state.drawers) if value != msgspec.to_builtins(DrawerState())},
         "queue": [job.queued.job for job in state.jobs_for("bar")],
         "requests": dict(_plain(state.requests)),
+        **{kind: dict(_plain(table)) for kind, table in state.ledger.tables.items()},
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.domain import drawers, gates, printing
+from gateway.domain import drawers, gates, printing, purchases
 from gateway.domain import events as e
 from gateway.domain.access import ZoneMap
 from gateway.domain.answers import Answer
@@ -59,6 +59,7 @@ class House:
     def settle_the_past(self) -> None:
         """Do what a start does: say what nobody can know any more."""
         found = [module.after_restart(self.state) for module in (gates, printing, drawers)]
+        found.append(purchases.after_restart(self.state.ledger))
         if events := [event for events in found for event in events]:
             self.recorder.record(*events)
 

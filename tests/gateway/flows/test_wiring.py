@@ -11,6 +11,7 @@ from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import events as e
 from gateway.domain.reasons import Reason
 from gateway.flows.entry import EntryFlow
+from gateway.flows.purchase import PurchaseFlow
 from gateway.wiring import Wiring
 from tests.gateway.fakes import FakeDirectory, FakeKey, FakeLock, FakePrinter, settle
 from tests.gateway.flows.house import House
@@ -42,7 +43,8 @@ class Cabinet:
     def __init__(self) -> None:
         self.house = House()
         entry = EntryFlow(self.house.recorder, FakeDirectory(), FakeKey(), self.house.spawn)
-        self.wiring = Wiring(self.house.recorder, entry, self.house.spawn, DRIVERS)
+        purchase = PurchaseFlow(self.house.recorder, FakeDirectory(), FakeKey())
+        self.wiring = Wiring(self.house.recorder, entry, purchase, self.house.spawn, DRIVERS)
         self.slots = {
             "relays": slot("relays", "board"),
             "inputs": slot("inputs", "board"),

@@ -31,6 +31,11 @@ def test_data_may_be_left_out_and_an_unknown_verb_takes_any() -> None:
     assert open_envelope(b'{"id": "r1", "data": [1]}', "dance").data == b"[1]"
 
 
+@pytest.mark.parametrize("what", [b'{"job": "1"}', b'{"request": "r1"}'])
+def test_a_job_and_a_payment_are_cancelled_by_the_same_verb(what: bytes) -> None:
+    assert open_envelope(b'{"id": "r2", "data": %s}' % what, "cancel").data == what
+
+
 @pytest.mark.parametrize(
     ("expires_at", "ms"),
     [

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.domain.access import Credential, Entitlement, Schedule, Window
+from gateway.domain.wallet import Opening
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Counts, Directory
 from gateway.store.errors import StorageUnavailable
@@ -68,9 +69,28 @@ def test_unknown_references_and_holders_find_nothing(tmp_path: Path, key: Creden
     directory.close()
 
 
+def test_a_wallet_is_found_by_its_holder_to_the_cent(tmp_path: Path) -> None:
+    rows = (
+        '{"type":"wallet","holder":"guest-1","balance_minor":2000,"currency":"EUR"}\n'
+        '{"type":"wallet","holder":"guest-2","balance_minor":-5,"currency":"CHF","counted_minor":-300}\n'
+    )
+    report = _import(tmp_path, rows)
+    directory = Directory.open(tmp_path)
+    assert report.wallets == directory.counts.wallets == 2
+    assert directory.wallet("guest-1") == Opening(2000, "EUR", 0)
+    assert directory.wallet("guest-2") == Opening(-5, "CHF", -300)
+    assert directory.wallet("guest-3") is None
+    made_ms = (tmp_path / "directory.db").stat().st_mtime_ns // 1_000_000
+    assert directory.as_of_ms == made_ms
+    directory.close()
+    assert directory.wallet("guest-1") is None
+
+
 def test_without_a_file_the_directory_is_empty_and_not_loaded(tmp_path: Path, key: CredentialKey) -> None:
     directory = Directory.open(tmp_path)
     assert not directory.loaded
+    assert directory.as_of_ms == 0
+    assert directory.wallet("guest-1") is None
     assert directory.version == ""
     assert directory.counts == Counts()
     assert directory.credential(key.ref("barcode", "1")) is None

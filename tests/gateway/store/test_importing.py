@@ -19,6 +19,7 @@ from tests.gateway.store.synthetic import ZONES, write_directory
 BERLIN = ZoneInfo("Europe/Berlin")
 GOOD = b'{"type":"credential","technology":"barcode","value":"%d","holder":"guest-%d"}'
 CREDENTIAL = '{"type":"credential","technology":"em4100","value":"100086F444","holder":"guest-1"'
+WALLET = '{"type":"wallet","holder":"guest-1","balance_minor":2000,"currency":"EUR"'
 ENTITLEMENT = '{"type":"entitlement","id":"t","holder":"guest-1","zones":["hall"]'
 
 
@@ -51,7 +52,7 @@ def _problems(folder: Path, *lines: str) -> list[tuple[int, str]]:
         (CREDENTIAL + "}}", "each line must be one whole JSON object"),
         ("[]", "Expected `object`, got `array`"),
         ("{}", "Object missing required field `type`"),
-        ('{"type":"guest"}', "type: Invalid value 'guest', expected credential, entitlement, schedule or zone"),
+        ('{"type":"guest"}', "type: Invalid value 'guest', expected credential, entitlement, schedule, wallet or zone"),
         ('{"type":"zone","id":7}', "id: Expected `str`, got `int`"),
         ('{"type":"zone","id":""}', "id: Expected `str` of length >= 1"),
         ('{"type":"zone","id":"a","capacity":5}', "Object contains unknown field `capacity`"),
@@ -84,6 +85,10 @@ def _problems(folder: Path, *lines: str) -> list[tuple[int, str]]:
             '{"type":"schedule","id":"s","weekly":[{"days":["Friday"],"from":"18:00","to":"02:00"}]}',
             "weekly[0].days[0]: Invalid enum value 'Friday'",
         ),
+        (WALLET.replace("2000", "20.5") + "}", "balance_minor: Expected `int`, got `float`"),
+        (WALLET.replace("EUR", "euro") + "}", "currency: Expected three capital letters, such as EUR"),
+        (WALLET.replace("2000", "1e30") + "}", "balance_minor: Expected `int`"),
+        (WALLET.replace("2000", str(10**16)) + "}", "balance_minor: Expected `int` <= "),
         ('{"type":"zone","id":"' + "x" * 70_000 + '"}', "the line is longer than 65536 bytes"),
     ],
 )
@@ -114,6 +119,11 @@ def test_repeated_rows_are_named_with_the_line_they_repeat(tmp_path: Path) -> No
         (2, "entitlement 't' is on line 1 already"),
         (3, "entitlement 't' is on line 1 already"),
     ]
+
+
+def test_a_guest_has_one_wallet(tmp_path: Path) -> None:
+    other = WALLET.replace("2000", "1")
+    assert _problems(tmp_path, WALLET + "}", other + "}") == [(2, "this wallet is on line 1 already")]
 
 
 def test_i12_a_repeated_card_is_named_by_line_and_never_by_number(tmp_path: Path) -> None:
