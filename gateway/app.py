@@ -212,7 +212,7 @@ class Gateway:
     def storage_recovered(self) -> None:
         """Go on from what the disk says, as after a restart: what was under way has an outcome that nobody stored."""
         if unknown := self._cut_short():
-            self.recorder.record(*unknown)
+            self.recorder.record(*unknown, follow_up=True)
         self.wiring.storage_recovered()
         self.reporter.announce_everything()
 
@@ -330,7 +330,7 @@ class Gateway:
     def _record_quietly(self, *events: e.AnyEvent) -> None:
         """Record what is told for the record only; a full disk must not stop the work."""
         try:
-            self.recorder.record(*events, urgent=False)
+            self.recorder.record(*events, urgent=False, follow_up=True)
         except StorageUnavailable as error:
             log.warning("event_not_stored", events=[type(event).__name__ for event in events], why=str(error))
 

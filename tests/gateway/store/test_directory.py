@@ -71,6 +71,7 @@ def test_unknown_references_and_holders_find_nothing(tmp_path: Path, key: Creden
 
 def test_a_wallet_is_found_by_its_holder_to_the_cent(tmp_path: Path) -> None:
     rows = (
+        '{"type":"credential","technology":"em4100","value":"100086F444","holder":"guest-1"}\n'
         '{"type":"wallet","holder":"guest-1","balance_minor":2000,"currency":"EUR"}\n'
         '{"type":"wallet","holder":"guest-2","balance_minor":-5,"currency":"CHF","counted_minor":-300}\n'
     )
