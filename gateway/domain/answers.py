@@ -44,10 +44,20 @@ def first_answer(event: e.AnyEvent) -> Answer | None:
     """Return the answer that an event with a `request` gives to it, or None for events that answer nothing."""
     match event:
         case e.EntryGranted():
-            data = {"decision": "granted", "entry": event.entry, "gate": event.gate, "zone": event.zone}
-            return Answer("done", None, "Come in.", data)
+            return Answer("done", None, "Come in.", _granted(event))
         case e.EntryDenied():
             return denied(event.reason, decision="denied", entry=event.entry, gate=event.gate)
+        case e.ZoneLockedDown():
+            return Answer("done", None, "Locked down: nobody is admitted.", {"zone": event.zone})
+        case e.ZoneReleased():
+            return Answer("done", None, "Released: its gates are being opened.", {"zone": event.zone})
+        case e.ZoneRestored():
+            return Answer("done", None, _restored(event), {"zone": event.zone, "still": list(event.still)})
+        case e.CredentialBlocked():
+            return Answer("done", None, "Blocked.", {"credential": event.credential, "holder": event.holder})
+        case e.CredentialUnblocked():
+            note = "Off the block list. What the directory says still counts."
+            return Answer("done", None, note, {"credential": event.credential, "holder": event.holder})
         case e.PrintQueued():
             return Answer("accepted", None, "Queued.", {"job": event.job, "printer": event.printer})
         case e.PrintCancelled():
@@ -56,6 +66,18 @@ def first_answer(event: e.AnyEvent) -> Answer | None:
             return Answer("accepted", None, "Opening.", {"opening": event.opening, "drawer": event.drawer})
         case _:
             return None
+
+
+def _granted(event: e.EntryGranted) -> dict[str, Any]:
+    data: dict[str, Any] = {"decision": "granted", "entry": event.entry, "gate": event.gate, "zone": event.zone}
+    return data | ({"flags": list(event.flags)} if event.flags else {})
+
+
+def _restored(event: e.ZoneRestored) -> str:
+    if not event.still:
+        return "Restored."
+    around = ", ".join(zone or "the whole venue" for zone in event.still)
+    return f"Restored, but still closed or released around it: {around}."
 
 
 def later_answer(event: e.AnyEvent) -> Answer | None:

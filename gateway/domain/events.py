@@ -34,7 +34,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 
 
 class EntryGranted(Event, frozen=True, tag="entry.granted"):
-    """A guest may pass `gate` once. The use is taken and the guest counts as being in `zone` from here on."""
+    """A guest may pass `gate` once. The use is taken and the guest counts as being in `zone` from here on.
+
+    `day` and `uses_today` stand where the entitlement has a limit per day. `flags` names rules that were not met and
+    only noted. With `override_by` it was a client's staff who let the guest in, for `override_reason` and whatever
+    the rules say; `holder` is then empty for a guest whom nobody named, and such a guest is not counted anywhere.
+    """
 
     entry: str
     gate: str
@@ -49,6 +54,14 @@ class EntryGranted(Event, frozen=True, tag="entry.granted"):
     entitlement_before: str | None = None
     passage_observed: bool = False
     actuates: bool = True
+    since_ms: int = 0
+    since_before_ms: int = 0
+    day: str = ""
+    uses_today: int = 0
+    uses_today_before: int = 0
+    flags: tuple[str, ...] = ()
+    override_by: str = ""
+    override_reason: str = ""
     request: RequestRef | None = None
 
 
@@ -88,6 +101,9 @@ class EntryReturned(Event, frozen=True, tag="entry.returned"):
     uses: int
     zone: str | None
     zone_entitlement: str | None = None
+    zone_since_ms: int = 0
+    day: str = ""
+    uses_today: int = 0
     why: Literal["not_passed", "release_failed"] = "not_passed"
 
 
@@ -131,6 +147,66 @@ class GateRestored(Event, frozen=True, tag="gate.restored"):
     """The gate's lock answers again after a fault."""
 
     gate: str
+
+
+# Zones and the block list: what staff order. `zone` is empty for the whole venue.
+
+
+class ZoneLockedDown(Event, frozen=True, tag="zone.locked_down"):
+    """Nobody is admitted into the zone, nor into the zones inside it, until it is restored. Leaving goes on."""
+
+    zone: str
+    client: str
+    reason: str
+    request: RequestRef | None = None
+
+
+class ZoneReleased(Event, frozen=True, tag="zone.released"):
+    """Emergency: every gate into, out of and inside the zone is held open until it is restored."""
+
+    zone: str
+    client: str
+    reason: str
+    request: RequestRef | None = None
+
+
+class ZoneRestored(Event, frozen=True, tag="zone.restored"):
+    """The zone's own lockdown or emergency is over. `still` names those around it that go on."""
+
+    zone: str
+    client: str
+    reason: str
+    still: tuple[str, ...] = ()
+    request: RequestRef | None = None
+
+
+class ZoneReset(Event, frozen=True, tag="zone.reset"):
+    """At the zone's reset time everyone who had come before `before_ms` counts as gone from it and all inside it."""
+
+    zone: str
+    zones: tuple[str, ...]
+    before_ms: int
+    guests: int
+
+
+class CredentialBlocked(Event, frozen=True, tag="credential.blocked"):
+    """A credential, or all that a holder carries, is refused at every gate from here on."""
+
+    client: str
+    reason: str
+    credential: str = ""
+    holder: str = ""
+    request: RequestRef | None = None
+
+
+class CredentialUnblocked(Event, frozen=True, tag="credential.unblocked"):
+    """A credential or holder is off the venue's own block list; what the directory says of them still counts."""
+
+    client: str
+    reason: str
+    credential: str = ""
+    holder: str = ""
+    request: RequestRef | None = None
 
 
 # Printing: queued → printing → done | failed | unknown.
@@ -324,6 +400,12 @@ AnyEvent: TypeAlias = (
     | GateClosed
     | GateFault
     | GateRestored
+    | ZoneLockedDown
+    | ZoneReleased
+    | ZoneRestored
+    | ZoneReset
+    | CredentialBlocked
+    | CredentialUnblocked
     | PrintQueued
     | PrintStarted
     | PrintHeld

@@ -14,11 +14,14 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import events as e
-from gateway.domain.access import Presence, Whereabouts, ZoneMap
+from gateway.domain.access import DayUses, Presence, Whereabouts, ZoneMap
 from gateway.domain.answers import Answer, first_answer, later_answer
 
 FINISHED_JOBS_KEPT = 200
 """How many finished print jobs stay known for a status query or a reprint."""
+
+BLOCKS_MAX = 100_000
+"""How many credentials and holders the venue's own block list holds; a longer one belongs into the directory."""
 
 GateStatus = Literal["locked", "released", "forced", "held_open", "fault"]
 JobStatus = Literal["queued", "printing", "held", "done", "failed", "unknown"]
@@ -37,6 +40,21 @@ class GateState(msgspec.Struct):
     status: GateStatus = "locked"
     entry: str | None = None
     fault: str | None = None
+
+
+class Closure(msgspec.Struct, frozen=True):
+    """A zone that staff locked down or released in an emergency: who, and why."""
+
+    kind: Literal["lockdown", "emergency"]
+    client: str
+    reason: str
+
+
+class Block(msgspec.Struct, frozen=True):
+    """One entry of the venue's own block list: who put it there, and why."""
+
+    client: str
+    reason: str
 
 
 class Job(msgspec.Struct):
@@ -69,7 +87,10 @@ class StoredAnswer(msgspec.Struct, frozen=True):
 Answered = tuple[e.RequestRef, Answer]
 _ROW_TYPES: dict[str, Any] = {
     "use": int,
+    "day_use": DayUses,
     "where": Whereabouts,
+    "closure": Closure,
+    "block": Block,
     "entry": OpenEntry,
     "gate": GateState,
     "job": Job,
@@ -83,6 +104,11 @@ def request_key(client: str, request_id: str) -> str:
     return f"{client}\x1f{request_id}"
 
 
+def block_key(credential: str, holder: str) -> str:
+    """Return the key of a block: of a credential's reference, or of a holder when there is none."""
+    return f"credential\x1f{credential}" if credential else f"holder\x1f{holder}"
+
+
 class VenueState:
     """Everything that decisions need besides the directory and the configuration."""
 
@@ -94,7 +120,10 @@ class VenueState:
     def clear(self) -> None:
         """Forget everything, before a rebuild from disk."""
         self.uses: dict[str, int] = {}
+        self.day_uses: dict[str, DayUses] = {}
         self.where: dict[str, Whereabouts] = {}
+        self.closures: dict[str, Closure] = {}
+        self.blocks: dict[str, Block] = {}
         self.occupancy: Counter[str] = Counter()
         self.entries: dict[str, OpenEntry] = {}
         self.gates: dict[str, GateState] = {}
@@ -105,7 +134,10 @@ class VenueState:
         self.dropped_jobs: list[str] = []
         self._tables: dict[str, dict[str, Any]] = {
             "use": self.uses,
+            "day_use": self.day_uses,
             "where": self.where,
+            "closure": self.closures,
+            "block": self.blocks,
             "entry": self.entries,
             "gate": self.gates,
             "job": self.jobs,
@@ -120,9 +152,14 @@ class VenueState:
         for here in self.where.values():
             self.occupancy.update(zones.path(here.zone))
 
-    def presence(self, holder: str) -> Presence:
-        """Return what a decision about `holder` needs to know."""
-        return Presence(self.where.get(holder), self.uses, self.occupancy)
+    def presence(self, holder: str, credential: str = "") -> Presence:
+        """Return what a decision about `holder`, who shows the credential of this reference, needs to know."""
+        blocked = bool(self.blocks) and self.is_blocked(credential, holder)
+        return Presence(self.where.get(holder), self.uses, self.occupancy, self.day_uses, blocked)
+
+    def is_blocked(self, credential: str, holder: str) -> bool:
+        """Return True when the venue's own block list names the credential or its holder."""
+        return block_key(credential, "") in self.blocks or block_key("", holder) in self.blocks
 
     def gate(self, name: str) -> GateState:
         """Return a gate's state; a gate nobody has used yet is locked."""
@@ -157,7 +194,8 @@ class VenueState:
 
     def _granted(self, event: e.EntryGranted) -> None:
         self._set_uses(event.entitlement, event.uses)
-        self._move(event.holder, event.zone or None, event.entitlement)
+        self._set_day_uses(event.entitlement, event.day, event.uses_today)
+        self._move(event.holder, event.zone or None, event.entitlement, event.since_ms)
         if event.actuates:
             self.entries[event.entry] = OpenEntry(event)
             self._touch("entry", event.entry)
@@ -179,7 +217,8 @@ class VenueState:
 
     def _returned(self, event: e.EntryReturned) -> None:
         self._set_uses(event.entitlement, event.uses)
-        self._move(event.holder, event.zone, event.zone_entitlement or "")
+        self._set_day_uses(event.entitlement, event.day, event.uses_today)
+        self._move(event.holder, event.zone, event.zone_entitlement or "", event.zone_since_ms)
         self._close_entry(event.entry, event.gate)
 
     def _close_entry(self, entry: str, gate: str) -> None:
@@ -194,14 +233,51 @@ class VenueState:
             self.uses[entitlement] = uses
             self._touch("use", entitlement)
 
-    def _move(self, holder: str, zone: str | None, entitlement: str) -> None:
+    def _set_day_uses(self, entitlement: str, day: str, uses: int) -> None:
+        counted = DayUses(day, uses)
+        if entitlement and day and self.day_uses.get(entitlement) != counted:
+            self.day_uses[entitlement] = counted
+            self._touch("day_use", entitlement)
+
+    def _move(self, holder: str, zone: str | None, entitlement: str, since_ms: int) -> None:
+        if not holder:
+            return
         before = self.where.pop(holder, None)
         if before is not None:
             self.occupancy.subtract(self.zones.path(before.zone))
         if zone is not None:
-            self.where[holder] = Whereabouts(zone, entitlement)
+            self.where[holder] = Whereabouts(zone, entitlement, since_ms)
             self.occupancy.update(self.zones.path(zone))
         self._touch("where", holder)
+
+    # Zones and blocks.
+
+    def _closed(self, event: e.ZoneLockedDown | e.ZoneReleased) -> None:
+        kind: Literal["lockdown", "emergency"] = "emergency" if isinstance(event, e.ZoneReleased) else "lockdown"
+        self.closures[event.zone] = Closure(kind, event.client, event.reason)
+        self._touch("closure", event.zone)
+
+    def _restored(self, event: e.ZoneRestored) -> None:
+        self.closures.pop(event.zone, None)
+        self._touch("closure", event.zone)
+
+    def _reset(self, event: e.ZoneReset) -> None:
+        zones = frozenset(event.zones)
+        gone = [
+            holder for holder, here in self.where.items() if here.zone in zones and here.since_ms < event.before_ms
+        ]
+        for holder in gone:
+            self._move(holder, None, "", 0)
+
+    def _blocked(self, event: e.CredentialBlocked) -> None:
+        key = block_key(event.credential, event.holder)
+        self.blocks[key] = Block(event.client, event.reason)
+        self._touch("block", key)
+
+    def _unblocked(self, event: e.CredentialUnblocked) -> None:
+        key = block_key(event.credential, event.holder)
+        self.blocks.pop(key, None)
+        self._touch("block", key)
 
     # Gates.
 
@@ -294,6 +370,12 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     e.GateClosed: VenueState._locked,
     e.GateFault: VenueState._fault,
     e.GateRestored: VenueState._locked,
+    e.ZoneLockedDown: VenueState._closed,
+    e.ZoneReleased: VenueState._closed,
+    e.ZoneRestored: VenueState._restored,
+    e.ZoneReset: VenueState._reset,
+    e.CredentialBlocked: VenueState._blocked,
+    e.CredentialUnblocked: VenueState._unblocked,
     e.PrintQueued: VenueState._queued,
     e.PrintStarted: lambda state, event: state._job(event.job, "printing"),
     e.PrintHeld: lambda state, event: state._job(event.job, "held", event.why),

@@ -14,11 +14,13 @@ from typing import Any
 
 import msgspec
 
-from gateway.domain.access import Credential, Entitlement, Schedule
+from gateway.domain.access import Credential, CredentialKind, CredentialState, Entitlement
+from gateway.domain.schedules import Schedule
+from gateway.domain.tickets import IssuerKey
 from gateway.store.errors import StorageUnavailable
 
 DIRECTORY_FILE = "directory.db"
-FORMAT = "1"
+FORMAT = "2"
 CACHE_KIB = 4096
 
 
@@ -32,6 +34,7 @@ class StoredEntitlement(msgspec.Struct, frozen=True, array_like=True):
     schedule: str | None
     uses_total: int | None
     reentry: bool
+    uses_per_day: int | None
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -41,6 +44,7 @@ class Counts(msgspec.Struct, frozen=True):
     entitlements: int = 0
     schedules: int = 0
     zones: int = 0
+    issuer_keys: int = 0
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -51,7 +55,12 @@ class Summary(msgspec.Struct, frozen=True):
     counts: Counts = Counts()
     zones: dict[str, str | None] = {}
     schedules: dict[str, Schedule] = {}
+    issuer_keys: tuple[IssuerKey, ...] = ()
 
+
+CREDENTIAL_STATES: tuple[CredentialState, ...] = ("active", "blocked", "replaced", "expired")
+CREDENTIAL_KINDS: tuple[CredentialKind, ...] = ("", "card", "wristband", "qr_code", "staff_badge")
+"""States and kinds lie in the file as their place here."""
 
 _decode_entitlements = msgspec.msgpack.Decoder(tuple[StoredEntitlement, ...]).decode
 Stamp = tuple[int, int, int]
@@ -107,14 +116,19 @@ class Directory:
         """The weekly schedules by id."""
         return self._summary.schedules
 
+    @property
+    def issuer_keys(self) -> tuple[IssuerKey, ...]:
+        """The keys that signed tickets are checked with; another tuple after every reload."""
+        return self._summary.issuer_keys
+
     def credential(self, ref: str) -> Credential | None:
         """Return the credential with this reference (32 hex digits), or None. Raises StorageUnavailable."""
-        query = "SELECT holder, blocked, valid_until_ms FROM credentials WHERE ref = ?"
+        query = "SELECT holder, state, valid_until_ms, kind FROM credentials WHERE ref = ?"
         found = self._find(query, bytes.fromhex(ref))
         if found is None:
             return None
-        holder, blocked, valid_until_ms = found
-        return Credential(ref, holder, "blocked" if blocked else "active", valid_until_ms)
+        holder, state, valid_until_ms, kind = found
+        return Credential(ref, holder, CREDENTIAL_STATES[state], valid_until_ms, CREDENTIAL_KINDS[kind])
 
     def entitlements(self, holder: str) -> tuple[Entitlement, ...]:
         """Return what `holder` may do, in the order of the import. Raises StorageUnavailable."""
@@ -201,4 +215,5 @@ def _entitlement(holder: str, stored: StoredEntitlement) -> Entitlement:
         stored.schedule,
         stored.uses_total,
         stored.reentry,
+        stored.uses_per_day,
     )

@@ -10,7 +10,8 @@ from random import Random
 
 from drivers.api import DeviceOffline, PrinterStatus
 from drivers.document import Document, plain_text
-from gateway.domain.access import Credential, Entitlement, Schedule
+from gateway.domain.access import (Credential, Entitlement)
+from gateway.domain.schedules import Schedule
 from gateway.domain.ids import Uuid7
 from gateway.store.journal import Row, StorageUnavailable, StoredRow
 

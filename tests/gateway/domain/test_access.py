@@ -5,19 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.domain.access import (
-    Credential,
-    Entitlement,
-    GateRule,
-    Grant,
-    Presence,
-    Schedule,
-    Whereabouts,
-    Window,
-    ZoneMap,
-    decide,
-    in_schedule,
-)
+from gateway.domain.access import (Credential, Entitlement, GateRule, Grant, Presence, Whereabouts, ZoneMap, decide)
+from gateway.domain.schedules import Schedule, Window, in_schedule
 from gateway.domain.reasons import Reason
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.domain.access import Credential, Entitlement, Schedule, Window
+from gateway.domain.access import (Credential, Entitlement)
+from gateway.domain.schedules import Schedule, Window
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Counts, Directory
 from gateway.store.errors import StorageUnavailable

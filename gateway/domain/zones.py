@@ -1,0 +1,61 @@
+"""Zones as staff order them: lockdown, emergency release, and the hour at which everyone counts as gone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo
+
+from gateway.domain import events as e
+from gateway.domain.access import GateRule, ZoneMap
+from gateway.domain.schedules import MS_PER_S
+
+if TYPE_CHECKING:
+    from gateway.domain.state import Closure, VenueState
+
+ClosureKind = Literal["lockdown", "emergency"]
+VENUE = ""
+"""Stands for the whole venue where a zone is named."""
+
+
+def closure_at(rule: GateRule, zones: ZoneMap, closures: Mapping[str, Closure]) -> ClosureKind | None:
+    """Return what staff ordered for this gate, or None in normal times.
+
+    An emergency opens every gate into, out of and inside its zone. A lockdown closes those that lead into its zone or
+    further inside; it keeps nobody in.
+    """
+    if not closures:
+        return None
+    inwards = (VENUE, *zones.path(rule.to_zone))
+    for zone in (*inwards, *zones.path(rule.from_zone)):
+        if zone in closures and closures[zone].kind == "emergency":
+            return "emergency"
+    if zones.is_exit(rule.from_zone, rule.to_zone):
+        return None
+    return "lockdown" if any(zone in closures for zone in inwards) else None
+
+
+def closures_around(zone: str, zones: ZoneMap, closures: Mapping[str, Closure]) -> tuple[str, ...]:
+    """Return the closed or released zones around `zone`, without itself; empty text stands for the whole venue."""
+    around = (*zones.path(zone), *((VENUE,) if zone != VENUE else ()))
+    return tuple(name for name in around if name != zone and name in closures)
+
+
+def last_reset_ms(reset_at: time, now_ms: int, timezone: ZoneInfo) -> int:
+    """Return when the venue's clock last showed `reset_at`, in UTC milliseconds.
+
+    An hour that the clock skips in spring counts where it would have been; one that comes twice in autumn, at its first.
+    """
+    now = datetime.fromtimestamp(now_ms / MS_PER_S, tz=timezone)
+    day = now.date()
+    while (due := datetime.combine(day, reset_at, tzinfo=timezone)).timestamp() > now.timestamp():
+        day -= timedelta(days=1)
+    return int(due.timestamp()) * MS_PER_S
+
+
+def reset(state: VenueState, zone: str, before_ms: int) -> list[e.ZoneReset]:
+    """Return the fact that empties `zone` of everyone who came before `before_ms`; none when there is nobody."""
+    inside = state.zones.inside(zone)
+    guests = sum(here.zone in inside and here.since_ms < before_ms for here in state.where.values())
+    return [e.ZoneReset(zone=zone, zones=inside, before_ms=before_ms, guests=guests)] if guests else []
