@@ -15,6 +15,8 @@ from gateway import __version__
 from gateway.devices.registry import DRIVERS
 from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import events as e
+from gateway.domain import zone_events as z
+from gateway.domain import zones
 from gateway.domain.answers import Answer
 from gateway.flows.desk import Handler, Request, read_data
 from gateway.flows.recorder import Committed, id_text
@@ -27,7 +29,20 @@ log = structlog.get_logger("journal")
 
 _QUIET = frozenset({"device.online", "device.offline"})
 """Facts the supervisor has already logged in its own words."""
-_ALARMS = (e.GateForced, e.GateHeldOpen, e.GateFault, e.DrawerForced, e.DrawerLeftOpen, e.EntryUnknown, e.PrintUnknown)
+_ORDERS = (z.ZoneLockedDown, z.ZoneReleased, z.ZoneRestored, z.ZoneReset)
+_MOVES = (e.EntryGranted, e.EntryReturned)
+"""Facts that change how many guests are where."""
+_ALARMS = (
+    z.ZoneLockedDown,
+    z.ZoneReleased,
+    e.GateForced,
+    e.GateHeldOpen,
+    e.GateFault,
+    e.DrawerForced,
+    e.DrawerLeftOpen,
+    e.EntryUnknown,
+    e.PrintUnknown,
+)
 
 
 class Reporter:
@@ -54,6 +69,11 @@ class Reporter:
             gate = getattr(event, "gate", None)
             if gate is not None and not isinstance(event, e.EntryDenied):
                 self._announce_gate(gate)
+            if isinstance(event, _ORDERS):
+                for each in self._gateway.configuration.gates:
+                    self._announce_gate(each)
+            if isinstance(event, _ORDERS + _MOVES):
+                self._announce_zones()
             drawer = getattr(event, "drawer", None)
             if drawer is not None:
                 self._announce_drawer(drawer)
@@ -107,6 +127,7 @@ class Reporter:
             self._announce_gate(gate)
         for drawer in self._gateway.wiring.drawers:
             self._announce_drawer(drawer)
+        self._announce_zones()
         self.announce_state()
         self.announce_health()
 
@@ -128,9 +149,30 @@ class Reporter:
         status: dict[str, bool | int | str] = {}
         if gate.rule.to_zone is not None:
             status["inside"] = self._gateway.recorder.state.occupancy.get(gate.rule.to_zone, 0)
-        why = state.fault or ""
-        announced = m.DeviceState(state=gate.status, at=self._now(), why=why, status=status)
+            capacity = self._gateway.recorder.state.zones.capacity.get(gate.rule.to_zone)
+            if capacity is not None:
+                status["capacity"] = capacity
+        shown = gate.shown
+        why = state.fault or "" if shown not in {"emergency", "locked_down"} else "ordered by staff"
+        announced = m.DeviceState(state=shown, at=self._now(), why=why, status=status)
         self._gateway.mqtt.announcer.device_state(name, announced)
+
+    def _announce_zones(self) -> None:
+        state = self._gateway.recorder.state
+        found = tuple(self._zone(name, within) for name, within in sorted(state.zones.within.items()))
+        venue = state.closures.get(zones.VENUE)
+        announced = m.GatewayZones(zones=found, at=self._now(), venue=venue.kind if venue is not None else "")
+        self._gateway.mqtt.announcer.gateway_zones(announced)
+
+    def _zone(self, name: str, within: str | None) -> m.ZoneState:
+        state = self._gateway.recorder.state
+        return m.ZoneState(
+            name=name,
+            inside=max(0, state.occupancy.get(name, 0)),
+            within=within or "",
+            capacity=state.zones.capacity.get(name),
+            closure=zones.closure_of(name, state.zones, state.closures) or "",
+        )
 
     def _announce_drawer(self, name: str) -> None:
         drawer = self._gateway.wiring.drawers.get(name)
@@ -231,6 +273,11 @@ _LOGGED_FIELDS = (
     "version",
     "first",
     "credentials",
+    "flags",
+    "override_by",
+    "override_reason",
+    "zone",
+    "guests",
 )
 """What of an event goes into its log line. Credentials stay out, even as references."""
 

@@ -22,6 +22,8 @@ from gateway.flows.entry import EntryFlow
 from gateway.flows.gate import GateFlow
 from gateway.flows.printing import PrintFlow
 from gateway.flows.recorder import Recorder
+from gateway.flows.why import WhyFlow
+from gateway.flows.zones import OrdersFlow
 from gateway.store.journal import StorageUnavailable
 
 log = structlog.get_logger(__name__)
@@ -61,6 +63,8 @@ class Wiring:
         self.gates: dict[str, GateFlow] = {}
         self.printers: dict[str, PrintFlow] = {}
         self.drawers: dict[str, DrawerFlow] = {}
+        self.orders = OrdersFlow(recorder, entry.lookup, self.gates, spawn)
+        self._why = WhyFlow(recorder, entry)
         self._printer_tasks: dict[str, asyncio.Task[None]] = {}
         self._printer_slots: dict[str, DeviceSlot] = {}
         self._drawer_ports: dict[str, DrawerPort] = {}
@@ -85,14 +89,25 @@ class Wiring:
             for gate in configuration.gates.values()
             if gate.passage is not None
         }
-        self._entry.configure(self.gates, configuration.venue.zone_info)
+        self._entry.configure(self.gates, configuration.venue.zone_info, configuration.venue.id)
+        resets = {name: zone.reset_time for name, zone in configuration.zones.items()}
+        self.orders.configure(
+            {name: at for name, at in resets.items() if at is not None}, configuration.venue.zone_info
+        )
+        # Gates that are new, and those whose zones are other ones now, take up what was ordered before.
+        self.orders.follow()
 
     def handlers(self) -> dict[str, Mapping[str, Handler]]:
         """Return what serves each verb of each gate, printer and drawer."""
         flows: dict[str, GateFlow | PrintFlow | DrawerFlow] = {**self.gates, **self.printers, **self.drawers}
         found: dict[str, Mapping[str, Handler]] = {name: flow.handlers() for name, flow in flows.items()}
         for gate in self.gates:
-            found[gate] = {**found[gate], "authenticate": Handler(self._entry.take_authenticate, moves_metal=True)}
+            found[gate] = {
+                **found[gate],
+                "authenticate": Handler(self._entry.take_authenticate, moves_metal=True),
+                "override": Handler(self._entry.take_override, moves_metal=True),
+                "why": Handler(self._why.take_why, repeatable=True),
+            }
         return found
 
     def device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
@@ -134,6 +149,7 @@ class Wiring:
         """The journal takes events again and the state was rebuilt: queues that waited go on."""
         for printer in self.printers.values():
             printer.look_again()
+        self.orders.follow()
 
     def close(self) -> None:
         """Stop every timer and queue."""
@@ -165,11 +181,18 @@ class Wiring:
             gate.name: (gate, slots.get(gate.lock.device) if gate.lock else None)
             for gate in configuration.gates.values()
         }
-        for name in [name for name, parts in self._gate_configs.items() if wanted.get(name) != parts]:
-            self.gates.pop(name).close()
+        changed = [name for name, parts in self._gate_configs.items() if wanted.get(name) != parts]
+        replaced = {name: self.gates.pop(name) for name in changed}
+        for name, flow in replaced.items():
+            if _same_lock(self._gate_configs[name], wanted.get(name)):
+                flow.close()
+            else:
+                flow.retire()
         for name, (gate, slot) in wanted.items():
             if name not in self.gates:
-                self.gates[name] = GateFlow(gate, self._recorder, slot)
+                flow = self.gates[name] = GateFlow(gate, self._recorder, slot)
+                if name in replaced and _same_lock(self._gate_configs[name], (gate, slot)):
+                    flow.take_over(replaced[name])
         self._gate_configs = wanted
 
     def _configure_printers(self, configuration: Configuration, slots: Slots) -> None:
@@ -204,6 +227,10 @@ class Wiring:
         self.drawers[device.name] = DrawerFlow(
             device.name, self._recorder, port, self._spawn, open_is_high=options.open_is_high
         )
+
+
+def _same_lock(before: tuple[Gate, DeviceSlot | None], after: tuple[Gate, DeviceSlot | None] | None) -> bool:
+    return after is not None and after[0].lock == before[0].lock and after[1] is before[1]
 
 
 def _digest(device: Device | None) -> str | None:

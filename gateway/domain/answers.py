@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import events as e
+from gateway.domain import zone_events as z
 from gateway.domain.reasons import Reason, message_for
 
 Status = Literal["accepted", "done", "denied", "failed", "unknown"]
@@ -47,23 +48,30 @@ def first_answer(event: e.AnyEvent) -> Answer | None:
             return Answer("done", None, "Come in.", _granted(event))
         case e.EntryDenied():
             return denied(event.reason, decision="denied", entry=event.entry, gate=event.gate)
-        case e.ZoneLockedDown():
-            return Answer("done", None, "Locked down: nobody is admitted.", {"zone": event.zone})
-        case e.ZoneReleased():
-            return Answer("done", None, "Released: its gates are being opened.", {"zone": event.zone})
-        case e.ZoneRestored():
-            return Answer("done", None, _restored(event), {"zone": event.zone, "still": list(event.still)})
-        case e.CredentialBlocked():
-            return Answer("done", None, "Blocked.", {"credential": event.credential, "holder": event.holder})
-        case e.CredentialUnblocked():
-            note = "Off the block list. What the directory says still counts."
-            return Answer("done", None, note, {"credential": event.credential, "holder": event.holder})
         case e.PrintQueued():
             return Answer("accepted", None, "Queued.", {"job": event.job, "printer": event.printer})
         case e.PrintCancelled():
             return Answer("done", None, "Cancelled.", {"job": event.job})
         case e.DrawerOpening():
             return Answer("accepted", None, "Opening.", {"opening": event.opening, "drawer": event.drawer})
+        case _:
+            return _order_answer(event)
+
+
+def _order_answer(event: e.AnyEvent) -> Answer | None:
+    """Return the answer to what staff order for zones and credentials."""
+    match event:
+        case z.ZoneLockedDown():
+            return Answer("done", None, "Locked down: nobody is admitted.", {"zone": event.zone})
+        case z.ZoneReleased():
+            return Answer("done", None, "Released: its gates are being opened.", {"zone": event.zone})
+        case z.ZoneRestored():
+            return Answer("done", None, _restored(event), {"zone": event.zone, "still": list(event.still)})
+        case z.CredentialBlocked():
+            return Answer("done", None, "Blocked.", {"credential": event.credential, "holder": event.holder})
+        case z.CredentialUnblocked():
+            note = "Off the block list. What the directory says still counts."
+            return Answer("done", None, note, {"credential": event.credential, "holder": event.holder})
         case _:
             return None
 
@@ -73,7 +81,7 @@ def _granted(event: e.EntryGranted) -> dict[str, Any]:
     return data | ({"flags": list(event.flags)} if event.flags else {})
 
 
-def _restored(event: e.ZoneRestored) -> str:
+def _restored(event: z.ZoneRestored) -> str:
     if not event.still:
         return "Restored."
     around = ", ".join(zone or "the whole venue" for zone in event.still)

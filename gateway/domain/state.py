@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import events as e
+from gateway.domain import zone_events as z
 from gateway.domain.access import DayUses, Presence, Whereabouts, ZoneMap
 from gateway.domain.answers import Answer, first_answer, later_answer
 
@@ -252,29 +253,27 @@ class VenueState:
 
     # Zones and blocks.
 
-    def _closed(self, event: e.ZoneLockedDown | e.ZoneReleased) -> None:
-        kind: Literal["lockdown", "emergency"] = "emergency" if isinstance(event, e.ZoneReleased) else "lockdown"
+    def _closed(self, event: z.ZoneLockedDown | z.ZoneReleased) -> None:
+        kind: Literal["lockdown", "emergency"] = "emergency" if isinstance(event, z.ZoneReleased) else "lockdown"
         self.closures[event.zone] = Closure(kind, event.client, event.reason)
         self._touch("closure", event.zone)
 
-    def _restored(self, event: e.ZoneRestored) -> None:
+    def _restored(self, event: z.ZoneRestored) -> None:
         self.closures.pop(event.zone, None)
         self._touch("closure", event.zone)
 
-    def _reset(self, event: e.ZoneReset) -> None:
+    def _reset(self, event: z.ZoneReset) -> None:
         zones = frozenset(event.zones)
-        gone = [
-            holder for holder, here in self.where.items() if here.zone in zones and here.since_ms < event.before_ms
-        ]
+        gone = [holder for holder, here in self.where.items() if here.zone in zones and here.since_ms < event.before_ms]
         for holder in gone:
             self._move(holder, None, "", 0)
 
-    def _blocked(self, event: e.CredentialBlocked) -> None:
+    def _blocked(self, event: z.CredentialBlocked) -> None:
         key = block_key(event.credential, event.holder)
         self.blocks[key] = Block(event.client, event.reason)
         self._touch("block", key)
 
-    def _unblocked(self, event: e.CredentialUnblocked) -> None:
+    def _unblocked(self, event: z.CredentialUnblocked) -> None:
         key = block_key(event.credential, event.holder)
         self.blocks.pop(key, None)
         self._touch("block", key)
@@ -370,12 +369,12 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     e.GateClosed: VenueState._locked,
     e.GateFault: VenueState._fault,
     e.GateRestored: VenueState._locked,
-    e.ZoneLockedDown: VenueState._closed,
-    e.ZoneReleased: VenueState._closed,
-    e.ZoneRestored: VenueState._restored,
-    e.ZoneReset: VenueState._reset,
-    e.CredentialBlocked: VenueState._blocked,
-    e.CredentialUnblocked: VenueState._unblocked,
+    z.ZoneLockedDown: VenueState._closed,
+    z.ZoneReleased: VenueState._closed,
+    z.ZoneRestored: VenueState._restored,
+    z.ZoneReset: VenueState._reset,
+    z.CredentialBlocked: VenueState._blocked,
+    z.CredentialUnblocked: VenueState._unblocked,
     e.PrintQueued: VenueState._queued,
     e.PrintStarted: lambda state, event: state._job(event.job, "printing"),
     e.PrintHeld: lambda state, event: state._job(event.job, "held", event.why),

@@ -1,7 +1,7 @@
 """Signed tickets: PASETO v4.public tokens, which a venue can check without ever having heard of the ticket. Pure.
 
-Format: https://github.com/paseto-standard/paseto-spec (Version4, section "Sign" and "Verify"; Common, "PAE"), signatures
-Ed25519 (RFC 8032). Public test vectors: paseto-standard/test-vectors, v4.json, 4-S-1 to 4-S-3.
+Format: https://github.com/paseto-standard/paseto-spec (Version4, section "Sign" and "Verify"; Common, "PAE"),
+signatures Ed25519 (RFC 8032). Public test vectors: paseto-standard/test-vectors, v4.json, 4-S-1 to 4-S-3.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ class Keyring:
 
     def __init__(self, keys: Iterable[IssuerKey]) -> None:
         """Take the keys; each must be one that `public_key_bytes` takes."""
-        self._keys = {key.id: (key, Ed25519PublicKey.from_public_bytes(public_key_bytes(key.public_key))) for key in keys}
+        self._keys = {
+            key.id: (key, Ed25519PublicKey.from_public_bytes(public_key_bytes(key.public_key))) for key in keys
+        }
 
     def open(self, token: str, now_ms: int) -> Ticket:
         """Return the ticket in `token`. Raises NotAuthentic, which says nothing of the ticket itself."""

@@ -7,7 +7,7 @@ from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
-from gateway.domain import events as e
+from gateway.domain import zone_events as z
 from gateway.domain.access import GateRule, ZoneMap
 from gateway.domain.schedules import MS_PER_S
 
@@ -36,6 +36,12 @@ def closure_at(rule: GateRule, zones: ZoneMap, closures: Mapping[str, Closure]) 
     return "lockdown" if any(zone in closures for zone in inwards) else None
 
 
+def closure_of(zone: str, zones: ZoneMap, closures: Mapping[str, Closure]) -> ClosureKind | None:
+    """Return what is in force in a zone, ordered for it or for one around it; an emergency goes before a lockdown."""
+    kinds = {closures[name].kind for name in (VENUE, *zones.path(zone)) if name in closures}
+    return "emergency" if "emergency" in kinds else "lockdown" if kinds else None
+
+
 def closures_around(zone: str, zones: ZoneMap, closures: Mapping[str, Closure]) -> tuple[str, ...]:
     """Return the closed or released zones around `zone`, without itself; empty text stands for the whole venue."""
     around = (*zones.path(zone), *((VENUE,) if zone != VENUE else ()))
@@ -45,7 +51,7 @@ def closures_around(zone: str, zones: ZoneMap, closures: Mapping[str, Closure]) 
 def last_reset_ms(reset_at: time, now_ms: int, timezone: ZoneInfo) -> int:
     """Return when the venue's clock last showed `reset_at`, in UTC milliseconds.
 
-    An hour that the clock skips in spring counts where it would have been; one that comes twice in autumn, at its first.
+    A time that the clock skips in spring counts where it would have been; one that comes twice in autumn, at its first.
     """
     now = datetime.fromtimestamp(now_ms / MS_PER_S, tz=timezone)
     day = now.date()
@@ -54,8 +60,8 @@ def last_reset_ms(reset_at: time, now_ms: int, timezone: ZoneInfo) -> int:
     return int(due.timestamp()) * MS_PER_S
 
 
-def reset(state: VenueState, zone: str, before_ms: int) -> list[e.ZoneReset]:
+def reset(state: VenueState, zone: str, before_ms: int) -> list[z.ZoneReset]:
     """Return the fact that empties `zone` of everyone who came before `before_ms`; none when there is nobody."""
     inside = state.zones.inside(zone)
     guests = sum(here.zone in inside and here.since_ms < before_ms for here in state.where.values())
-    return [e.ZoneReset(zone=zone, zones=inside, before_ms=before_ms, guests=guests)] if guests else []
+    return [z.ZoneReset(zone=zone, zones=inside, before_ms=before_ms, guests=guests)] if guests else []

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 import structlog
 
 from drivers.api import DeviceOffline, DriverError, Lock
 from gateway.config.schema import Gate
 from gateway.domain import events as e
-from gateway.domain import gates
+from gateway.domain import gates, zones
 from gateway.domain.access import GateRule
 from gateway.domain.answers import Answer
 from gateway.domain.reasons import Reason
 from gateway.domain.state import GateStatus
+from gateway.domain.zones import ClosureKind
 from gateway.flows.desk import Handler, Request
+from gateway.flows.holding import HeldLock
 from gateway.flows.recorder import Recorder
 from gateway.store.journal import StorageUnavailable
 
@@ -50,10 +52,11 @@ class GateFlow:
     def __init__(self, gate: Gate, recorder: Recorder, lock: LockPort | None) -> None:
         """Join a gate of the configuration to its lock, None for a gate whose reader moves the barrier itself."""
         self.name = gate.name
-        self.rule = GateRule(gate.name, gate.from_zone, gate.to_zone, gate.anti_passback)
+        self.rule: GateRule = gate.rule
         self._gate = gate
         self._recorder = recorder
         self._lock = lock
+        self._held = HeldLock(gate.name, gate.lock, lock) if gate.lock is not None and lock is not None else None
         self._contact_active = False
         self._passage_timer: asyncio.TimerHandle | None = None
         self._held_open_timer: asyncio.TimerHandle | None = None
@@ -69,9 +72,21 @@ class GateFlow:
         return self._gate.passage is not None and self.has_lock
 
     @property
+    def closure(self) -> ClosureKind | None:
+        """What staff ordered for the zones this gate joins: `lockdown`, `emergency`, or None in normal times."""
+        return zones.closure_at(self.rule, self._recorder.state.zones, self._recorder.state.closures)
+
+    @property
     def status(self) -> GateStatus:
         """The word for where the gate stands, as published."""
         return self._recorder.state.gate(self.name).status
+
+    @property
+    def shown(self) -> GateStatus | Literal["locked_down", "emergency"]:
+        """The word for what people see: what staff ordered, else where the gate stands."""
+        if (closure := self.closure) == "emergency":
+            return "emergency"
+        return "locked_down" if closure == "lockdown" and self.status == "locked" else self.status
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return what the gate itself answers at the desk."""
@@ -79,13 +94,34 @@ class GateFlow:
 
     def _take_status(self, _: Request) -> Answer:
         refusal = self.refusal()
-        data = {"status": self.status, "admits": refusal is None, "reason": refusal or ""}
+        data = {"status": self.shown, "admits": refusal is None, "reason": refusal or ""}
         return Answer("done", None, "", data)
 
     def refusal(self) -> Reason | None:
         """Return why nobody can be admitted here at this moment, or None."""
         works = self._lock.online if self._lock is not None else True
-        return gates.refusal(self._recorder.state, self.name, lock_works=works, contact_active=self._contact_active)
+        state, closure = self._recorder.state, self.closure
+        return gates.refusal(state, self.name, lock_works=works, contact_active=self._contact_active, closure=closure)
+
+    def follow_closure(self) -> None:
+        """Hold the lock open while an emergency lasts, and let it go after it; called when an order is on disk."""
+        held = self.closure == "emergency"
+        if self._held is not None and self._held.wanted != held:
+            self._held.want(held)
+            if not held and self._contact_active and self._held_open_timer is None:
+                # A gate that still stands open after the emergency is watched again from here on.
+                self._watch_open()
+
+    def take_over(self, before: GateFlow) -> None:
+        """Go on with the lock of a gate whose settings changed: it may be held open."""
+        if self._held is not None and before._held is not None:
+            self._held.take_over(before._held)
+
+    def retire(self) -> None:
+        """The gate is configured no more: stop, and let go of a lock that is held open."""
+        self.close()
+        if self._held is not None and self._held.wanted:
+            self._held.want(False)
 
     async def release(self, entry: str) -> None:
         """Pulse the lock for a recorded grant, record that, and give the guest their time to walk through.
@@ -151,16 +187,25 @@ class GateFlow:
         state = self._recorder.state
         if active:
             self._cancel_passage_timer()
-            self._note(*gates.contact_opened(state, self.name))
-            loop = asyncio.get_running_loop()
-            self._held_open_timer = loop.call_later(self._gate.held_open_s, self._held_open)
+            self._note(*gates.contact_opened(state, self.name, held=self.closure == "emergency"))
+            self._watch_open()
         else:
             if self._held_open_timer is not None:
                 self._held_open_timer.cancel()
+                self._held_open_timer = None
             self._note(*gates.contact_closed(state, self.name))
 
+    def _watch_open(self) -> None:
+        self._held_open_timer = asyncio.get_running_loop().call_later(self._gate.held_open_s, self._held_open)
+
     def lock_answers(self) -> None:
-        """The board is back: a gate that was in fault works again, and one that is shut now no longer stands open."""
+        """The board is back: a gate that was in fault works again, and one that is shut now no longer stands open.
+
+        In an emergency it is held open again.
+        """
+        self.follow_closure()
+        if self._held is not None:
+            self._held.board_is_back()
         if self._recorder.state.gate(self.name).status == "fault":
             self._note(e.GateRestored(gate=self.name))
         elif not self._contact_active:
@@ -172,6 +217,8 @@ class GateFlow:
         self._cancel_passage_timer()
         if self._held_open_timer is not None:
             self._held_open_timer.cancel()
+        if self._held is not None:
+            self._held.close()
 
     def _timed_out(self, entry: str) -> None:
         self._passage_timer = None
@@ -179,7 +226,8 @@ class GateFlow:
 
     def _held_open(self) -> None:
         self._held_open_timer = None
-        self._note(*gates.held_open(self._recorder.state, self.name))
+        if self.closure != "emergency":
+            self._note(*gates.held_open(self._recorder.state, self.name))
 
     def _cancel_passage_timer(self) -> None:
         if self._passage_timer is not None:

@@ -33,7 +33,10 @@ StagedEntitlement = tuple[str, str, bytes, int]
 """id, holder, the entitlement in MessagePack, line."""
 
 _STAGING = (
-    "CREATE TABLE credentials (ref BLOB, holder TEXT, state INTEGER, valid_until_ms INTEGER, kind INTEGER, line INTEGER)",
+    (
+        "CREATE TABLE credentials"
+        " (ref BLOB, holder TEXT, state INTEGER, valid_until_ms INTEGER, kind INTEGER, line INTEGER)"
+    ),
     "CREATE TABLE entitlements (id TEXT, holder TEXT, body BLOB, line INTEGER)",
 )
 

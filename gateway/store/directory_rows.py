@@ -15,6 +15,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 LINE_BYTES_MAX = 64 << 10
 
+
 class RowError(Exception):
     """A row that cannot be taken, and why."""
 

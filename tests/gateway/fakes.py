@@ -10,9 +10,9 @@ from random import Random
 
 from drivers.api import DeviceOffline, PrinterStatus
 from drivers.document import Document, plain_text
-from gateway.domain.access import (Credential, Entitlement)
-from gateway.domain.schedules import Schedule
+from gateway.domain.access import Credential, Entitlement
 from gateway.domain.ids import Uuid7
+from gateway.domain.schedules import Schedule
 from gateway.store.journal import Row, StorageUnavailable, StoredRow
 
 START_MS = 1_780_000_000_000

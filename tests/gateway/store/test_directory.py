@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.domain.access import (Credential, Entitlement)
+from gateway.domain.access import Credential, Entitlement
 from gateway.domain.schedules import Schedule, Window
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Counts, Directory

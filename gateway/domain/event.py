@@ -1,0 +1,20 @@
+"""What every fact is made of; the facts themselves are in `events` and, for money, in `wallet_events`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RequestRef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which client's request an event answers.
+
+    `fingerprint` is a digest of what was asked, to tell a repeat from a clash.
+    """
+
+    client: str
+    id: str
+    fingerprint: str = ""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """Base of every fact. The tag `kind` is its name on the wire and in the journal."""
