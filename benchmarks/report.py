@@ -17,6 +17,8 @@ from rich.table import Table
 
 from benchmarks.figures import FIGURES, Figure, Run
 
+WIDTH = 100
+
 
 def machine() -> dict[str, str | int]:
     """Return what was measured on."""
@@ -43,13 +45,15 @@ def write_json(path: Path, runs: Sequence[Run]) -> None:
 def print_table(runs: Sequence[Run]) -> None:
     """Print one line for each figure: medians, their ratio, and whether it is within its limit."""
     table = Table(title=f"Medians of {len(runs)} interleaved repetitions")
-    for name, justify in (("figure", "left"), ("measured", "right"), ("floor or naive", "right"), ("ratio", "right")):
-        table.add_column(name, justify="right" if justify == "right" else "left")
-    table.add_column("limit", justify="right")
+    table.add_column("figure", no_wrap=True)
+    for name in ("measured", "floor or naive", "ratio", "limit"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for figure in FIGURES:
         table.add_row(*_row(figure, runs))
-    Console().print(table)
+    # Wide enough for every line where the output goes to a file.
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDTH)).print(table)
 
 
 def _row(figure: Figure, runs: Sequence[Run]) -> Sequence[str]:

@@ -225,7 +225,8 @@ def _pixels(block: Block) -> int:
         width, height = _png_size(block.png)
     except ValueError:
         return 0
-    return width * height
+    # A picture that is too large by itself is refused by its own line, and never decoded.
+    return width * height if width * height <= MAX_IMAGE_PIXELS else 0
 
 
 def decode_png(png: bytes) -> PillowImage.Image:

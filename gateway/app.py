@@ -39,6 +39,7 @@ from gateway.mqtt.requests import keyed_digest
 from gateway.reporting import Reporter
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Directory
+from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
 from gateway.wiring import Wiring
 
@@ -111,9 +112,11 @@ class Gateway:
         self._reloading = asyncio.Lock()
         self._exit_status = EXIT_OK
         self.recorder = recorder
+        self.key = key
         self.directory = directory
+        self.history = History(configuration.state_dir / "journal.db")
         self.desk = Desk(recorder)
-        self.entry = EntryFlow(recorder, directory, key, self._spawn)
+        self.entry = EntryFlow(recorder, directory, key, self.spawn)
         self.mqtt = MqttFace(
             configuration.venue.id,
             configuration.broker,
@@ -123,8 +126,8 @@ class Gateway:
             now_ms=recorder.now_ms,
             random=self._random,
         )
-        self.supervisor = Supervisor(self._spawn, self._random, self._device_said, self._device_changed)
-        self.wiring = Wiring(recorder, self.entry, self._spawn)
+        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed)
+        self.wiring = Wiring(recorder, self.entry, self.spawn)
         self.reporter = Reporter(self)
         self.housekeeping = Housekeeping(self)
 
@@ -134,8 +137,8 @@ class Gateway:
         self.recorder.listeners += [self.mqtt.answers.committed, self.mqtt.feed.committed, self.reporter.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
         await self.configure(self.configuration)
-        session = self._spawn(self.mqtt.session.run())
-        self._spawn(self.housekeeping.run())
+        session = self.spawn(self.mqtt.session.run())
+        self.spawn(self.housekeeping.run())
         log.info("gateway_ready", venue=self.configuration.venue.id, config=str(self._path), version=__version__)
         await self._stopping.wait()
         await self._shut_down(session)
@@ -211,7 +214,7 @@ class Gateway:
 
     def reload(self) -> None:
         """Read the configuration again; a bad one is refused and the last good one runs on (I11)."""
-        self._spawn(self._reload())
+        self.spawn(self._reload())
 
     async def _reload(self) -> None:
         # One at a time: a second SIGHUP during a reload reads the file again after it.
@@ -280,7 +283,7 @@ class Gateway:
         except StorageUnavailable as error:
             log.warning("event_not_stored", events=[type(event).__name__ for event in events], why=str(error))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` until it ends or the gateway stops; a failure in it is logged, never swallowed."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)

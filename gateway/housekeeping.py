@@ -83,7 +83,9 @@ class Housekeeping:
         try:
             self._gateway.recorder.recover()
         except StorageUnavailable as error:
-            log.warning("storage_still_unavailable", why=str(error))
+            log.warning("storage_still_unavailable", why=str(error), fatal=error.fatal)
+            if error.fatal:
+                self._gateway.stop(EXIT_STORAGE)
             return
         log.info("storage_recovered", seq=self._gateway.recorder.journal.last_seq)
         self._gateway.storage_recovered()

@@ -17,15 +17,20 @@ from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import events as e
 from gateway.domain import zone_events as z
 from gateway.domain import zones
-from gateway.domain.answers import Answer
+from gateway.domain.answers import Answer, denied, failed
+from gateway.domain.reasons import Reason
 from gateway.flows.desk import Handler, Request, read_data
 from gateway.flows.recorder import Committed, id_text
 from gateway.mqtt import messages as m
+from gateway.store.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
 
 log = structlog.get_logger("journal")
+
+REPLAYS_MAX = 4
+"""Pages of history read at once; whoever comes then hears `busy` (I9)."""
 
 _QUIET = frozenset({"device.online", "device.offline"})
 """Facts the supervisor has already logged in its own words."""
@@ -54,6 +59,7 @@ class Reporter:
         self._started_ms = gateway.recorder.now_ms()
         self._started_s = time.monotonic()
         self.configuration_refused = ""
+        self._replays = 0
 
     # Listening.
 
@@ -119,6 +125,7 @@ class Reporter:
             directory_version=self._gateway.directory.version,
         )
         announcer = self._gateway.mqtt.announcer
+        announcer.keep_only({*configuration.devices, *configuration.gates})
         announcer.gateway_info(info)
         announcer.gateway_devices(m.GatewayDevices(devices=tuple(self._listed()), at=self._now()))
         for slot in self._gateway.supervisor.slots.values():
@@ -190,6 +197,8 @@ class Reporter:
             troubles.append(f"storage: {gateway.recorder.lost}")
         if not gateway.directory.loaded:
             troubles.append("directory: none loaded; import one with `venue-gateway directory import`")
+        elif gateway.directory.made_with != gateway.key.fingerprint:
+            troubles.append("directory: made with another credential key, so every guest is unknown; import it again")
         if self.configuration_refused:
             troubles.append(f"configuration: {self.configuration_refused}")
         return troubles
@@ -242,16 +251,33 @@ class Reporter:
         data = {"state": "degraded" if troubles else "online", "why": troubles, "figures": self._figures()}
         return Answer("done", None, "; ".join(troubles) or "All is well.", data)
 
-    def _take_replay(self, request: Request) -> Answer:
+    def _take_replay(self, request: Request) -> Answer | None:
         """Give a page of the journal, for a client that missed some of the feed."""
         asked = read_data(request, m.Replay)
+        if self._replays >= REPLAYS_MAX:
+            return denied(Reason.BUSY)
+        self._replays += 1
         after = asked.after_seq if asked.after_seq is not None else (asked.from_seq or 1) - 1
-        rows = self._gateway.recorder.journal.read(after, asked.limit)
+        self._gateway.spawn(self._replay(request, after, asked.limit))
+        return None
+
+    async def _replay(self, request: Request, after: int, limit: int) -> None:
+        try:
+            answer = await self._page(after, limit)
+        except StorageUnavailable as error:
+            answer = failed(Reason.STORAGE_UNAVAILABLE, str(error))
+        finally:
+            self._replays -= 1
+        self._gateway.mqtt.answers.answer(request.ref, answer)
+
+    async def _page(self, after: int, limit: int) -> Answer:
+        rows = await self._gateway.history.page(after, limit)
         entries = [
             {"seq": row.seq, "id": id_text(row.id), "at": m.timestamp(row.at_ms), **msgspec.json.decode(row.body)}
             for row in rows
         ]
         last = rows[-1].seq if rows else after
+        # A commit may have come in while the page was read; then there is more.
         more = last < self._gateway.recorder.journal.last_seq
         return Answer("done", None, "", {"entries": entries, "last_seq": last, "more": more})
 

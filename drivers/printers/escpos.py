@@ -96,6 +96,7 @@ class EscposPrinter:
                     await self._serve(link, first=first)
                 finally:
                     self._link = None
+                    self._channel.close()
                 reason = await link.lost()
             if self._broken is not None or _now_s() - opened_s < QUIET_CLOSE_AFTER_S:
                 raise self._broken or reason

@@ -7,6 +7,7 @@ import asyncio
 from drivers.api import Emit, Noise, PrinterStatus
 from drivers.codecs import escpos
 from drivers.codecs.escpos_status import Reply, StatusBlock, StatusDecoder, from_block, with_reply
+from drivers.noise import NoiseReport
 from drivers.transports import Transport
 
 
@@ -19,6 +20,7 @@ class StatusChannel:
 
     def __init__(self, emit: Emit, timeout_s: float) -> None:
         self._emit = emit
+        self._noise = NoiseReport(emit)
         self._timeout_s = timeout_s
         self._decoder = StatusDecoder()
         self._current = PrinterStatus()
@@ -56,7 +58,11 @@ class StatusChannel:
                     self._current = from_block(event)
                     self.publish()
                 case Noise():
-                    self._emit(event)
+                    self._noise.add(event.byte_count, event.why)
+
+    def close(self) -> None:
+        """Report the noise that is still to be reported."""
+        self._noise.close()
 
     def publish(self) -> None:
         """Emit the status if it is news."""

@@ -212,9 +212,7 @@ class Recorder:
         answered = self.state.apply(entry.event)
         return Committed(entry, body, *answered) if answered else Committed(entry, body)
 
-    def _committed(
-        self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None
-    ) -> None:
+    def _committed(self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None) -> None:
         if error is None:
             # After a failure they stay unanswered until the rebuild, which forgets that they were ever asked.
             self._unstored -= Counter(_requests_in(committed))

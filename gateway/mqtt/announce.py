@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import msgspec
 import structlog
@@ -87,6 +88,13 @@ class Announcer:
         if latest is not None and latest.timer is not None:
             latest.timer.cancel()
         self._session.publish(topic, b"", retain=True)
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Clear the state of every device and gate that is not among `names`, those configured now."""
+        states = {topic: self._topics.parse_device_state(topic) for topic in self._latest}
+        for name in states.values():
+            if name is not None and name not in names:
+                self.device_gone(name)
 
     def device_event(self, device: str, event: DeviceEvent) -> None:
         """Tell live what a device told; lost when nobody listens or the broker does not keep up."""

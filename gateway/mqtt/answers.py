@@ -56,12 +56,12 @@ class Answers:
         """Listen to the recorder: send the answer that each entry gives."""
         for entry in entries:
             if entry.request is not None and entry.answer is not None:
-                self._answer(entry.request, entry.answer)
+                self.answer(entry.request, entry.answer)
 
     def storage_failed(self, requests: Sequence[RequestRef], _error: Exception) -> None:
         """Listen to the recorder: tell everyone in a failed batch that nothing was done."""
         for request in requests:
-            self._answer(request, failed(Reason.STORAGE_UNAVAILABLE))
+            self.answer(request, failed(Reason.STORAGE_UNAVAILABLE))
 
     def send(self, request_id: str, answer: Answer, reply_to: ReplyTo) -> None:
         """Send one answer, or keep it until it can be sent."""
@@ -85,7 +85,8 @@ class Answers:
         )
         return _encode(response)
 
-    def _answer(self, request: RequestRef, answer: Answer) -> None:
+    def answer(self, request: RequestRef, answer: Answer) -> None:
+        """Send an answer that was promised earlier to where its request wanted it."""
         reply_to = self.pending.look_up(request.client, request.id, final=answer.final)
         self.send(request.id, answer, reply_to or ReplyTo(self._topics.responses(request.client)))
 

@@ -107,6 +107,8 @@ class Committer:
         if self._broken is not None:
             raise self._broken
         self._connection.close()
+        # Should the opening fail, nobody may ask for a checkpoint on what is closed.
+        self._wal_bytes = 0
         self._open()
         try:
             with self._transaction():

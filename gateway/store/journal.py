@@ -30,6 +30,8 @@ CURSOR_EVERY_MS = 1000
 BATCH_BYTES_MAX = 256 << 10
 BATCHES_PER_CHORE = 8
 """Under full load one piece of folding or tidying goes between this many batches."""
+FOLD_PAUSE_MS = 4
+"""The writer rests this long after a piece of folding, so that few taps find one in their way."""
 FORGET_MAX = 16
 CHECKED_AT_START_ROWS = 100
 MS_PER_S = 1000
@@ -83,6 +85,7 @@ class Journal:
         self._tidy_due = False
         self._lazy_timer: asyncio.TimerHandle | None = None
         self._tidy_timer: asyncio.TimerHandle | None = None
+        self._fold_timer: asyncio.TimerHandle | None = None
         self._batches_since_chore = 0
         self._working = False
         self._closed = False
@@ -231,9 +234,10 @@ class Journal:
         if self._closed:
             return
         self._closed = True
-        for timer in (self._lazy_timer, self._tidy_timer):
+        for timer in (self._lazy_timer, self._tidy_timer, self._fold_timer):
             if timer is not None:
                 timer.cancel()
+        self._fold_timer = None
         self._tidy_due = True
         for batch in self._batches:
             batch.due = True
@@ -285,7 +289,7 @@ class Journal:
         self._submit(Work(batch.rows, batch.attachments), done)
 
     def _send_fold(self) -> bool:
-        if not self._folds or self._folds[0].after_seq > self.last_seq:
+        if self._fold_timer is not None or not self._folds or self._folds[0].after_seq > self.last_seq:
             return False
         fold = self._folds.popleft()
         self._batches_since_chore = 0
@@ -297,6 +301,8 @@ class Journal:
                 return
             if fold.through_seq is not None:
                 self.fold_seq = fold.through_seq
+            if not self._closed:
+                self._fold_timer = self._loop.call_later(FOLD_PAUSE_MS / MS_PER_S, self._fold_again)
             self._tell([fold.done], None)
             self._advance()
 
@@ -328,6 +334,10 @@ class Journal:
         self._lazy_timer = None
         for batch in self._batches:
             batch.due = True
+        self._advance()
+
+    def _fold_again(self) -> None:
+        self._fold_timer = None
         self._advance()
 
     def _tidy_later(self) -> None:

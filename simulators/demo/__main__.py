@@ -67,6 +67,8 @@ async def _run(options: argparse.Namespace, console: Console) -> int:
         finally:
             if options.receipts is not None:
                 _keep(stage, options.receipts)
+    if not options.exit:
+        tell.note("Everything is stopped, and nothing is left behind.")
     if stage.stop_status:
         tell.broke(f"The gateway ended with status {stage.stop_status} when it was told to stop.")
     return FAILED if tell.failures else OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,16 @@ def confirmed(answer: Message) -> bool:
 def paper_text(printer: dict[str, Any]) -> str:
     """The text of a printer's newest receipt."""
     return Path(printer["receipts"][-1]["txt"]).read_text("utf-8")
+
+
+def why(returned: Message) -> str:
+    """Why an entry was handed back; the usual reason is not written out."""
+    return str(returned.get("why", "not_passed"))
+
+
+def seconds_between(first: Message, later: Message) -> float:
+    """The time from one journal entry to another."""
+    return (datetime.fromisoformat(later["at"]) - datetime.fromisoformat(first["at"])).total_seconds()
 
 
 def pictures(stage: Stage) -> Sequence[Path]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import aiomqtt
 
@@ -58,7 +60,8 @@ class Life:
         }
 
     async def run(self) -> None:
-        """Let guests come and go until cancelled."""
+        """Let guests come and go, and drawers be shut, until cancelled."""
+        self._begin(self._safely(self._keep_bar))
         try:
             while True:
                 await asyncio.sleep(self._random.uniform(*NEXT_GUEST_S))
@@ -73,9 +76,27 @@ class Life:
     def press(self, key: str) -> None:
         """Do what a key stands for, beside everything else."""
         if key in self.keys and len(self._tasks) < MAX_TASKS:
-            task = asyncio.create_task(self._safely(self.keys[key][1]))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._safely(self.keys[key][1]))
+
+    def check_gateway(self) -> None:
+        """Raise StageError when the gateway ended and nobody asked it to."""
+        gateway = self.stage.gateway
+        if gateway.ended is not None and not self._busy.locked():
+            raise StageError(f"the gateway ended with status {gateway.ended}; its last words:\n{gateway.last_words()}")
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep_bar(self) -> None:
+        """Push the drawer shut a moment after it was opened, whoever asked for that."""
+        printer = self.stage.devices.bar_printer
+        async with aclosing(printer.watch()) as states:
+            async for state in states:
+                if state["drawer_open"]:
+                    await asyncio.sleep(DRAWER_STAYS_OPEN_S)
+                    await printer.do("drawer", open=False)
 
     async def _safely(self, act: Act) -> None:
         try:
@@ -135,12 +156,10 @@ class Life:
         self.notes.append(f"bar-printer: {answer['message']}")
 
     async def drawer(self) -> None:
-        """The bar's tablet opens the drawer, and the barkeeper shuts it."""
+        """The bar's tablet opens the drawer."""
         asked = await self.stage.bar_tablet.ask("bar-drawer", "open", {"reason": "a key was pressed"})
         answer = await self.stage.bar_tablet.answer(asked)
         self.notes.append(f"bar-drawer: {answer['message']}")
-        await asyncio.sleep(DRAWER_STAYS_OPEN_S)
-        await self.stage.devices.bar_printer.do("drawer", open=False)
 
     async def paper(self) -> None:
         """Take the bar printer's paper away, or put a new roll in."""

@@ -20,6 +20,7 @@ from simulators.demo.setting import BASE
 
 WAIT_S = 10.0
 KEPT = 5_000
+PENDING_MAX = 200
 EXPIRES_IN_S = 20.0
 ASK_AGAIN_S = 0.05
 ASK_TIMES = 150
@@ -94,6 +95,8 @@ class Client:
             protocol=aiomqtt.ProtocolVersion.V5,
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
+        # A coach party asks all at once, and that is no cause for a warning.
+        self.mqtt.pending_calls_threshold = PENDING_MAX
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -25,7 +25,8 @@ from simulators.demo.stage import Stage
 from simulators.demo.telling import listed
 
 GATES = ("north", "south", "east-in", "east-out")
-EVENTS_SHOWN = 9
+EVENTS_MAX = 12
+OTHER_LINES = 18
 REFRESH_S = 0.15
 IDLE_REFRESH_S = 1.0
 GOOD, BAD, NOTABLE = "green", "red", "yellow"
@@ -54,12 +55,13 @@ async def live(stage: Stage, console: Console) -> None:
 
 
 async def _draw(life: Life, console: Console) -> None:
-    newest: deque[Message] = deque(maxlen=EVENTS_SHOWN)
+    newest: deque[Message] = deque(maxlen=max(3, min(EVENTS_MAX, console.height - OTHER_LINES)))
     with (
         _keys(life.press),
         Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as view,
     ):
         while not life.ended.is_set():
+            life.check_gateway()
             newest.extend(life.ledger.follow())
             view.update(_picture(life, newest), refresh=True)
             # Not faster than an eye can follow, and at once when something happens.
@@ -69,6 +71,7 @@ async def _draw(life: Life, console: Console) -> None:
 
 async def _print_lines(life: Life, console: Console) -> None:
     while not life.ended.is_set():
+        life.check_gateway()
         for entry in life.ledger.follow():
             console.print(_entry(entry), soft_wrap=True)
         await life.stage.room.bell.news(IDLE_REFRESH_S)
@@ -112,8 +115,8 @@ def _gates(life: Life) -> Table:
     table = Table.grid(padding=(0, 2))
     for gate in GATES:
         state = life.stage.room.devices.get(gate, {})
-        inside = state.get("status", {}).get("inside")
-        table.add_row(gate, _state(state), "" if inside is None else f"{inside} inside")
+        table.add_row(gate, _state(state))
+    table.add_row("hall", f"{len(life.ledger.inside)} inside")
     return table
 
 
@@ -137,7 +140,7 @@ def _figures(life: Life) -> Text:
     gateway = life.stage.room.gateway.get("state", {})
     counts = life.ledger.counts
     told = (
-        f"  journal #{life.stage.room.last_seq}   let in {counts['entry.granted']}   "
+        f"  journal #{life.stage.room.last_seq}   granted {counts['entry.granted']}   "
         f"refused {counts['entry.denied']}   handed back {counts['entry.returned']}   printed {counts['print.done']}   "
         f"guests {'come by themselves' if life.automatic else 'wait for a key'}"
     )

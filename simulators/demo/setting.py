@@ -72,9 +72,9 @@ devices:
   north-board: {{driver: modbus-relay, port: {devices["north-board"].link}, relays: 8, inputs: 8}}
   south-scanner: {{driver: serial-scanner, port: {devices["south-scanner"].link}}}
   south-relay: {{driver: lcus, port: {devices["south-relay"].link}, channels: 2}}
-  bar-printer: {{driver: escpos, connect: "tcp://{bar.host}:{bar.port}", profile: TM-T88III}}
+  bar-printer: {{driver: escpos, connect: "tcp://{bar.host}:{bar.port}", profile: TM-T20II}}
   bar-drawer: {{driver: drawer-kick, printer: bar-printer, pin: 2, open_is_high: true}}
-  office-printer: {{driver: escpos, connect: "serial://{office.link}?baud=19200", profile: TM-T88III}}
+  office-printer: {{driver: escpos, connect: "serial://{office.link}?baud=19200", profile: TM-T20II}}
 
 gates:
   north:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
-LABEL_CHARS = 9
+LABEL_CHARS = 11
 BYTES_SHOWN = 14
 PAUSE_S = 0.8
 

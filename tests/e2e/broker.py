@@ -55,13 +55,15 @@ class Broker:
         self._process.send_signal(number)
 
     async def _listens(self) -> bool:
+        writers = []
         try:
-            _, unix = await asyncio.open_unix_connection(str(self.socket))
-            _, tcp = await asyncio.open_connection("127.0.0.1", self.port)
+            writers.append((await asyncio.open_unix_connection(str(self.socket)))[1])
+            writers.append((await asyncio.open_connection("127.0.0.1", self.port))[1])
         except OSError:
             return False
-        for writer in (unix, tcp):
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        finally:
+            for writer in writers:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
         return True

@@ -23,13 +23,13 @@ class Bulletin:
         news.set()
 
     async def until(self, find: Callable[[], T | None], what: Callable[[], str], wait_s: float = WAIT_S) -> T:
-        """The first thing found that is not None or False. Fails with `what()` after `wait_s`."""
+        """The first thing found that is true. Fails with `what()` after `wait_s`."""
         try:
             async with asyncio.timeout(wait_s):
                 while True:
                     news = self._news
                     found = find()
-                    if found is not None and found is not False:
+                    if found:
                         return found
                     await news.wait()
         except TimeoutError:
@@ -40,8 +40,10 @@ async def poll(look: Callable[[], Awaitable[T]], what: str, wait_s: float = WAIT
     """Look again and again at something that sends no news, until it is true."""
     try:
         async with asyncio.timeout(wait_s):
-            while not (found := await look()):
+            found = await look()
+            while not found:
                 await asyncio.sleep(LOOK_AGAIN_S)
+                found = await look()
     except TimeoutError:
         raise AssertionError(f"not within {wait_s:g} s: {what}") from None
     return found

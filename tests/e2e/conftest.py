@@ -41,7 +41,7 @@ async def _run(one: Venue) -> AsyncIterator[Venue]:
     try:
         async with one:
             yield one
-        assert not one.problems()
+        assert not one.problems(stored=True)
     finally:
         _venues.remove(one)
         one.remove()

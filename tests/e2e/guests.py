@@ -6,7 +6,7 @@ import json
 import random
 import re
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _HEX_RUN = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{10}(?![0-9A-Fa-f])")
@@ -66,13 +66,12 @@ class Guests:
         """The lines of the NDJSON file."""
         return (json.dumps(row) for row in self._rows)
 
-    def found_in(self, texts: Iterable[str]) -> list[str]:
-        """Every card number or code of a guest that stands in `texts`."""
+    def found_in(self, text: str) -> list[str]:
+        """Every card number or code of a guest that stands in `text`."""
         tags = {value: value for value in self.values if len(value) == 10}
         tags |= {str(int(value, 16)): value for value in tags}
         tags |= {str(int(value[2:10], 16)): value for value in tags.values()}
         codes = [value for value in self.values if len(value) > 10]
-        text = "\n".join(texts)
         runs = {match[0].upper() for match in _HEX_RUN.finditer(text)} | set(_DIGIT_RUN.findall(text))
         return [tags[run] for run in runs & tags.keys()] + [code for code in codes if code in text]
 

@@ -72,6 +72,10 @@ class Observer:
 
         return await self._bulletin.until(find, what, wait_s)
 
+    async def no_state(self, topic: str) -> None:
+        """Wait until the retained state on `<base>/<topic>` is cleared."""
+        await self.until(lambda: f"{BASE}/{topic}" not in self.retained, f"{topic} cleared")
+
     async def event(self, kind: str, *, since: int = 0, wait_s: float = WAIT_S, **fields: Any) -> dict[str, Any]:
         """The first journal entry on the feed of this kind with these fields, after the mark `since`."""
 

@@ -37,4 +37,8 @@ async def receipt_count(venue: Venue, printer: str) -> int:
 async def newest(venue: Venue, printer: str) -> str:
     """The text of the newest receipt."""
     state = await (await venue.device(printer)).state()
-    return Path(state["receipts"][-1]["txt"]).read_text()
+    return _text_of(state["receipts"][-1]["txt"])
+
+
+def _text_of(file: str) -> str:
+    return Path(file).read_text()

@@ -69,7 +69,7 @@ class Tablet:
         self.messages: list[aiomqtt.Message] = []
         self.bulletin = Bulletin()
         self._client = aiomqtt.Client(
-            "127.0.0.1" if tcp else str(address), port=address if isinstance(address, int) else 0,
+            "127.0.0.1" if tcp else str(address), port=address if isinstance(address, int) else 1883,
             transport="tcp" if tcp else "unix", username=name if password else None, password=password,
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)] if tcp else [],
             protocol=aiomqtt.ProtocolVersion.V5, max_concurrent_outgoing_calls=200,

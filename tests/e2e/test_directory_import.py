@@ -91,7 +91,7 @@ async def test_a_bad_row_is_named_by_its_line_and_the_old_directory_stays(venue:
     finished = await venue.command("directory", "import", file)
     assert finished.status == 1
     assert f"{file}:7:" in finished.err
-    assert not venue.guests.found_in([finished.out, finished.err])
+    assert not venue.guests.found_in(finished.out + finished.err)
     async with venue.client("entrance") as reader:
         assert (await (await venue.authenticate(reader, "turnstile", guest)).final())["status"] == "done"
     assert not [line for line in venue.daemon.lines[log:] if line["event"] == "directory_loaded"]

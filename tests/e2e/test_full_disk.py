@@ -92,7 +92,7 @@ async def test_a_full_disk_admits_nobody_opens_nothing_and_recovers(start_venue:
             done = await (await print_text(tablet, "bar-printer", "Wieder Platz")).final()
             assert done["status"] == "done"
             assert len(venue.journal()) > stored
-            assert await venue.pulses("north-relay") == pulses + 1
+            await venue.closed("north-relay", pulses + 1)
     assert "Auf voller Karte" not in await printed(venue, "bar-printer")
     assert await venue.daemon.stop() == 0
     assert (await venue.command("journal", "verify")).status == 0

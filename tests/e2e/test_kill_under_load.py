@@ -28,9 +28,9 @@ FIRST = {"entry.granted", "entry.denied", "print.queued", "drawer.opening"}
 
 
 async def test_i02_what_was_answered_is_in_the_journal_once_however_often_the_daemon_is_killed(
-    start_venue: Any,
+    start_venue: Any, record_property: Any
 ) -> None:
-    print(f"VENUE_KILL_SEED={SEED}")
+    record_property("VENUE_KILL_SEED", SEED)
     dice = random.Random(SEED)
     venue: Venue = await start_venue(("north", "bar"), guests=200 + 20 * CYCLES)
     async with venue.client("entrance") as entrance, venue.client("bar-tablet") as bar:
@@ -83,8 +83,7 @@ def every_answer_is_in_the_journal_once(venue: Venue, load: Load) -> None:
         # Two answers that end a request must be the same one.
         ends = {(one["status"], str(one.get("data"))) for one in answers if one["status"] != "accepted"}
         assert len(ends) <= 1, (request, answers)
-    print(dict(counted))
-    assert counted["done"] > CYCLES
+    assert counted["done"] > CYCLES, counted
 
 
 async def nothing_happened_twice(venue: Venue) -> None:

@@ -32,7 +32,8 @@ FULL_DOCUMENT = {
         {"type": "rule"},
         {"type": "columns", "cells": [{"text": "Käsespätzle"}, {"text": "12,50 €", "align": "right"}]},
         {"type": "columns", "cells": [{"text": "Weißbier ½ l"}, {"text": "4,20 €", "align": "right"}], "bold": True},
-        {"type": "text", "text": "Straße Żółć Ελλάς Привет", "underline": True},
+        {"type": "text", "text": "Straße, Žižkov, Ñandú", "underline": True},
+        {"type": "text", "text": "Привет, Ελλάς, 東京"},
         {"type": "barcode", "symbology": "ean13", "data": "4006381333931"},
         {"type": "qr", "data": "https://example.org/ß"},
         {"type": "feed", "lines": 2},
@@ -131,14 +132,12 @@ async def test_paper_that_ends_during_a_job_makes_it_unknown_and_no_second_copy(
 
 
 async def test_a_printer_unplugged_amid_a_job_leaves_it_unknown_and_prints_no_second_copy(venue: Venue) -> None:
-    control, mark = await venue.device("bar-printer"), venue.observer.mark
-    await control.do("drop", after_bytes=600)
+    await (await venue.device("bar-printer")).do("drop", after_bytes=600)
     lines = [f"Zeile {number} vor dem Abriss" for number in range(60)]
     async with venue.client("bar-tablet") as tablet:
         asked = await print_text(tablet, "bar-printer", *lines)
         answer = await asked.final()
         assert (answer["status"], answer["reason"]) == ("unknown", "outcome_unknown")
-        await venue.observer.event("device.online", since=mark, device="bar-printer")
         assert (await (await print_text(tablet, "bar-printer", "Danach")).final())["status"] == "done"
     paper = await printed(venue, "bar-printer")
     assert paper.count("Zeile 0 vor dem Abriss") <= 1
@@ -187,9 +186,8 @@ async def test_a_reprint_is_marked_as_a_copy(venue: Venue) -> None:
         assert missing["reason"] == "unknown_job"
     paper = await printed(venue, "bar-printer")
     assert paper.count("Beleg 4711") == 2
-    last = await newest(venue, "bar-printer")
-    assert "KOPIE" in last
-    assert paper.count("KOPIE") == 1
+    assert "KOPIE" in await newest(venue, "bar-printer")
+    assert "KOPIE" not in paper[: paper.index("Beleg 4711")]
 
 
 async def test_a_job_that_waits_can_be_cancelled(venue: Venue) -> None:

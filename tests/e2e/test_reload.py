@@ -131,9 +131,8 @@ async def test_a_removed_device_and_gate_are_gone_and_their_waiting_jobs_end(ven
         }
         await reload(venue)
         await venue.observer.event("configuration.loaded", since=mark)
-        await venue.observer.until(
-            lambda: not [t for t in venue.observer.retained if t.split("/")[-2] in gone], "no retained state of them"
-        )
+        for name in gone:
+            await venue.observer.no_state(f"devices/{name}/state")
         end = await waiting.final()
         assert (end["status"], end["reason"]) == ("failed", "configuration_changed")
         settings.update(kept)

@@ -55,7 +55,7 @@ async def test_noise_from_a_scanner_admits_nobody_and_the_next_code_counts(venue
     assert len(venue.observer.events("entry.granted", since=mark)) == 1
     await (await venue.device("south-board")).do("pulse_input", channel=1, ms=60)
     await venue.observer.event("entry.passed", since=mark)
-    await venue.observer.state("devices/south/state", state="locked")
+    await venue.admits("south")
 
 
 async def test_a_tag_in_two_halves_is_one_tap(venue: Venue) -> None:
@@ -81,7 +81,7 @@ async def test_noise_on_the_boards_lines_opens_nothing_and_the_gates_go_on(venue
     guest = venue.guests.code()
     await (await venue.device("south-scanner")).do("scan", text=guest.value)
     await venue.observer.event("gate.released", since=mark, gate="south")
-    assert await venue.pulses("south-board") == before + 1
+    await venue.closed("south-board", before + 1)
     await venue.observer.event("entry.returned", since=mark, gate="south")
 
 

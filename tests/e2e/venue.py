@@ -8,7 +8,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from simulators.control import Control
 from simulators.venue import SimulatedVenue
 from tests.e2e import settings
 from tests.e2e.broker import Broker, free_port
+from tests.e2e.bulletin import poll
 from tests.e2e.checks import contract_problems
 from tests.e2e.daemon import Daemon, Finished, command
 from tests.e2e.guests import Guests
@@ -52,6 +53,7 @@ class Venue:
         self.daemon = Daemon(self.config)
         self.observer = Observer(self.broker.socket)
         self._start = start
+        self._text_checked = 0
         self._open = contextlib.AsyncExitStack()
 
     @property
@@ -147,9 +149,24 @@ class Venue:
             yield tablet
 
     async def pulses(self, board: str, channel: int = 1) -> int:
-        """How often a relay has been closed so far."""
-        state = await (await self.device(board)).state()
+        """How often a relay has been closed so far. Waits for its rest: a pulse within a pulse would not count."""
+        state = await (await self.device(board)).until(lambda s: not s["relays"][channel - 1]["on"])
         return int(state["relays"][channel - 1]["switched_on"])
+
+    async def closed(self, board: str, times: int, channel: int = 1) -> None:
+        """Wait until a relay has been closed this often, and not once more."""
+        await (await self.device(board)).until(lambda s: s["relays"][channel - 1]["switched_on"] >= times)
+        assert await self.pulses(board, channel) == times
+
+    async def admits(self, gate: str) -> None:
+        """Wait until a gate would let someone in: whoever went through before has left its contact."""
+        async with self.client("entrance") as entrance:
+
+            async def ready() -> bool:
+                answer = await (await entrance.ask(gate, "status")).final()
+                return bool(answer["data"]["admits"])
+
+            await poll(ready, f"the gate {gate} is free")
 
     async def authenticate(self, tablet: Tablet, gate: str, guest: Any, **options: Any) -> Conversation:
         """Ask for a guest at a gate."""
@@ -166,25 +183,31 @@ class Venue:
 
     # What must hold after every test.
 
-    def problems(self) -> list[str]:
-        """Everything seen so far that breaks the contract, tells a secret or shows a mistake in the gateway."""
+    def problems(self, *, stored: bool = False) -> list[str]:
+        """Whatever was seen since the last call that breaks the contract, tells a secret or shows a mistake.
+
+        With `stored` the databases are searched too.
+        """
         seen, self.observer.seen = self.observer.seen, []
+        text, self._text_checked = self.daemon.text[self._text_checked :], len(self.daemon.text)
+        places = {
+            "the log": text,
+            "a message": [one.payload.decode("utf-8", "replace") for one in seen if "/requests/" not in one.topic],
+        }
+        if stored:
+            files = self.state_dir.glob("*.db*")
+            places["a database"] = [file.read_bytes().decode("latin-1") for file in files]
         found = [problem for message in seen for problem in contract_problems(message.topic, message.payload)]
         found += self.observer.feed_problems()
         found += [f"in the log: {line}" for line in self.daemon.bugs()]
-        found += [f"a secret in {where}" for where in self._secrets_told([message for message in seen if message])]
+        found += [f"a secret in {where}: {told}" for where, texts in places.items() for told in self.secrets_in(texts)]
         return found
 
-    def _secrets_told(self, seen: list[Any]) -> list[str]:
-        published = [m.payload.decode("utf-8", "replace") for m in seen if "/requests/" not in m.topic]
-        stored = [file.read_bytes().decode("latin-1") for file in self.state_dir.glob("*.db*")]
-        places = {"the log": self.daemon.text, "a message": published, "a database": stored}
-        passwords = [file.read_text().strip() for file in self.state_dir.glob("clients/*.password")]
+    def secrets_in(self, texts: Iterable[str]) -> list[str]:
+        """Every card number, code, password and key of this venue that stands in `texts`."""
+        text = "\n".join(texts)
+        hidden = {file.name: file.read_text().strip() for file in self.state_dir.glob("clients/*.password")}
         key = self.state_dir / "credential.key"
-        hidden = [*passwords, *([key.read_bytes().hex(), key.read_bytes().decode("latin-1")] if key.exists() else [])]
-        told = []
-        for where, texts in places.items():
-            told += [f"{where}: {value}" for value in self.guests.found_in(texts)]
-            text = "\n".join(texts)
-            told += [where for secret in hidden if secret in text]
-        return told
+        if key.exists():
+            hidden |= {"credential.key": key.read_bytes().decode("latin-1"), "its hex form": key.read_bytes().hex()}
+        return self.guests.found_in(text) + [name for name, secret in hidden.items() if secret in text]
