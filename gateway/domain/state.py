@@ -17,12 +17,10 @@ from gateway.domain import events as e
 from gateway.domain import zone_events as z
 from gateway.domain.access import DayUses, Presence, Whereabouts, ZoneMap
 from gateway.domain.answers import Answer, first_answer, later_answer
+from gateway.domain.zones import Block, Closure, block_key
 
 FINISHED_JOBS_KEPT = 200
 """How many finished print jobs stay known for a status query or a reprint."""
-
-BLOCKS_MAX = 100_000
-"""How many credentials and holders the venue's own block list holds; a longer one belongs into the directory."""
 
 GateStatus = Literal["locked", "released", "forced", "held_open", "fault"]
 JobStatus = Literal["queued", "printing", "held", "done", "failed", "unknown"]
@@ -41,21 +39,6 @@ class GateState(msgspec.Struct):
     status: GateStatus = "locked"
     entry: str | None = None
     fault: str | None = None
-
-
-class Closure(msgspec.Struct, frozen=True):
-    """A zone that staff locked down or released in an emergency: who, and why."""
-
-    kind: Literal["lockdown", "emergency"]
-    client: str
-    reason: str
-
-
-class Block(msgspec.Struct, frozen=True):
-    """One entry of the venue's own block list: who put it there, and why."""
-
-    client: str
-    reason: str
 
 
 class Job(msgspec.Struct):
@@ -103,11 +86,6 @@ _ROW_TYPES: dict[str, Any] = {
 def request_key(client: str, request_id: str) -> str:
     """Return the key under which a client's request id is stored; no two clients share one."""
     return f"{client}\x1f{request_id}"
-
-
-def block_key(credential: str, holder: str) -> str:
-    """Return the key of a block: of a credential's reference, or of a holder when there is none."""
-    return f"credential\x1f{credential}" if credential else f"holder\x1f{holder}"
 
 
 class VenueState:

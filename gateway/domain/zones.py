@@ -7,16 +7,42 @@ from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from gateway.domain import zone_events as z
 from gateway.domain.access import GateRule, ZoneMap
 from gateway.domain.schedules import MS_PER_S
 
 if TYPE_CHECKING:
-    from gateway.domain.state import Closure, VenueState
+    from gateway.domain.state import VenueState
 
 ClosureKind = Literal["lockdown", "emergency"]
 VENUE = ""
 """Stands for the whole venue where a zone is named."""
+
+
+BLOCKS_MAX = 100_000
+"""How many credentials and holders the venue's own block list holds; a longer one belongs into the directory."""
+
+
+class Closure(msgspec.Struct, frozen=True):
+    """A zone that staff locked down or released in an emergency: who, and why."""
+
+    kind: ClosureKind
+    client: str
+    reason: str
+
+
+class Block(msgspec.Struct, frozen=True):
+    """One entry of the venue's own block list: who put it there, and why."""
+
+    client: str
+    reason: str
+
+
+def block_key(credential: str, holder: str) -> str:
+    """Return the key of a block: of a credential's reference, or of a holder when there is none."""
+    return f"credential\x1f{credential}" if credential else f"holder\x1f{holder}"
 
 
 def closure_at(rule: GateRule, zones: ZoneMap, closures: Mapping[str, Closure]) -> ClosureKind | None:

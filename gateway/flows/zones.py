@@ -14,7 +14,6 @@ from gateway.domain import zone_events as z
 from gateway.domain import zones
 from gateway.domain.answers import denied
 from gateway.domain.reasons import Reason
-from gateway.domain.state import BLOCKS_MAX
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
 from gateway.flows.entry import Holder, StaffReason
 from gateway.flows.gate import GateFlow
@@ -110,7 +109,7 @@ class OrdersFlow:
 
     def _take_block(self, request: Request) -> None:
         ref, holder, reason = self._whom(request)
-        if len(self._recorder.state.blocks) >= BLOCKS_MAX:
+        if len(self._recorder.state.blocks) >= zones.BLOCKS_MAX:
             raise RefusedRequest(denied(Reason.BUSY, "The block list is full. Put the blocks into the directory."))
         fields = {"credential": ref, "holder": holder, "client": request.client, "reason": reason}
         self._recorder.record(z.CredentialBlocked(**fields, request=request.ref))

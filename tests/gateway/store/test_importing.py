@@ -45,7 +45,10 @@ def _problems(folder: Path, *lines: str) -> list[tuple[int, str]]:
         (CREDENTIAL + "}}", "each line must be one whole JSON object"),
         ("[]", "Expected `object`, got `array`"),
         ("{}", "Object missing required field `type`"),
-        ('{"type":"guest"}', "type: Invalid value 'guest', expected credential, entitlement, schedule or zone"),
+        (
+            '{"type":"guest"}',
+            "type: Invalid value 'guest', expected credential, entitlement, issuer_key, schedule or zone",
+        ),
         ('{"type":"zone","id":7}', "id: Expected `str`, got `int`"),
         ('{"type":"zone","id":""}', "id: Expected `str` of length >= 1"),
         ('{"type":"zone","id":"a","capacity":5}', "Object contains unknown field `capacity`"),
