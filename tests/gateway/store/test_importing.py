@@ -21,6 +21,10 @@ GOOD = b'{"type":"credential","technology":"barcode","value":"%d","holder":"gues
 CREDENTIAL = '{"type":"credential","technology":"em4100","value":"100086F444","holder":"guest-1"'
 ENTITLEMENT = '{"type":"entitlement","id":"t","holder":"guest-1","zones":["hall"]'
 
+SCHEDULE = '{"type":"schedule","id":"s","weekly":[%s]}'
+PUBLIC_KEY = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI"
+ISSUER_KEY = '{"type":"issuer_key","id":"2026-a","issuer":"tickets-online","public_key":"%s"'
+
 
 def _import(folder: Path, content: bytes) -> ImportReport:
     source = folder / "rows.ndjson"
@@ -80,6 +84,31 @@ def _problems(folder: Path, *lines: str) -> list[tuple[int, str]]:
             '{"type":"schedule","id":"s","weekly":[{"days":["Friday"],"from":"18:00","to":"02:00"}]}',
             "weekly[0].days[0]: Invalid enum value 'Friday'",
         ),
+        (
+            SCHEDULE % '{"days":["fri"],"from":"18:00","to":"18:00"}',
+            "weekly[0].to: it ends when it begins; for a whole day write 00:00 to 24:00",
+        ),
+        (SCHEDULE % '{"days":["fri"],"from":"24:00","to":"02:00"}', "weekly[0].from: a day begins at 00:00"),
+        (SCHEDULE % '{"days":["fri","fri"],"from":"18:00","to":"02:00"}', "weekly[0].days: fri is named twice"),
+        (
+            SCHEDULE
+            % '{"days":["fri","sat"],"from":"18:00","to":"02:00"},{"days":["sat"],"from":"01:00","to":"04:00"}',
+            "weekly: fri 18:00 to 02:00 and sat 01:00 to 04:00 overlap",
+        ),
+        (
+            SCHEDULE % '{"days":["sun"],"from":"22:00","to":"03:00"},{"days":["mon"],"from":"02:00","to":"04:00"}',
+            "weekly: sun 22:00 to 03:00 and mon 02:00 to 04:00 overlap",
+        ),
+        (ENTITLEMENT + ',"uses_per_day":0}', "uses_per_day: Expected `int` >= 1"),
+        (ENTITLEMENT + ',"uses":2,"uses_per_day":3}', "uses_per_day: 3 a day can never be used of 2 in all"),
+        (CREDENTIAL + ',"kind":"tattoo"}', "kind: Invalid enum value 'tattoo'"),
+        (ISSUER_KEY % "k4.public.AAAA" + "}", "public_key: expected 32 bytes in base64url"),
+        (ISSUER_KEY % "AAAA" + "}", "public_key: expected a PASERK key, k4.public."),
+        (ISSUER_KEY % PUBLIC_KEY + ',"state":"old"}', "state: Invalid enum value 'old'"),
+        (
+            ISSUER_KEY % PUBLIC_KEY + ',"valid_from":"2026-02-01T00:00:00Z","valid_until":"2026-01-01T00:00:00Z"}',
+            "valid_until: must be later than valid_from",
+        ),
         ('{"type":"zone","id":"' + "x" * 70_000 + '"}', "the line is longer than 65536 bytes"),
     ],
 )
@@ -109,6 +138,17 @@ def test_repeated_rows_are_named_with_the_line_they_repeat(tmp_path: Path) -> No
     assert _problems(tmp_path, ENTITLEMENT + "}", other + "}", other + "}") == [
         (2, "entitlement 't' is on line 1 already"),
         (3, "entitlement 't' is on line 1 already"),
+    ]
+
+
+def test_a_key_has_one_id_and_one_state(tmp_path: Path) -> None:
+    key = ISSUER_KEY % PUBLIC_KEY
+    assert _problems(tmp_path, key + "}", key + ',"state":"revoked"}') == [
+        (2, "issuer key '2026-a' is defined on an earlier line already")
+    ]
+    again = key.replace("2026-a", "2026-b") + ',"state":"revoked"}'
+    assert _problems(tmp_path, key + "}", again) == [
+        (2, "public_key: '2026-a' is the same key; a key has one id, one issuer and one state")
     ]
 
 
