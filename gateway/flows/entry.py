@@ -77,7 +77,7 @@ class EntryFlow:
         """
         gate = self.gates[gate_name]
         found = self.lookup.find(technology, value, self._recorder.now_ms())
-        return self._record(gate, self._decide(gate, found, source, request), expires_at_ms)
+        return self._record(gate, self.decide(gate, found, source, request), expires_at_ms)
 
     def take_authenticate(self, request: Request) -> Answer | None:
         """Decide for a networked reader; the answer is the journalled decision."""
@@ -114,9 +114,10 @@ class EntryFlow:
             self._spawn(self._open(gate, event, commit, expires_at_ms))
         return commit
 
-    def _decide(
+    def decide(
         self, gate: GateFlow, found: Found, source: str, request: e.RequestRef | None
     ) -> e.EntryGranted | e.EntryDenied:
+        """Return the fact that a tap leads to; nothing is recorded by this."""
         verdict = self.verdict(gate, found)
         if isinstance(verdict, Reason):
             return self._denied(gate, verdict, source, found.ref, found.holder, request)

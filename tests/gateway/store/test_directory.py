@@ -70,6 +70,7 @@ def test_states_kinds_uses_a_day_and_issuer_keys_come_back(tmp_path: Path, key: 
         for state in CREDENTIAL_STATES
         for kind in CREDENTIAL_KINDS
     ]
+    until = "2026-01-01T00:00:00Z"
     public = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI"
     rows += [
         {"type": "entitlement", "id": "pass", "holder": "g", "zones": ["hall"], "uses": 9, "uses_per_day": 2},
@@ -78,7 +79,7 @@ def test_states_kinds_uses_a_day_and_issuer_keys_come_back(tmp_path: Path, key: 
             "id": "a",
             "issuer": "shop",
             "public_key": public,
-            "valid_until": "2026-01-01T00:00:00Z",
+            "valid_until": until,
         },
     ]
     _import(tmp_path, "\n".join(json.dumps(row) for row in rows))
