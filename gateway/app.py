@@ -28,7 +28,7 @@ from gateway.devices.registry import kinds
 from gateway.devices.supervisor import DeviceSlot, Supervisor
 from gateway.domain import drawers, gates, printing
 from gateway.domain import events as e
-from gateway.domain.ids import Uuid7
+from gateway.domain.ids import RandomPool, Uuid7
 from gateway.domain.state import VenueState
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
@@ -38,7 +38,7 @@ from gateway.mqtt.face import MqttFace
 from gateway.mqtt.requests import keyed_digest
 from gateway.reporting import Reporter
 from gateway.store.credentials import CredentialKey
-from gateway.store.directory import Directory
+from gateway.store.directory import DIRECTORY_FILE, Directory
 from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
 from gateway.wiring import Wiring
@@ -85,12 +85,22 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
     except StorageUnavailable as error:
         log.error("journal_not_opened", why=str(error))
         return EXIT_STORAGE
-    recorder = Recorder(VenueState(configuration.zone_map), journal, _now_ms, Uuid7(os.urandom))
-    gateway = Gateway(configuration, config_path, recorder, Directory.open(state_dir), key)
+    recorder = Recorder(VenueState(configuration.zone_map), journal, _now_ms, Uuid7(RandomPool(os.urandom).take))
+    gateway = Gateway(configuration, config_path, recorder, _open_directory(state_dir), key)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, gateway.stop)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload)
     return await gateway.run()
+
+
+def _open_directory(state_dir: Path) -> Directory:
+    """Open the directory; a damaged one is a cache that can be imported again, and no reason not to start."""
+    directory = Directory(state_dir / DIRECTORY_FILE)
+    try:
+        directory.reload()
+    except StorageUnavailable as error:
+        log.error("directory_not_loaded", why=str(error))
+    return directory
 
 
 def _now_ms() -> int:
@@ -200,7 +210,11 @@ class Gateway:
 
     def directory_changed(self) -> None:
         """Take a newly imported directory into use."""
-        self.directory.reload()
+        try:
+            self.directory.reload()
+        except StorageUnavailable as error:
+            log.error("directory_not_loaded", why=str(error))
+            return
         self.recorder.state.set_zones(self._zone_map(self.configuration))
         self.wiring.orders.follow()
         counts = self.directory.counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import MutableMapping
 from typing import Any, TextIO
@@ -17,6 +18,10 @@ LINES_MAX = 10_000
 
 SECRET_KEYS = frozenset({"value", "uid", "credential", "card", "password", "token", "secret", "key"})
 """Fields that never reach a log, whoever passes them by mistake (I12)."""
+
+
+REST_S = 0.05
+"""Pause between two writes: a thread that wakes for every line would take the interpreter from the loop each time."""
 
 
 class LogWriter:
@@ -37,7 +42,8 @@ class LogWriter:
         if len(self._lines) == LINES_MAX:
             self._dropped += 1
         self._lines.append(text)
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
         return len(text)
 
     def flush(self) -> None:
@@ -58,6 +64,8 @@ class LogWriter:
             self._wake.wait()
             self._wake.clear()
             self._write_waiting()
+            if not self._closed:
+                time.sleep(REST_S)
 
     def _write_waiting(self) -> None:
         while self._lines:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import structlog
@@ -32,11 +33,11 @@ log = structlog.get_logger("journal")
 REPLAYS_MAX = 4
 """Pages of history read at once; whoever comes then hears `busy` (I9)."""
 
+ANNOUNCE_S = 0.02
+"""Changes of gates and drawers within this time are announced together."""
+
 _QUIET = frozenset({"device.online", "device.offline"})
 """Facts the supervisor has already logged in its own words."""
-_ORDERS = (z.ZoneLockedDown, z.ZoneReleased, z.ZoneRestored, z.ZoneReset)
-_MOVES = (e.EntryGranted, e.EntryReturned)
-"""Facts that change how many guests are where."""
 _ALARMS = (
     z.ZoneLockedDown,
     z.ZoneReleased,
@@ -60,29 +61,40 @@ class Reporter:
         self._started_s = time.monotonic()
         self.configuration_refused = ""
         self._replays = 0
+        self._fresh: list[Committed] = []
+        self._changed = False
+        self._announcing: asyncio.TimerHandle | None = None
+        self._told: dict[str, tuple[object, ...]] = {}
 
     # Listening.
 
     def committed(self, entries: Sequence[Committed]) -> None:
-        """Log each fact once it is on disk, and announce the gates and drawers it concerns."""
-        for one in entries:
+        """Tell of facts that are on disk, but only after whoever waited for them was answered."""
+        if not self._fresh:
+            asyncio.get_running_loop().call_soon(self._tell)
+        self._fresh.extend(entries)
+
+    def _tell(self) -> None:
+        """Log each fact, and announce the gates and drawers in a moment, when more may have changed."""
+        fresh, self._fresh = self._fresh, []
+        for one in fresh:
             event = one.entry.event
-            kind = event.__struct_config__.tag
+            kind = str(event.__struct_config__.tag)
             if kind not in _QUIET:
-                fields = {name: getattr(event, name) for name in _LOGGED_FIELDS if hasattr(event, name)}
                 write = log.warning if isinstance(event, _ALARMS) else log.info
-                write(kind, seq=one.entry.seq, **{name: value for name, value in fields.items() if value is not None})
-            gate = getattr(event, "gate", None)
-            if gate is not None and not isinstance(event, e.EntryDenied):
-                self._announce_gate(gate)
-            if isinstance(event, _ORDERS):
-                for each in self._gateway.configuration.gates:
-                    self._announce_gate(each)
-            if isinstance(event, _ORDERS + _MOVES):
-                self._announce_zones()
-            drawer = getattr(event, "drawer", None)
-            if drawer is not None:
-                self._announce_drawer(drawer)
+                write(kind, seq=one.entry.seq, **_logged(event))
+            self._changed |= kind.startswith(("entry.", "gate.", "drawer.", "zone."))
+        if self._changed and self._announcing is None:
+            self._announcing = asyncio.get_running_loop().call_later(ANNOUNCE_S, self._announce_changed)
+
+    def _announce_changed(self) -> None:
+        """A guest who came in changed the count at every gate into that zone, so all of them are looked at."""
+        self._announcing, self._changed = None, False
+        for gate in self._gateway.wiring.gates:
+            self._announce_gate(gate)
+        for drawer in self._gateway.wiring.drawers:
+            self._announce_drawer(drawer)
+        self._announce_zones()
 
     def device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         """Tell live what a device told; of a credential only that one was read (I12)."""
@@ -113,6 +125,7 @@ class Reporter:
 
     def announce_everything(self) -> None:
         """Announce all that is retained: at the start, and after every change of configuration or directory."""
+        self._told.clear()
         configuration = self._gateway.configuration
         info = m.GatewayInfo(
             venue=configuration.venue.id,
@@ -160,16 +173,19 @@ class Reporter:
             if capacity is not None:
                 status["capacity"] = capacity
         shown = gate.shown
-        why = state.fault or "" if shown not in {"emergency", "locked_down"} else "ordered by staff"
-        announced = m.DeviceState(state=shown, at=self._now(), why=why, status=status)
-        self._gateway.mqtt.announcer.device_state(name, announced)
+        why = "ordered by staff" if shown in {"emergency", "locked_down"} else state.fault or ""
+        if self._is_news(name, shown, why, status):
+            announced = m.DeviceState(state=shown, at=self._now(), why=why, status=status)
+            self._gateway.mqtt.announcer.device_state(name, announced)
 
     def _announce_zones(self) -> None:
         state = self._gateway.recorder.state
         found = tuple(self._zone(name, within) for name, within in sorted(state.zones.within.items()))
         venue = state.closures.get(zones.VENUE)
-        announced = m.GatewayZones(zones=found, at=self._now(), venue=venue.kind if venue is not None else "")
-        self._gateway.mqtt.announcer.gateway_zones(announced)
+        ordered = venue.kind if venue is not None else ""
+        # No device and no gate can have a slash in its name.
+        if self._is_news("gateway/zones", found, ordered):
+            self._gateway.mqtt.announcer.gateway_zones(m.GatewayZones(zones=found, at=self._now(), venue=ordered))
 
     def _zone(self, name: str, within: str | None) -> m.ZoneState:
         state = self._gateway.recorder.state
@@ -187,8 +203,16 @@ class Reporter:
             alarm = self._gateway.recorder.state.drawer(name).alarm
             status: dict[str, bool | int | str] = {"contact": drawer.contact, **({"alarm": alarm} if alarm else {})}
             online = self._gateway.wiring.drawer_online(name)
-            state = m.DeviceState(state="online" if online else "offline", at=self._now(), status=status)
-            self._gateway.mqtt.announcer.device_state(name, state)
+            if self._is_news(name, online, status):
+                state = m.DeviceState(state="online" if online else "offline", at=self._now(), status=status)
+                self._gateway.mqtt.announcer.device_state(name, state)
+
+    def _is_news(self, name: str, *what: object) -> bool:
+        """Return True when this is not what was announced of a gate or drawer last."""
+        if self._told.get(name) == what:
+            return False
+        self._told[name] = what
+        return True
 
     def _troubles(self) -> list[str]:
         gateway = self._gateway
@@ -306,6 +330,19 @@ _LOGGED_FIELDS = (
     "guests",
 )
 """What of an event goes into its log line. Credentials stay out, even as references."""
+
+
+def _fields_of(event_type: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(name for name in event_type.__struct_fields__ if name in _LOGGED_FIELDS)
+
+
+_LOGGED: dict[type, tuple[str, ...]] = {event_type: _fields_of(event_type) for event_type in get_args(e.AnyEvent)}
+
+
+def _logged(event: e.AnyEvent) -> dict[str, Any]:
+    """Return what of an event goes into its log line."""
+    values = ((name, getattr(event, name)) for name in _LOGGED[type(event)])
+    return {name: value for name, value in values if value not in (None, "", ())}
 
 
 def _told(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]] | None:

@@ -4,6 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+POOL_BYTES = 4096
+
+
+class RandomPool:
+    """Random bytes fetched in large pieces: a system call for each id would cost more than the id."""
+
+    def __init__(self, source: Callable[[int], bytes]) -> None:
+        """Take the source, such as `os.urandom`."""
+        self._source = source
+        self._pool = b""
+        self._at = 0
+
+    def take(self, size: int) -> bytes:
+        """Return `size` bytes that are given out once, at most `POOL_BYTES`."""
+        if self._at + size > len(self._pool):
+            self._pool, self._at = self._source(POOL_BYTES), 0
+        taken = self._pool[self._at : self._at + size]
+        self._at += size
+        return taken
+
 
 class Uuid7:
     """Makes 16-byte UUIDv7 values that never go backwards, even when the clock does."""

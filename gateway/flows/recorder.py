@@ -7,7 +7,6 @@ microsecond later, sees it; the caller awaits the commit before it answers or mo
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -68,7 +67,7 @@ class Recorder:
         self._no_fold = asyncio.Event()
         self._no_fold.set()
         self._lost: StorageUnavailable | None = None
-        self._unstored: Counter[str] = Counter()
+        self._unstored: dict[str, int] = {}
 
     def now_ms(self) -> int:
         """Return UTC milliseconds, never earlier than the newest journal entry."""
@@ -105,7 +104,8 @@ class Recorder:
         self._next_seq += len(rows)
         self._last_at_ms = now_ms
         committed = [self._apply(entry, row.body) for entry, row in zip(entries, rows, strict=True)]
-        self._unstored.update(_requests_in(committed))
+        for key in _requests_in(committed):
+            self._unstored[key] = self._unstored.get(key, 0) + 1
         return commit
 
     def answered(self, client: str, request_id: str) -> StoredAnswer | None:
@@ -212,14 +212,23 @@ class Recorder:
         answered = self.state.apply(entry.event)
         return Committed(entry, body, *answered) if answered else Committed(entry, body)
 
+    def _stored(self, committed: Sequence[Committed]) -> None:
+        for key in _requests_in(committed):
+            left = self._unstored[key] - 1
+            if left:
+                self._unstored[key] = left
+            else:
+                del self._unstored[key]
+
     def _committed(self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None) -> None:
         if error is None:
             # After a failure they stay unanswered until the rebuild, which forgets that they were ever asked.
-            self._unstored -= Counter(_requests_in(committed))
-            for listener in self.listeners:
-                listener(committed)
+            self._stored(committed)
+            # The one who waits goes first: a gate must not stand shut while the feed is written.
             if not commit.done():
                 commit.set_result(None)
+            for listener in self.listeners:
+                listener(committed)
             return
         self._lost = error
         refused = [one.request for one in committed if one.request is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Literal, TypeAlias
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from gateway.domain.schedules import DAYS, Schedule, Window, overlap
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 LINE_BYTES_MAX = 64 << 10
+_EM4100 = re.compile("[0-9A-Fa-f]{10}")
 
 
 class RowError(Exception):
@@ -114,6 +116,11 @@ def parse(line: bytes) -> DirectoryRow:
     except UnicodeDecodeError:
         raise RowError("the line is not UTF-8") from None
     return row
+
+
+def is_em4100(value: str) -> bool:
+    """Return True for the number of an EM4100 tag: anything else no reader would ever send."""
+    return _EM4100.fullmatch(value) is not None
 
 
 def to_ms(value: datetime | None, name: str, timezone: ZoneInfo) -> int | None:

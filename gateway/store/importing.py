@@ -32,6 +32,7 @@ from gateway.store.directory_rows import (
     RowError,
     ScheduleRow,
     ZoneRow,
+    is_em4100,
     parse,
     to_ms,
 )
@@ -165,6 +166,9 @@ class _Import:
             self._problem(number, str(error))
 
     def _take_credential(self, number: int, row: CredentialRow) -> None:
+        if row.technology == "em4100" and not is_em4100(row.value):
+            # The value itself is not shown: an error must not name a card.
+            raise RowError("value: an em4100 number has ten hexadecimal digits, as its reader sends them")
         ref = bytes.fromhex(self._key.ref(row.technology, row.value))
         valid_until_ms = to_ms(row.valid_until, "valid_until", self._timezone)
         state, kind = CREDENTIAL_STATES.index(row.state), CREDENTIAL_KINDS.index(row.kind or "")

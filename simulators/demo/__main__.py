@@ -99,7 +99,8 @@ def _sum_up(stage: Stage, tell: Teller, options: argparse.Namespace) -> None:
         tell.note("   They go with everything else now; `venue-gateway demo --receipts DIR` keeps them.")
     tell.note("")
     if tell.failures:
-        tell.note(f"{tell.failures} of {tell.checks} checks did not come out as told. The gateway's last words:", "red")
+        told = f"{tell.checks} checks were made, and {tell.failures} times it did not come out as told."
+        tell.note(f"{told} The gateway's last words:", "red")
         tell.note(stage.gateway.last_words())
     else:
         tell.note(f"All {tell.checks} checks came out as told, in {tell.elapsed_s:.0f} s.", "bold green")

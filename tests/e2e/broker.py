@@ -55,15 +55,19 @@ class Broker:
         self._process.send_signal(number)
 
     async def _listens(self) -> bool:
-        writers = []
-        try:
-            writers.append((await asyncio.open_unix_connection(str(self.socket)))[1])
-            writers.append((await asyncio.open_connection("127.0.0.1", self.port))[1])
-        except OSError:
-            return False
-        finally:
-            for writer in writers:
-                writer.close()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
-        return True
+        return await listens(self.socket) and await listens(self.port)
+
+
+async def listens(address: Path | int) -> bool:
+    """Whether somebody takes connections at a Unix socket or a TCP port of this machine."""
+    try:
+        if isinstance(address, int):
+            _, writer = await asyncio.open_connection("127.0.0.1", address)
+        else:
+            _, writer = await asyncio.open_unix_connection(str(address))
+    except OSError:
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True

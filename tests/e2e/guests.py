@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _HEX_RUN = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{10}(?![0-9A-Fa-f])")
+_CODE = re.compile(r"(?=(QZ[A-Z0-9]{14}))")
 _DIGIT_RUN = re.compile(r"(?<!\d)\d{6,13}(?!\d)")
 
 
@@ -71,9 +72,8 @@ class Guests:
         tags = {value: value for value in self.values if len(value) == 10}
         tags |= {str(int(value, 16)): value for value in tags}
         tags |= {str(int(value[2:10], 16)): value for value in tags.values()}
-        codes = [value for value in self.values if len(value) > 10]
         runs = {match[0].upper() for match in _HEX_RUN.finditer(text)} | set(_DIGIT_RUN.findall(text))
-        return [tags[run] for run in runs & tags.keys()] + [code for code in codes if code in text]
+        return [tags[run] for run in runs & tags.keys()] + sorted(set(_CODE.findall(text)) & self.values)
 
     def _code(self) -> str:
-        return "T" + "".join(self._random.choices(string.ascii_uppercase + string.digits, k=15))
+        return "QZ" + "".join(self._random.choices(string.ascii_uppercase + string.digits, k=14))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import aiomqtt
 
+from tests.e2e.broker import listens
 from tests.e2e.bulletin import WAIT_S, Bulletin
 from tests.e2e.settings import BASE
 
@@ -115,21 +116,24 @@ class Observer:
 
     async def _run(self) -> None:
         while True:
-            try:
-                async with aiomqtt.Client(
-                    str(self._socket), transport="unix", protocol=aiomqtt.ProtocolVersion.V5
-                ) as client:
-                    # What the broker retains now says nothing of what it retained before it was killed.
-                    self.retained.clear()
-                    await client.subscribe(f"{BASE}/#", qos=1)
-                    self.connections += 1
-                    self.connected = True
-                    self._bulletin.post()
-                    async for message in client.messages:
-                        self._take(Seen(message.topic.value, bytes(message.payload or b""), message.retain))
-            except aiomqtt.MqttError:
-                self.connected = False
-                await asyncio.sleep(RETRY_S)
+            # The library leaves a socket open that it could not connect, so it is only used where somebody listens.
+            if await listens(self._socket):
+                with contextlib.suppress(aiomqtt.MqttError):
+                    await self._look_on()
+            self.connected = False
+            await asyncio.sleep(RETRY_S)
+
+    async def _look_on(self) -> None:
+        protocol = aiomqtt.ProtocolVersion.V5
+        async with aiomqtt.Client(str(self._socket), transport="unix", protocol=protocol) as client:
+            # What the broker retains now says nothing of what it retained before it was killed.
+            self.retained.clear()
+            await client.subscribe(f"{BASE}/#", qos=1)
+            self.connections += 1
+            self.connected = True
+            self._bulletin.post()
+            async for message in client.messages:
+                self._take(Seen(message.topic.value, bytes(message.payload or b""), message.retain))
 
     def _take(self, message: Seen) -> None:
         self.seen.append(message)

@@ -15,13 +15,13 @@ from tests.e2e.paper import print_text, printed
 from tests.e2e.venue import Venue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-DISK = "4m"
+DISK = "12m"
 TRIES = 3000
 
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A file system of four megabytes."""
+    """A file system of twelve megabytes."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small file system")
     folder = Path(tempfile.mkdtemp(prefix="vgd-", dir="/tmp"))

@@ -58,6 +58,7 @@ def _problems(folder: Path, *lines: str) -> list[tuple[int, str]]:
         ('{"type":"zone","id":"a","capacity":5}', "Object contains unknown field `capacity`"),
         ('{"type":"credential","technology":"nfc","value":"1"}', "Object missing required field `holder`"),
         (CREDENTIAL + ',"state":"lost"}', "state: Invalid enum value 'lost'"),
+        (CREDENTIAL.replace("100086F444", "100086F44") + "}", "value: an em4100 number has ten hexadecimal digits"),
         (CREDENTIAL.replace("em4100", "EM 4100") + "}", "technology: Expected lower-case letters"),
         (CREDENTIAL + ',"valid_until":"tomorrow"}', "valid_until: Invalid RFC3339 encoded datetime"),
         (
