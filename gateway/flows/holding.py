@@ -71,4 +71,10 @@ class HeldLock:
                 await asyncio.sleep(RETRY_S)
             else:
                 self.held = wanted
-                log.info("gate_held" if wanted else "gate_let_go", gate=self._gate)
+                self._tell()
+
+    def _tell(self) -> None:
+        if self.held:
+            log.info("gate_held", gate=self._gate)
+        else:
+            log.info("gate_let_go", gate=self._gate)
