@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.config.schema import Gate
 from gateway.domain.access import ZoneMap
+from gateway.domain.events import EntryGranted
 from gateway.domain.ids import Uuid7
 from gateway.domain.state import VenueState
 from gateway.domain.tickets import HEADER, KEY_HEADER, base64url, pae
@@ -44,7 +45,8 @@ async def main() -> None:
 
         def listed(number: int) -> None:
             found = flow.lookup.find("em4100", f"{number % GUESTS:010X}", NOW_MS)
-            flow.decide(gate, found, "reader", None)
+            decision = flow.decide(gate, found, "reader", None)
+            assert isinstance(decision, EntryGranted), decision
 
         signed = _ticket()
 

@@ -61,17 +61,28 @@ class HeldLock:
 
     async def _settle(self) -> None:
         # A board that is away is waited for elsewhere: its return calls board_is_back().
+        failures = 0
         while self.wanted != self.held and self._port.online:
             wanted = self.wanted
             try:
                 async with asyncio.timeout(HOLD_TIMEOUT_S):
                     await self._port.lock().hold(self._contact.channel, wanted)
             except (DriverError, TimeoutError) as error:
-                log.warning("gate_hold_failed", gate=self._gate, held=wanted, why=str(error) or "no answer")
+                failures += 1
+                self._complain(failures, str(error) or "no answer")
+                await asyncio.sleep(RETRY_S)
+            except Exception:
+                # A bug in a driver must not end this either: the next attempt may open the gate.
+                log.exception("gate_hold_crashed", gate=self._gate)
                 await asyncio.sleep(RETRY_S)
             else:
                 self.held = wanted
                 self._tell()
+
+    def _complain(self, failures: int, why: str) -> None:
+        """Log the 1st, 2nd, 4th, 8th … failure in a row."""
+        if not failures & (failures - 1):
+            log.warning("gate_hold_failed", gate=self._gate, failures=failures, why=why)
 
     def _tell(self) -> None:
         if self.held:

@@ -122,7 +122,9 @@ class OrdersFlow:
     def _zone(self, request: Request) -> tuple[str, str]:
         asked = read_data(request, ZoneData)
         zone = asked.zone if asked.zone is not None else zones.VENUE
-        if zone != zones.VENUE and zone not in self._recorder.state.zones.within:
+        # What was ordered for a zone can be taken back also when the configuration has it no longer.
+        ordered = self._recorder.state.closures
+        if zone != zones.VENUE and zone not in self._recorder.state.zones.within and zone not in ordered:
             known = ", ".join(_some(self._recorder.state.zones.within))
             note = f"There is no zone {zone[:64]!r}. Known: {known or 'none'}."
             raise RefusedRequest(denied(Reason.UNKNOWN_ZONE, note))

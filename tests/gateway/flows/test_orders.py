@@ -10,7 +10,7 @@ import pytest
 
 from drivers.api import DeviceTimeout
 from gateway.config.schema import Contact, Gate
-from gateway.domain.access import Entitlement
+from gateway.domain.access import Entitlement, ZoneMap
 from gateway.domain.reasons import Reason
 from gateway.flows.gate import GateFlow
 from gateway.flows.zones import OrdersFlow
@@ -186,6 +186,25 @@ async def test_a_board_that_does_not_confirm_is_told_until_it_does(venue: Venue)
     north.error = None
     await asyncio.sleep(1)
     assert north.holds == [HELD]
+
+
+async def test_a_bug_in_a_driver_does_not_end_an_emergency(venue: Venue) -> None:
+    north = venue.locks["north"]
+    north.error = ZeroDivisionError("a bug")
+    venue.order("emergency_release")
+    await asyncio.sleep(30)
+    north.error = None
+    await asyncio.sleep(1)
+    assert north.holds == [HELD]
+
+
+async def test_what_was_ordered_for_a_zone_that_is_gone_can_be_taken_back(venue: Venue) -> None:
+    venue.order("lock_down", zone="vip")
+    await asyncio.sleep(1)
+    venue.house.state.set_zones(ZoneMap(within={"hall": None}, capacity={}))
+    assert venue.order("lock_down", zone="yard").reason is Reason.UNKNOWN_ZONE
+    assert venue.order("restore", zone="vip") is None
+    assert venue.house.state.closures == {}
 
 
 async def test_an_emergency_survives_a_crash_and_ends_after_it(venue: Venue) -> None:
