@@ -5,7 +5,7 @@ BIN := .venv/bin
 PACKAGES := gateway drivers simulators
 export PYTHON
 
-.PHONY: help setup demo test bench lint format types imports check generated asyncapi schema licences lock clean
+.PHONY: help setup demo test sim bench lint format types imports check generated asyncapi schema licences lock clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -18,6 +18,9 @@ demo: setup ## a simulated venue with a story, then a live view until Ctrl-C
 
 test: setup ## every test, end to end ones included; at most 12 minutes on two cores
 	$(BIN)/python -m pytest tests --session-timeout=720 $(PYTEST_ARGS)
+
+sim: setup ## the whole gateway on a virtual clock; SEEDS=2000 of them, or SEED=7 in full, or MUTANTS=1
+	@$(BIN)/python -m tests.simulation $(if $(MUTANTS),--mutants,$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)))
 
 bench: setup ## measure; prints a table and writes benchmarks/latest.json
 	$(BIN)/python -m benchmarks

@@ -12,9 +12,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from random import SystemRandom
+from random import Random, SystemRandom
 from typing import IO, Any
 
 import structlog
@@ -24,7 +24,7 @@ from drivers.api import DeviceEvent
 from gateway import __version__
 from gateway.config.loading import ConfigurationError, load
 from gateway.config.schema import Configuration
-from gateway.devices.registry import kinds
+from gateway.devices.registry import DRIVERS, DriverEntry, kinds
 from gateway.devices.supervisor import DeviceSlot, Supervisor
 from gateway.domain import drawers, gates, printing
 from gateway.domain import events as e
@@ -51,7 +51,7 @@ EXIT_OK, EXIT_REFUSED = 0, 1
 def run(config_path: Path) -> int:
     """Serve the venue of a configuration file until told to stop; returns the exit status."""
     try:
-        configuration = load(config_path, kinds())
+        configuration = read_configuration(config_path)
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -63,6 +63,11 @@ def run(config_path: Path) -> int:
         return EXIT_REFUSED
     with lock:
         return uvloop.run(_serve(configuration, config_path))
+
+
+def read_configuration(path: Path) -> Configuration:
+    """Read a configuration for the drivers there are. Raises ConfigurationError."""
+    return load(path, kinds())
 
 
 def _lock_state_dir(state_dir: Path) -> IO[str]:
@@ -111,13 +116,29 @@ class Gateway:
     """The running venue."""
 
     def __init__(
-        self, configuration: Configuration, path: Path, recorder: Recorder, directory: Directory, key: CredentialKey
+        self,
+        configuration: Configuration,
+        path: Path,
+        recorder: Recorder,
+        directory: Directory,
+        key: CredentialKey,
+        *,
+        drivers: Mapping[str, DriverEntry] = DRIVERS,
+        random: Random | None = None,
+        read: Callable[[Path], Configuration] = read_configuration,
     ) -> None:
-        """Put the parts together; nothing runs yet."""
+        """Put the parts together; nothing runs yet.
+
+        Devices are made by `drivers`, chance comes from `random` (the system's when None), and a reload reads by `read`:
+        with the recorder's clock and ids, these are all that a simulation has to hold in its hand.
+        """
         self.configuration = configuration
+        self.drivers = drivers
         self._path = path
-        self._random = SystemRandom()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._read = read
+        self._random = random or SystemRandom()
+        # In the order in which they began, so that a run can be repeated exactly.
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._exit_status = EXIT_OK
@@ -136,8 +157,8 @@ class Gateway:
             now_ms=recorder.now_ms,
             random=self._random,
         )
-        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed)
-        self.wiring = Wiring(recorder, self.entry, self.spawn)
+        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers)
+        self.wiring = Wiring(recorder, self.entry, self.spawn, drivers)
         self.reporter = Reporter(self)
         self.housekeeping = Housekeeping(self)
 
@@ -237,7 +258,7 @@ class Gateway:
 
     async def _reload_now(self) -> None:
         try:
-            fresh = await asyncio.to_thread(load, self._path, kinds())
+            fresh = await asyncio.to_thread(self._read, self._path)
         except ConfigurationError as error:
             for problem in error.problems:
                 log.error("configuration_problem", problem=str(problem))
@@ -300,12 +321,12 @@ class Gateway:
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` until it ends or the gateway stops; a failure in it is logged, never swallowed."""
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._task_done)
         return task
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task_failed", task=task.get_name(), exc_info=error)
 

@@ -85,6 +85,7 @@ class Housekeeping:
         except StorageUnavailable as error:
             log.warning("storage_still_unavailable", why=str(error), fatal=error.fatal)
             if error.fatal:
+                # A sync that failed under a fold, a cursor or this very attempt: no event waited to be told of it.
                 self._gateway.stop(EXIT_STORAGE)
             return
         log.info("storage_recovered", seq=self._gateway.recorder.journal.last_seq)

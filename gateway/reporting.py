@@ -13,7 +13,6 @@ import structlog
 
 from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading
 from gateway import __version__
-from gateway.devices.registry import DRIVERS
 from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import events as e
 from gateway.domain import zone_events as z
@@ -33,7 +32,7 @@ log = structlog.get_logger("journal")
 REPLAYS_MAX = 4
 """Pages of history read at once; whoever comes then hears `busy` (I9)."""
 
-ANNOUNCE_S = 0.02
+ANNOUNCE_S = 0.05
 """Changes of gates and drawers within this time are announced together."""
 
 _QUIET = frozenset({"device.online", "device.offline"})
@@ -246,10 +245,11 @@ class Reporter:
 
     def _listed(self) -> list[m.ListedDevice]:
         configuration, verbs = self._gateway.configuration, self._gateway.wiring.handlers()
+        drivers = self._gateway.drivers
         devices = [
             m.ListedDevice(
                 name=one.name,
-                kind="board" if DRIVERS[one.driver].kind == "gate" else DRIVERS[one.driver].kind,
+                kind="board" if drivers[one.driver].kind == "gate" else drivers[one.driver].kind,
                 driver=one.driver,
                 verbs=tuple(verbs.get(one.name, ())),
             )

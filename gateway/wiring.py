@@ -14,7 +14,7 @@ import structlog
 
 from drivers.api import DeviceEvent, InputChanged, PrinterStatus, Reading
 from gateway.config.schema import Configuration, Device, Gate
-from gateway.devices.registry import DRIVERS
+from gateway.devices.registry import DRIVERS, DriverEntry
 from gateway.devices.supervisor import DeviceSlot
 from gateway.flows.desk import Handler
 from gateway.flows.drawer import DrawerFlow
@@ -35,11 +35,11 @@ Slots = Mapping[str, DeviceSlot]
 class DrawerPort:
     """A drawer at a printer: there exactly while its printer is."""
 
-    def __init__(self, device: Device, printer: DeviceSlot) -> None:
-        """Join a configured drawer to its printer's slot."""
+    def __init__(self, device: Device, printer: DeviceSlot, entry: DriverEntry) -> None:
+        """Join a configured drawer to its printer's slot; `entry` makes its driver."""
         self.printer = printer
         self.options: Any = device.options
-        self._build = DRIVERS[device.driver].build
+        self._build = entry.build
 
     @property
     def online(self) -> bool:
@@ -54,11 +54,14 @@ class DrawerPort:
 class Wiring:
     """The flows of the configuration in force."""
 
-    def __init__(self, recorder: Recorder, entry: EntryFlow, spawn: Spawn) -> None:
+    def __init__(
+        self, recorder: Recorder, entry: EntryFlow, spawn: Spawn, drivers: Mapping[str, DriverEntry] = DRIVERS
+    ) -> None:
         """Begin with nothing configured."""
         self._recorder = recorder
         self._entry = entry
         self._spawn = spawn
+        self._drivers = drivers
         self._gate_configs: dict[str, tuple[Gate, DeviceSlot | None]] = {}
         self.gates: dict[str, GateFlow] = {}
         self.printers: dict[str, PrintFlow] = {}
@@ -73,10 +76,9 @@ class Wiring:
         self._gate_of_contact: dict[tuple[str, int], str] = {}
         self._statuses: dict[str, PrinterStatus] = {}
 
-    @staticmethod
-    def is_part(device: Device) -> bool:
+    def is_part(self, device: Device) -> bool:
         """Return True for a device without a link of its own, as a drawer at its printer."""
-        return DRIVERS[device.driver].kind == "drawer"
+        return self._drivers[device.driver].kind == "drawer"
 
     def configure(self, configuration: Configuration, slots: Slots) -> None:
         """Make the flows those of a configuration, keeping each whose part of it is the same."""
@@ -147,6 +149,8 @@ class Wiring:
 
     def storage_recovered(self) -> None:
         """The journal takes events again and the state was rebuilt: queues that waited go on."""
+        for gate in self.gates.values():
+            gate.storage_recovered()
         for printer in self.printers.values():
             printer.look_again()
         self.orders.follow()
@@ -182,21 +186,21 @@ class Wiring:
             for gate in configuration.gates.values()
         }
         changed = [name for name, parts in self._gate_configs.items() if wanted.get(name) != parts]
-        replaced = {name: self.gates.pop(name) for name in changed}
-        for name, flow in replaced.items():
-            if _same_lock(self._gate_configs[name], wanted.get(name)):
-                flow.close()
-            else:
-                flow.retire()
+        before = {name: self.gates.pop(name) for name in changed}
+        for flow in before.values():
+            flow.close()
         for name, (gate, slot) in wanted.items():
             if name not in self.gates:
-                flow = self.gates[name] = GateFlow(gate, self._recorder, slot)
-                if name in replaced and _same_lock(self._gate_configs[name], (gate, slot)):
-                    flow.take_over(replaced[name])
+                self.gates[name] = GateFlow(gate, self._recorder, slot)
+                if name in before:
+                    self.gates[name].take_over(before[name])
+        for name, flow in before.items():
+            if name not in self.gates:
+                flow.retire()
         self._gate_configs = wanted
 
     def _configure_printers(self, configuration: Configuration, slots: Slots) -> None:
-        wanted = {name: slot for name, slot in slots.items() if DRIVERS[slot.device.driver].kind == "printer"}
+        wanted = {name: slot for name, slot in slots.items() if self._drivers[slot.device.driver].kind == "printer"}
         for name in [name for name, slot in self._printer_slots.items() if wanted.get(name) is not slot]:
             self._drop_printer(name)
         for name, slot in wanted.items():
@@ -221,16 +225,12 @@ class Wiring:
 
     def _add_drawer(self, device: Device, slots: Slots) -> None:
         options: Any = device.options
-        port = DrawerPort(device, slots[options.printer])
+        port = DrawerPort(device, slots[options.printer], self._drivers[device.driver])
         self._drawer_ports[device.name] = port
         self._drawer_digests[device.name] = device.digest
         self.drawers[device.name] = DrawerFlow(
             device.name, self._recorder, port, self._spawn, open_is_high=options.open_is_high
         )
-
-
-def _same_lock(before: tuple[Gate, DeviceSlot | None], after: tuple[Gate, DeviceSlot | None] | None) -> bool:
-    return after is not None and after[0].lock == before[0].lock and after[1] is before[1]
 
 
 def _digest(device: Device | None) -> str | None:

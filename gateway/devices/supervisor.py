@@ -11,7 +11,7 @@ import structlog
 
 from drivers.api import DeviceEvent, DeviceOffline, Driver, DriverError, Noise, Online
 from gateway.config.schema import Device
-from gateway.devices.registry import DRIVERS
+from gateway.devices.registry import DRIVERS, DriverEntry
 
 log = structlog.get_logger(__name__)
 
@@ -64,27 +64,29 @@ class Supervisor:
         random: Random,
         on_event: Callable[[DeviceSlot, DeviceEvent], None],
         on_status: Callable[[DeviceSlot], None],
+        drivers: Mapping[str, DriverEntry] = DRIVERS,
     ) -> None:
-        """Take where tasks are run and who is told; `random` spreads the retries."""
+        """Take where tasks are run and who is told; `random` spreads the retries, `drivers` makes the devices."""
         self.slots: dict[str, DeviceSlot] = {}
         self._spawn = spawn
         self._random = random
         self._on_event = on_event
         self._on_status = on_status
+        self._drivers = drivers
 
     async def reconcile(self, devices: Mapping[str, Device]) -> set[str]:
         """Make the running devices those of a configuration. Returns the names that were started or stopped.
 
         A device whose digest is the same keeps its open link: only what changed restarts.
         """
-        gone = {name for name, slot in self.slots.items() if _changed(slot, devices.get(name))}
+        gone = [name for name, slot in self.slots.items() if _changed(slot, devices.get(name))]
         for name in gone:
             await self._stop(self.slots.pop(name))
         fresh = [device for name, device in devices.items() if name not in self.slots]
         for device in fresh:
             slot = self.slots[device.name] = DeviceSlot(device)
             slot.task = self._spawn(self._keep(slot))
-        return gone | {device.name for device in fresh}
+        return {*gone, *(device.name for device in fresh)}
 
     async def close(self) -> None:
         """Stop every device; drivers put relays back to rest as they go."""
@@ -100,8 +102,9 @@ class Supervisor:
     async def _keep(self, slot: DeviceSlot) -> None:
         """Run one device for ever; whatever its driver does ends here."""
         pause_s = RETRY_FIRST_S
+        # One driver for all its links: it alone knows what it said before the last one broke, such as an active contact.
+        slot.driver = self._build(slot)
         while True:
-            slot.driver = self._build(slot)
             try:
                 await slot.driver.run()
                 why = "the driver ended by itself"
@@ -121,7 +124,7 @@ class Supervisor:
         def emit(event: DeviceEvent) -> None:
             self._emitted(slot, event)
 
-        driver = DRIVERS[slot.device.driver].build(slot.device.options, emit)
+        driver = self._drivers[slot.device.driver].build(slot.device.options, emit)
         if not isinstance(driver, Driver):
             raise TypeError(f"{slot.device.driver} is no driver that can be run")
         return driver

@@ -23,7 +23,7 @@ CredentialKind = Literal["", "card", "wristband", "qr_code", "staff_badge"]
 """What a credential is, in the field's words; empty where nobody said. It decides nothing."""
 
 
-class Credential(msgspec.Struct, frozen=True):
+class Credential(msgspec.Struct, frozen=True, gc=False):
     """A card, wristband, code or badge, known by its keyed reference. `holder` is who carries it, maybe among others.
 
     Only an `active` one opens a way in.
@@ -36,7 +36,7 @@ class Credential(msgspec.Struct, frozen=True):
     kind: CredentialKind = ""
 
 
-class Entitlement(msgspec.Struct, frozen=True):
+class Entitlement(msgspec.Struct, frozen=True, gc=False):
     """A right to be in `zones`. No `uses_total` or `uses_per_day` means no limit; a day is one of the venue's calendar.
 
     Times are UTC milliseconds, the end exclusive.
@@ -53,7 +53,7 @@ class Entitlement(msgspec.Struct, frozen=True):
     uses_per_day: int | None = None
 
 
-class Whereabouts(msgspec.Struct, frozen=True, array_like=True):
+class Whereabouts(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Which zone a guest is in, under which entitlement they came, and since when (UTC milliseconds)."""
 
     zone: str
@@ -61,7 +61,7 @@ class Whereabouts(msgspec.Struct, frozen=True, array_like=True):
     since_ms: int = 0
 
 
-class DayUses(msgspec.Struct, frozen=True, array_like=True):
+class DayUses(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """How often an entitlement was used on `day`, a date of the venue's calendar such as 2026-07-03."""
 
     day: str
@@ -107,7 +107,7 @@ class GateRule(msgspec.Struct, frozen=True):
     passback_reset_ms: int | None = None
 
 
-class Presence(msgspec.Struct, frozen=True):
+class Presence(msgspec.Struct, frozen=True, gc=False):
     """What is known here of one guest and the zones, at the moment of the tap.
 
     `blocked` is True when the venue's own block list names the credential or its holder.
@@ -120,7 +120,7 @@ class Presence(msgspec.Struct, frozen=True):
     blocked: bool = False
 
 
-class Grant(msgspec.Struct, frozen=True):
+class Grant(msgspec.Struct, frozen=True, gc=False):
     """Entry is granted under `entitlement`; `uses` is its count of uses including this one.
 
     `today` is the count of the day, for an entitlement that has a limit per day. `flags` names what was let pass

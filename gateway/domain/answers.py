@@ -17,7 +17,7 @@ from gateway.domain.reasons import Reason, message_for
 Status = Literal["accepted", "done", "denied", "failed", "unknown"]
 
 
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+class Answer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """`accepted`, then one of the others; `done` and `denied` may come at once. `message` is for a person."""
 
     status: Status
@@ -39,6 +39,12 @@ def denied(reason: Reason, message: str = "", **data: Any) -> Answer:  # noqa: A
 def failed(reason: Reason, message: str = "", **data: Any) -> Answer:  # noqa: ANN401
     """Return a failure: it was allowed and did not happen."""
     return Answer("failed", reason, message or message_for(reason), data)
+
+
+BEGINNINGS: frozenset[type] = frozenset(
+    {e.EntryGranted, e.EntryDenied, e.PrintQueued, e.PrintCancelled, e.DrawerOpening}
+)
+"""The events that give a request its first answer; all others say later what became of it."""
 
 
 def first_answer(event: e.AnyEvent) -> Answer | None:

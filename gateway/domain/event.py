@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class RequestRef(msgspec.Struct, frozen=True, omit_defaults=True):
+class RequestRef(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Which client's request an event answers.
 
     `fingerprint` is a digest of what was asked, to tell a repeat from a clash.
@@ -16,5 +16,5 @@ class RequestRef(msgspec.Struct, frozen=True, omit_defaults=True):
     fingerprint: str = ""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="kind"):
     """Base of every fact. The tag `kind` is its name on the wire and in the journal."""

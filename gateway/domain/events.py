@@ -367,7 +367,7 @@ AnyEvent: TypeAlias = (
 """Every event there is; decoding a journal row goes through this union."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One journal row: `seq` counts from 1 without gaps, `id` is a UUIDv7 in text, `at_ms` never goes backwards."""
 
     seq: int

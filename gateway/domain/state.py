@@ -61,7 +61,7 @@ class DrawerState(msgspec.Struct):
     alarm: Literal["", "forced", "left_open"] = ""
 
 
-class StoredAnswer(msgspec.Struct, frozen=True):
+class StoredAnswer(msgspec.Struct, frozen=True, gc=False):
     """What a request id was answered, and the digest of what it had asked."""
 
     fingerprint: str

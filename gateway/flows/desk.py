@@ -22,7 +22,7 @@ from gateway.store.journal import JournalBusy, StorageUnavailable
 MS_PER_S = 1000
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One request of one client.
 
     `data` is the raw JSON of what it asks; `fingerprint` is a digest of target, verb and data.
@@ -110,8 +110,11 @@ class Desk:
             return denied(Reason.IDEMPOTENCY_CONFLICT)
         if not self._recorder.awaits_disk(request.client, request.id):
             return earlier.answer
-        # What is not on disk has not happened; it is answered when it is (I1).
-        return failed(Reason.STORAGE_UNAVAILABLE) if self._recorder.lost else None
+        if self._recorder.lost and self._recorder.never_stored(request.client, request.id):
+            # What is not on disk has not happened.
+            return failed(Reason.STORAGE_UNAVAILABLE)
+        # It is answered when the answer is on disk (I1): at the next commit, or when the disk is well again.
+        return None
 
     def _find(self, request: Request) -> Handler | Answer:
         """Grants come first: a client without any learns nothing of what else is there."""

@@ -110,12 +110,7 @@ class GateFlow:
             self._held.want(held)
             if not held and self._contact_active and self._held_open_timer is None:
                 # A gate that still stands open after the emergency is watched again from here on.
-                self._watch_open()
-
-    def take_over(self, before: GateFlow) -> None:
-        """Go on with the lock of a gate whose settings changed: it may be held open."""
-        if self._held is not None and before._held is not None:
-            self._held.take_over(before._held)
+                self._expect_closing()
 
     def retire(self) -> None:
         """The gate is configured no more: stop, and let go of a lock that is held open."""
@@ -128,6 +123,10 @@ class GateFlow:
 
         Called once per grant and never again for the same one: an outcome that nobody knows stays unknown (I2).
         """
+        if entry not in self._recorder.state.entries:
+            # Given up when the state was rebuilt: the journal says unknown, and nothing may move after that.
+            log.error("gate_release_given_up", gate=self.name, entry=entry)
+            return
         try:
             await self._pulse()
         except DeviceOffline as error:
@@ -151,8 +150,15 @@ class GateFlow:
         # A passage can be faster than this line; then there is nothing left to wait for.
         self._note(e.GateReleased(entry=entry, gate=self.name))
         if self.observes_passage and self._recorder.state.gate(self.name).entry == entry:
-            loop = asyncio.get_running_loop()
-            self._passage_timer = loop.call_later(self._gate.passage_timeout_s, self._timed_out, entry)
+            self._expect_passage(entry)
+
+    def _expect_passage(self, entry: str) -> None:
+        loop = asyncio.get_running_loop()
+        self._passage_timer = loop.call_later(self._gate.passage_timeout_s, self._timed_out, entry)
+
+    def _expect_closing(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._held_open_timer = loop.call_later(self._gate.held_open_s, self._held_open)
 
     def _release_failed(self, entry: str, error: Exception) -> None:
         """Nothing was sent: the gate stayed shut, so the guest keeps the ticket."""
@@ -188,15 +194,12 @@ class GateFlow:
         if active:
             self._cancel_passage_timer()
             self._note(*gates.contact_opened(state, self.name, held=self.closure == "emergency"))
-            self._watch_open()
+            self._expect_closing()
         else:
             if self._held_open_timer is not None:
                 self._held_open_timer.cancel()
                 self._held_open_timer = None
             self._note(*gates.contact_closed(state, self.name))
-
-    def _watch_open(self) -> None:
-        self._held_open_timer = asyncio.get_running_loop().call_later(self._gate.held_open_s, self._held_open)
 
     def lock_answers(self) -> None:
         """The board is back: a gate that was in fault works again, and one that is shut now no longer stands open.
@@ -211,6 +214,33 @@ class GateFlow:
         elif not self._contact_active:
             # An alarm from before a restart; a contact that is still active reports itself and raises it anew.
             self._note(*gates.contact_closed(self._recorder.state, self.name))
+
+    def storage_recovered(self) -> None:
+        """The state was rebuilt from the disk, and what this gate and its lock did meanwhile is not in it."""
+        if self._lock is None or self._lock.online:
+            self.lock_answers()
+
+    def take_over(self, before: GateFlow) -> None:
+        """Go on where the flow of an earlier configuration of this gate stopped: its lock, its contact, its guest."""
+        self._take_over_lock(before)
+        if before._gate.passage == self._gate.passage and before._contact_active:
+            # The board reports changes only, so this flow would never hear of what the earlier one heard.
+            self._contact_active = True
+            self._expect_closing()
+        current = self._recorder.state.gate(self.name)
+        if current.status != "released" or current.entry is None:
+            return
+        if self.observes_passage:
+            self._expect_passage(current.entry)
+        else:
+            self._note(e.EntryUnknown(entry=current.entry, gate=self.name, why="passage_unrecorded"))
+
+    def _take_over_lock(self, before: GateFlow) -> None:
+        """A lock that is held open goes on being held; one that this gate has no longer is let go."""
+        if self._held is None or before._held is None or not self._held.is_at(before._held):
+            before.retire()
+        else:
+            self._held.take_over(before._held)
 
     def close(self) -> None:
         """Stop the timers; the gate is no longer served."""

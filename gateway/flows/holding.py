@@ -43,6 +43,10 @@ class HeldLock:
         self.held = False
         self._begin()
 
+    def is_at(self, other: HeldLock) -> bool:
+        """Return True when both stand for the same relay of the same board."""
+        return self._contact == other._contact and self._port is other._port
+
     def take_over(self, before: HeldLock) -> None:
         """Go on where another left off at the same relay; what it is now is told to the board once more."""
         if before.wanted or before.held is not False:

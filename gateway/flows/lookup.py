@@ -29,6 +29,9 @@ class Presented(Struct, frozen=True, forbid_unknown_fields=True):
         return f"Presented(technology={self.technology!r}, value=<hidden>)"
 
 
+Carried = tuple[Credential, tuple[Entitlement, ...]]
+
+
 class Found(Struct, frozen=True):
     """What is known of a credential: whose it is and what it entitles to, or the one reason why nothing can be said."""
 
@@ -61,14 +64,12 @@ class Lookup:
     def find(self, technology: str, value: str, now_ms: int) -> Found:
         """Return what is known of this card or code at `now_ms`. Raises StorageUnavailable."""
         ref = self._key.ref(technology, value)
-        credential = self.directory.credential(ref)
+        carried = self.directory.carried(ref)
         if not self.directory.loaded:
             return Found(ref, fault=Reason.DIRECTORY_UNAVAILABLE)
         if technology == "barcode" and tickets.is_signed(value):
-            return self._signed(ref, credential, value, now_ms)
-        if credential is None:
-            return Found(ref, fault=Reason.UNKNOWN_CREDENTIAL)
-        return Found(ref, credential, self.directory.entitlements(credential.holder))
+            return self._signed(ref, carried, value, now_ms)
+        return Found(ref, *carried) if carried is not None else Found(ref, fault=Reason.UNKNOWN_CREDENTIAL)
 
     def holder(self, holder: str) -> Found:
         """Return what a holder is entitled to, whichever of their credentials they would show."""
@@ -77,8 +78,9 @@ class Lookup:
         entitlements = self.directory.entitlements(holder)
         return Found("", Credential("", holder), entitlements)
 
-    def _signed(self, ref: str, known: Credential | None, value: str, now_ms: int) -> Found:
+    def _signed(self, ref: str, carried: Carried | None, value: str, now_ms: int) -> Found:
         """A signed ticket counts under its own id, known to the directory or not, so that it counts once (I4)."""
+        known, listed = carried or (None, ())
         try:
             ticket = self._current_keyring().open(value, now_ms)
         except tickets.NotAuthentic as error:
@@ -88,7 +90,6 @@ class Lookup:
         credential = known or Credential(ref, own.holder, kind="qr_code")
         if fault := tickets.venue_fault(ticket, self.venue_id):
             return Found(ref, credential, fault=fault)
-        listed = self.directory.entitlements(credential.holder) if known is not None else ()
         # Where the directory has the ticket itself it may have changed it since; any other ticket has its own code.
         return Found(ref, credential, tuple(one for one in listed if one.id == own.id) or (own,))
 

@@ -13,7 +13,8 @@ from typing import Protocol
 import msgspec
 
 from gateway.domain import events as e
-from gateway.domain.answers import Answer
+from gateway.domain.answers import BEGINNINGS, Answer
+from gateway.domain.sieve import Sieve
 from gateway.domain.state import StoredAnswer, VenueState, request_key
 from gateway.store.journal import Journal, Row, StorageUnavailable
 
@@ -31,7 +32,7 @@ class Ids(Protocol):
         ...
 
 
-class Committed(msgspec.Struct, frozen=True):
+class Committed(msgspec.Struct, frozen=True, gc=False):
     """A journal entry that is on disk, its event's JSON, and the answer it gives to a request, if any."""
 
     entry: e.Entry
@@ -68,6 +69,9 @@ class Recorder:
         self._no_fold.set()
         self._lost: StorageUnavailable | None = None
         self._unstored: dict[str, int] = {}
+        self._never_stored: set[str] = set()
+        self._untold: list[Committed] = []
+        self._folded = Sieve()
 
     def now_ms(self) -> int:
         """Return UTC milliseconds, never earlier than the newest journal entry."""
@@ -104,8 +108,10 @@ class Recorder:
         self._next_seq += len(rows)
         self._last_at_ms = now_ms
         committed = [self._apply(entry, row.body) for entry, row in zip(entries, rows, strict=True)]
-        for key in _requests_in(committed):
+        for one, key in _requests_in(committed):
             self._unstored[key] = self._unstored.get(key, 0) + 1
+            if type(one.entry.event) in BEGINNINGS:
+                self._never_stored.add(key)
         return commit
 
     def answered(self, client: str, request_id: str) -> StoredAnswer | None:
@@ -114,6 +120,8 @@ class Recorder:
         known = self.state.requests.get(key)
         if known is not None:
             return known
+        if not self._folded.may_hold(key):
+            return None
         stored = self.journal.state_row("request", key)
         return msgspec.json.decode(stored, type=StoredAnswer) if stored is not None else None
 
@@ -121,13 +129,20 @@ class Recorder:
         """Return True while the newest answer to this request is not on disk: nobody may be told of it yet (I1)."""
         return request_key(client, request_id) in self._unstored
 
+    def never_stored(self, client: str, request_id: str) -> bool:
+        """Return True while nothing of this request is on disk: if the disk fails now, nothing of it was done."""
+        return request_key(client, request_id) in self._never_stored
+
     def restore(self) -> None:
         """Rebuild the state from the stored rows and the journal's tail. Takes about a second per million rows."""
         self.state.clear()
         self._unstored.clear()
+        self._never_stored.clear()
         self._no_fold.set()
         for kind, key, value in self.journal.state_rows(None):
-            if kind != "request":
+            if kind == "request":
+                self._folded.add(key)
+            else:
                 self.state.load_row(kind, key, value)
         after = self.journal.fold_seq
         while rows := self.journal.read(after, 5_000):
@@ -142,6 +157,8 @@ class Recorder:
 
         Raises StorageUnavailable when the disk still takes nothing.
         """
+        # Nothing is taken until the last line: a state that was rebuilt by half would admit used tickets again.
+        self._lost = self.lost
         self.journal.recover()
         self.restore()
         self._lost = None
@@ -206,32 +223,42 @@ class Recorder:
         for kind, key in chunk:
             # One that changed again since is dirty and must stay in memory until the next fold.
             if kind == "request" and (kind, key) not in self.state.dirty:
+                self._folded.add(key)
                 self.state.forget_request(key)
 
     def _apply(self, entry: e.Entry, body: bytes) -> Committed:
         answered = self.state.apply(entry.event)
         return Committed(entry, body, *answered) if answered else Committed(entry, body)
 
+    def _tell(self) -> None:
+        """Tell the listeners once of all that one commit brought; whoever awaits it has been woken before."""
+        untold, self._untold = self._untold, []
+        for listener in self.listeners:
+            listener(untold)
+
     def _stored(self, committed: Sequence[Committed]) -> None:
-        for key in _requests_in(committed):
+        for one, key in _requests_in(committed):
             left = self._unstored[key] - 1
             if left:
                 self._unstored[key] = left
             else:
                 del self._unstored[key]
+            if type(one.entry.event) in BEGINNINGS:
+                self._never_stored.discard(key)
 
     def _committed(self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None) -> None:
         if error is None:
             # After a failure they stay unanswered until the rebuild, which forgets that they were ever asked.
             self._stored(committed)
-            # The one who waits goes first: a gate must not stand shut while the feed is written.
             if not commit.done():
                 commit.set_result(None)
-            for listener in self.listeners:
-                listener(committed)
+            if not self._untold:
+                asyncio.get_running_loop().call_soon(self._tell)
+            self._untold += committed
             return
         self._lost = error
-        refused = [one.request for one in committed if one.request is not None]
+        # Whoever was answered before hears what became of it after the rebuild: that nothing was done would be untrue.
+        refused = [one.request for one in committed if one.request is not None and type(one.entry.event) in BEGINNINGS]
         for on_failure in self.failure_listeners:
             on_failure(refused, error)
         if not commit.done():
@@ -240,5 +267,5 @@ class Recorder:
             commit.exception()
 
 
-def _requests_in(committed: Sequence[Committed]) -> list[str]:
-    return [request_key(one.request.client, one.request.id) for one in committed if one.request is not None]
+def _requests_in(committed: Sequence[Committed]) -> list[tuple[Committed, str]]:
+    return [(one, request_key(one.request.client, one.request.id)) for one in committed if one.request is not None]

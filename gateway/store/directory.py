@@ -121,6 +121,23 @@ class Directory:
         """The keys that signed tickets are checked with; another tuple after every reload."""
         return self._summary.issuer_keys
 
+    def carried(self, ref: str) -> tuple[Credential, tuple[Entitlement, ...]] | None:
+        """Return the credential with this reference and all that its holder may do, in one look-up; None without one.
+
+        Raises StorageUnavailable.
+        """
+        query = (
+            "SELECT c.holder, c.state, c.valid_until_ms, c.kind, e.body FROM credentials c"
+            " LEFT JOIN entitlements e ON e.holder = c.holder WHERE c.ref = ?"
+        )
+        found = self._find(query, bytes.fromhex(ref))
+        if found is None:
+            return None
+        holder, state, valid_until_ms, kind, body = found
+        credential = Credential(ref, holder, CREDENTIAL_STATES[state], valid_until_ms, CREDENTIAL_KINDS[kind])
+        stored = _decode_entitlements(body) if body is not None else ()
+        return credential, tuple(_entitlement(holder, one) for one in stored)
+
     def credential(self, ref: str) -> Credential | None:
         """Return the credential with this reference (32 hex digits), or None. Raises StorageUnavailable."""
         query = "SELECT holder, state, valid_until_ms, kind FROM credentials WHERE ref = ?"

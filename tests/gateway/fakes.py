@@ -238,6 +238,10 @@ class FakeDirectory:
         self._credentials[ref] = Credential(ref, holder, **fields)
         self._entitlements[holder] = entitlements
 
+    def carried(self, ref: str) -> tuple[Credential, tuple[Entitlement, ...]] | None:
+        credential = self._credentials.get(ref)
+        return None if credential is None else (credential, self.entitlements(credential.holder))
+
     def credential(self, ref: str) -> Credential | None:
         return self._credentials.get(ref)
 

@@ -174,6 +174,7 @@ async def test_i02_a_repeat_after_a_crash_and_a_fold_gets_its_answer() -> None:
     await settle()
     again = Counter()
     again.house.recorder.journal.disk = counter.house.journal.disk
+    again.house.recorder.restore()
     assert again.ask("bar-printer", "print").status == "accepted"
     assert again.taken == []
 
@@ -209,6 +210,23 @@ async def test_i01_a_repeat_of_what_could_not_be_stored_is_not_told_that_it_was(
     assert counter.ask("bar-printer", "print") is None, "it never happened, so it can be asked for again"
     await settle()
     assert counter.house.statuses() == ["accepted"]
+
+
+async def test_i02_a_repeat_of_what_was_done_is_not_told_that_nothing_was_while_its_outcome_cannot_be_stored() -> None:
+    counter = Counter()
+    counter.ask("bar-printer", "print")
+    await settle()
+    recorder = counter.house.recorder
+    ref = counter.taken[0].ref
+    counter.house.journal.fail()
+    recorder.record(sample(e.PrintDone, job="job-1", request=ref))
+    await settle()
+    assert recorder.lost is not None
+    assert counter.ask("bar-printer", "print") is None
+    recorder.recover()
+    recorder.record(sample(e.PrintUnknown, job="job-1", request=ref))
+    await settle()
+    assert counter.house.statuses() == ["accepted", "unknown"]
 
 
 async def test_queries_may_use_one_id_again_and_again() -> None:

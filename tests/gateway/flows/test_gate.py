@@ -271,3 +271,68 @@ async def test_what_cannot_be_stored_stops_nothing() -> None:
     north.flow.contact_changed(active=True)
     await asyncio.sleep(1)
     assert north.kinds() == ["EntryGranted", "EntryPassed"]
+
+
+async def test_a_gate_finds_back_from_a_fault_and_an_alarm_that_ended_while_nothing_could_be_stored() -> None:
+    north = North()
+    await north.house.recorder.record(e.GateFault(gate="north", why="no answer"))
+    north.house.journal.fail()
+    north.flow.lock_answers()
+    await asyncio.sleep(1)
+    north.house.recorder.recover()
+    north.flow.storage_recovered()
+    assert north.flow.refusal() is None
+    north.flow.contact_changed(active=True)
+    await asyncio.sleep(1)
+    assert north.flow.status == "forced"
+    north.house.journal.fail()
+    north.flow.contact_changed(active=False)
+    await asyncio.sleep(1)
+    north.house.recorder.recover()
+    north.flow.storage_recovered()
+    assert north.flow.refusal() is None
+
+
+async def test_i02_a_grant_that_was_given_up_opens_nothing() -> None:
+    north = North()
+    await north.grant()
+    north.house.recorder.record(e.EntryUnknown(entry="e1", gate="north", why="release_unrecorded"))
+    await north.flow.release("e1")
+    assert north.lock.pulses == []
+
+
+def reconfigured(north: North, **gate: object) -> GateFlow:
+    given = {"name": "north", "to_zone": "hall", "lock": LOCK, "passage": PASSAGE}
+    flow = GateFlow(Gate(**given | gate), north.house.recorder, north.lock)
+    north.flow.close()
+    flow.take_over(north.flow)
+    return flow
+
+
+async def test_a_gate_that_is_reconfigured_goes_on_waiting_for_its_guest() -> None:
+    north = North(passage_timeout_s=8)
+    await north.release()
+    flow = reconfigured(north, passage_timeout_s=5)
+    await asyncio.sleep(5.1)
+    assert north.kinds()[-1] == "EntryReturned"
+    assert flow.refusal() is None
+
+
+async def test_a_gate_that_is_reconfigured_without_its_contact_says_that_nobody_knows() -> None:
+    north = North()
+    await north.release()
+    flow = reconfigured(north, passage=None)
+    await asyncio.sleep(1)
+    assert north.kinds()[-1] == "EntryUnknown"
+    assert flow.refusal() is None
+
+
+async def test_a_gate_that_is_reconfigured_while_it_stands_open_knows_when_it_is_shut() -> None:
+    north = North(held_open_s=20)
+    north.flow.contact_changed(active=True)
+    flow = reconfigured(north, held_open_s=5)
+    assert flow.refusal() is Reason.BUSY
+    await asyncio.sleep(5.1)
+    assert flow.status == "held_open"
+    flow.contact_changed(active=False)
+    assert flow.refusal() is None

@@ -30,6 +30,7 @@ async def test_i01_the_state_sees_an_event_at_once_and_everyone_else_when_it_is_
     assert house.journal.disk.rows == []
     house.journal.release()
     await commit
+    await settle()
     assert house.kinds() == ["PrintQueued"]
     assert house.statuses() == ["accepted"]
 
@@ -102,6 +103,18 @@ async def test_i01_a_failed_commit_is_told_to_whoever_waits_and_to_nobody_as_don
     assert refused == ["r1", "r2"]
     assert house.committed == []
     assert house.recorder.lost is not None
+
+
+async def test_i02_whoever_was_answered_before_is_not_told_that_nothing_was_done() -> None:
+    house = House()
+    refused: list[str] = []
+    house.recorder.failure_listeners.append(lambda refs, _: refused.extend(ref.id for ref in refs))
+    await house.recorder.record(queued("a"))
+    await house.recorder.record(e.PrintStarted(job="a", printer="bar"))
+    house.journal.fail("the disk is full")
+    with pytest.raises(StorageUnavailable):
+        await house.recorder.record(e.PrintDone(job="a", printer="bar", confirmed=True, request=REF))
+    assert refused == [], "the receipt is on paper"
 
 
 async def test_after_a_failure_nothing_is_taken_until_it_recovers_and_the_state_is_that_of_the_disk() -> None:

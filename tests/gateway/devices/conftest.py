@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from tests.gateway.fakes import VirtualClockLoop
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Devices come and go on a clock that jumps."""
+    return {"virtual": VirtualClockLoop}
