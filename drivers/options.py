@@ -6,10 +6,15 @@ from typing import Annotated
 
 from msgspec import Meta
 
+_LABEL = r"[^\s/:.\[\]]{1,63}"
+_PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+TCP_ADDRESS = rf"tcp://(?:\[[^\s\[\]/]+\]|{_LABEL}(?:\.{_LABEL})*\.?):{_PORT}"
+"""Pattern of a network address: labels of 1 to 63 characters (RFC 1035, 2.3.4) or an IPv6 address, and 1 to 65535."""
+
 Port = Annotated[
     str,
     Meta(
-        pattern=r"^(/.+|tcp://.+:[0-9]{1,5})$",
+        pattern=rf"^(/.+|{TCP_ADDRESS})$",
         description="Where the device is: a serial port, best by its lasting name under /dev/serial/by-id, "
         "or tcp://HOST:PORT behind a serial-to-Ethernet converter.",
         examples=["/dev/serial/by-id/usb-FTDI_A9X-if00", "tcp://converter.local:4001"],

@@ -20,6 +20,10 @@ EVERY_S = 1.0
 HEALTH_EVERY_S = 10.0
 FOLD_EVERY_S = 900.0
 """A quiet venue folds four times an hour, so that a start never replays more than that."""
+PRUNE_EVERY_S = 3600.0
+ANSWERS_KEPT_MS = 7 * 24 * 3600 * 1000
+"""A request id is known for a week; whatever moves metal expires within minutes anyway."""
+ANSWERS_PRUNED_MAX = 20_000
 FOLD_TIMEOUT_S = 20.0
 EXIT_STORAGE = 74
 """EX_IOERR of sysexits.h: the service manager starts the daemon again, and it recovers from disk."""
@@ -33,11 +37,13 @@ class Housekeeping:
         self._gateway = gateway
         self._next_fold_s = 0.0
         self._next_health_s = 0.0
+        self._next_prune_s = 0.0
 
     async def run(self) -> None:
         """Go round until cancelled."""
         loop = asyncio.get_running_loop()
         self._next_fold_s = loop.time() + FOLD_EVERY_S
+        self._next_prune_s = loop.time() + PRUNE_EVERY_S
         while True:
             await asyncio.sleep(EVERY_S)
             try:
@@ -74,9 +80,22 @@ class Housekeeping:
         dropped, gateway.recorder.state.dropped_jobs = gateway.recorder.state.dropped_jobs, []
         if dropped:
             gateway.recorder.journal.delete_attachments(dropped)
+        if now_s >= self._next_prune_s:
+            self._next_prune_s = now_s + PRUNE_EVERY_S
+            gateway.spawn(self._prune())
         if now_s >= self._next_health_s:
             self._next_health_s = now_s + HEALTH_EVERY_S
             gateway.reporter.announce_health()
+
+    async def _prune(self) -> None:
+        """Let go of answers so old that nobody repeats their request any more (I9)."""
+        recorder = self._gateway.recorder
+        try:
+            keys = await self._gateway.history.answers_before(recorder.now_ms() - ANSWERS_KEPT_MS, ANSWERS_PRUNED_MAX)
+        except StorageUnavailable as error:
+            log.warning("answers_not_pruned", why=str(error))
+            return
+        recorder.forget_answers(keys)
 
     def _recover(self) -> None:
         """Try to write again; on success everything in memory is what the disk says."""

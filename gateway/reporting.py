@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
-import structlog
 
 from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading
-from gateway import __version__
+from gateway import __version__, logs
 from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import events as e
 from gateway.domain import zone_events as z
@@ -27,11 +26,10 @@ from gateway.store.errors import StorageUnavailable
 if TYPE_CHECKING:
     from gateway.app import Gateway
 
-log = structlog.get_logger("journal")
-
 REPLAYS_MAX = 4
 """Pages of history read at once; whoever comes then hears `busy` (I9)."""
 
+CLOCK_BEHIND_MAX_MS = 5_000
 ANNOUNCE_S = 0.05
 """Changes of gates and drawers within this time are announced together."""
 
@@ -47,6 +45,7 @@ _ALARMS = (
     e.DrawerLeftOpen,
     e.EntryUnknown,
     e.PrintUnknown,
+    e.DrawerUnknown,
 )
 
 
@@ -80,8 +79,8 @@ class Reporter:
             event = one.entry.event
             kind = str(event.__struct_config__.tag)
             if kind not in _QUIET:
-                write = log.warning if isinstance(event, _ALARMS) else log.info
-                write(kind, seq=one.entry.seq, **_logged(event))
+                level = "warning" if isinstance(event, _ALARMS) else "info"
+                logs.fact(level, kind, {"seq": one.entry.seq, **_logged(event)})
             self._changed |= kind.startswith(("entry.", "gate.", "drawer.", "zone."))
         if self._changed and self._announcing is None:
             self._announcing = asyncio.get_running_loop().call_later(ANNOUNCE_S, self._announce_changed)
@@ -222,6 +221,9 @@ class Reporter:
             troubles.append("directory: none loaded; import one with `venue-gateway directory import`")
         elif gateway.directory.made_with != gateway.key.fingerprint:
             troubles.append("directory: made with another credential key, so every guest is unknown; import it again")
+        if gateway.recorder.clock_behind_ms > CLOCK_BEHIND_MAX_MS:
+            behind_s = gateway.recorder.clock_behind_ms // 1000
+            troubles.append(f"clock: {behind_s} s behind the newest journal entry; check the time synchronisation")
         if self.configuration_refused:
             troubles.append(f"configuration: {self.configuration_refused}")
         return troubles

@@ -16,10 +16,12 @@ from drivers.api import DeviceEvent, InputChanged, PrinterStatus, Reading
 from gateway.config.schema import Configuration, Device, Gate
 from gateway.devices.registry import DRIVERS, DriverEntry
 from gateway.devices.supervisor import DeviceSlot
+from gateway.domain import gates
 from gateway.flows.desk import Handler
 from gateway.flows.drawer import DrawerFlow
 from gateway.flows.entry import EntryFlow
 from gateway.flows.gate import GateFlow
+from gateway.flows.noting import note
 from gateway.flows.printing import PrintFlow
 from gateway.flows.recorder import Recorder
 from gateway.flows.why import WhyFlow
@@ -30,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 Spawn = Callable[..., asyncio.Task[None]]
 Slots = Mapping[str, DeviceSlot]
+GateParts = tuple[Gate, DeviceSlot | None, DeviceSlot | None]
+"""A gate of the configuration, the slot of its lock and that of its passage contact."""
 
 
 class DrawerPort:
@@ -62,7 +66,7 @@ class Wiring:
         self._entry = entry
         self._spawn = spawn
         self._drivers = drivers
-        self._gate_configs: dict[str, tuple[Gate, DeviceSlot | None]] = {}
+        self._gate_configs: dict[str, GateParts] = {}
         self.gates: dict[str, GateFlow] = {}
         self.printers: dict[str, PrintFlow] = {}
         self.drawers: dict[str, DrawerFlow] = {}
@@ -83,6 +87,7 @@ class Wiring:
     def configure(self, configuration: Configuration, slots: Slots) -> None:
         """Make the flows those of a configuration, keeping each whose part of it is the same."""
         self._configure_gates(configuration, slots)
+        note(self._recorder, "a removed gate", *gates.after_removal(self._recorder.state, self.gates))
         self._configure_printers(configuration, slots)
         self._configure_drawers(configuration, slots)
         self._gate_of_reader = {reader: gate.name for gate in configuration.gates.values() for reader in gate.readers}
@@ -130,10 +135,17 @@ class Wiring:
             self._statuses.pop(slot.name, None)
         if slot.name in self.printers and self._printer_slots[slot.name] is slot:
             self.printers[slot.name].printer_changed()
-        if slot.online:
-            for gate, (config, _) in self._gate_configs.items():
-                if config.lock is not None and config.lock.device == slot.name:
-                    self.gates[gate].lock_answers()
+        for gate, (_, lock, contact) in self._gate_configs.items():
+            if contact is slot:
+                self._contact_changed(self.gates[gate], slot)
+            if lock is slot and slot.online:
+                self.gates[gate].lock_answers()
+
+    def _contact_changed(self, gate: GateFlow, contact: DeviceSlot) -> None:
+        if contact.online:
+            gate.contact_answers()
+        else:
+            gate.contact_lost()
 
     def printer_status(self, name: str) -> PrinterStatus | None:
         """Return what a printer last said of itself; None when it said nothing or is away."""
@@ -148,9 +160,11 @@ class Wiring:
         return [name for name, port in self._drawer_ports.items() if port.printer.name == printer]
 
     def storage_recovered(self) -> None:
-        """The journal takes events again and the state was rebuilt: queues that waited go on."""
+        """The journal takes events again and the state was rebuilt: what is there is told anew, and queues go on."""
         for gate in self.gates.values():
             gate.storage_recovered()
+        for drawer in self.drawers.values():
+            drawer.storage_recovered()
         for printer in self.printers.values():
             printer.look_again()
         self.orders.follow()
@@ -181,19 +195,19 @@ class Wiring:
             self.drawers[name].printer_changed(status)
 
     def _configure_gates(self, configuration: Configuration, slots: Slots) -> None:
-        wanted = {
-            gate.name: (gate, slots.get(gate.lock.device) if gate.lock else None)
-            for gate in configuration.gates.values()
-        }
+        wanted = {gate.name: _parts(gate, slots) for gate in configuration.gates.values()}
         changed = [name for name, parts in self._gate_configs.items() if wanted.get(name) != parts]
         before = {name: self.gates.pop(name) for name in changed}
         for flow in before.values():
             flow.close()
-        for name, (gate, slot) in wanted.items():
+        for name, (gate, lock, contact) in wanted.items():
             if name not in self.gates:
-                self.gates[name] = GateFlow(gate, self._recorder, slot)
+                flow = self.gates[name] = GateFlow(gate, self._recorder, lock, contact)
                 if name in before:
-                    self.gates[name].take_over(before[name])
+                    flow.take_over(before[name])
+                elif lock is not None and lock.online:
+                    # A board that was there before its gate reports no return that would end an old fault.
+                    flow.lock_answers()
         for name, flow in before.items():
             if name not in self.gates:
                 flow.retire()
@@ -204,7 +218,9 @@ class Wiring:
         for name in [name for name, slot in self._printer_slots.items() if wanted.get(name) is not slot]:
             self._drop_printer(name)
         for name, slot in wanted.items():
-            if name not in self.printers:
+            if name in self.printers:
+                self.printers[name].configure(configuration.limits)
+            else:
                 flow = self.printers[name] = PrintFlow(name, self._recorder, slot, configuration.limits)
                 self._printer_slots[name] = slot
                 self._printer_tasks[name] = self._spawn(flow.run())
@@ -231,6 +247,11 @@ class Wiring:
         self.drawers[device.name] = DrawerFlow(
             device.name, self._recorder, port, self._spawn, open_is_high=options.open_is_high
         )
+
+
+def _parts(gate: Gate, slots: Slots) -> GateParts:
+    lock = slots.get(gate.lock.device) if gate.lock else None
+    return gate, lock, slots.get(gate.passage.device) if gate.passage else None
 
 
 def _digest(device: Device | None) -> str | None:

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from drivers.api import DeviceFault, DeviceOffline, DriverError, Emit, Online
+from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, DriverError, Emit, Online
 from drivers.codecs.lcus import encode_switch
 from drivers.noise import NoiseReport
 from drivers.options import Port
@@ -56,22 +56,25 @@ class LcusRelay:
     async def pulse(self, channel: int, pulse_ms: int) -> None:
         """Close relay `channel` now and open it after `pulse_ms`, or when a pulse that runs already would end if later.
 
-        Raises DeviceOffline when the board is not there, or did not take the command within half a second: then the
-        command is thrown away and not carried out later. Raises DeviceFault for a channel the board does not have.
+        Raises DeviceOffline when the board is not there, or took nothing of the command within half a second: then the
+        command is thrown away and not carried out later. Raises DeviceTimeout when nobody knows what the board took,
+        and DeviceFault for a channel the board does not have.
         """
         transport = self._require(channel)
+        before_bytes = transport.taken_bytes
         transport.write(encode_switch(channel, closed=True))
         if channel not in self._held:
             self._end_pulse_in(channel, pulse_ms / 1000)
-        await self._sent(transport)
+        await self._sent(transport, before_bytes)
 
     async def hold(self, channel: int, active: bool) -> None:
         """Close (`active`) or open relay `channel` until told otherwise; raises as `pulse` does."""
         transport = self._require(channel)
+        before_bytes = transport.taken_bytes
         transport.write(encode_switch(channel, closed=active))
         self._cancel_end(channel)
         (self._held.add if active else self._held.discard)(channel)
-        await self._sent(transport)
+        await self._sent(transport, before_bytes)
 
     async def _serve(self, transport: Transport) -> None:
         try:
@@ -125,17 +128,21 @@ class LcusRelay:
             # The relay may still be closed. A new connection begins with opening it, so force one.
             self._transport.abort()
 
-    async def _sent(self, transport: Transport) -> None:
+    async def _sent(self, transport: Transport, before_bytes: int) -> None:
+        """Return when a command has left this process; the transport had taken `before_bytes` when it was written."""
         if not transport.unsent_bytes:
             return
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 await transport.drain()
         except TimeoutError:
+            untouched = transport.taken_bytes - transport.unsent_bytes <= before_bytes
             transport.abort()
-            raise DeviceOffline(
-                f"{transport.name} takes no data: unplug the relay board and plug it in again"
-            ) from None
+            # Offline means that the relay did not move, which is only known while the whole command is still here.
+            kind = DeviceOffline if untouched else DeviceTimeout
+            raise kind(f"{transport.name} takes no data: unplug the relay board and plug it in again") from None
+        except DriverError as error:
+            raise DeviceTimeout(f"the link broke while a command was on its way: {error}") from error
         except asyncio.CancelledError:
             transport.abort()
             raise

@@ -48,8 +48,9 @@ class ModbusMaster:
     async def ask(self, request: Request, *, urgent: bool = False) -> Answer:
         """Send `request` as soon as the bus is free, at once if it is, and return the answer.
 
-        Urgent requests go before all others that wait. Raises DeviceTimeout when no answer came in time (the board may
-        have done it all the same), DeviceOffline when the connection broke, DeviceFault when too many wait already.
+        Urgent requests go before all others that wait. Raises DeviceTimeout when no answer came, in time or before the
+        connection broke (the board may have done it all the same), DeviceOffline when the connection broke before it
+        was sent, DeviceFault when too many wait already.
         """
         if len(self._urgent) + len(self._others) >= MAX_WAITING:
             raise DeviceFault(f"{self._transport.name} is busy: too many commands wait for the board to answer")
@@ -112,10 +113,13 @@ class ModbusMaster:
 
     def _on_closed(self, closed: asyncio.Future[DeviceOffline]) -> None:
         self._set_timer(None)
-        waiting = [*([self._current] if self._current else []), *self._urgent, *self._others]
-        self._current = None
+        current, self._current = self._current, None
+        waiting = [*self._urgent, *self._others]
         self._urgent.clear()
         self._others.clear()
+        if current is not None:
+            # It is on the line: only its answer could have told whether the board did it.
+            _settle(current, DeviceTimeout(f"the link broke before the board answered: {closed.result()}"))
         for exchange in waiting:
             _settle(exchange, closed.result())
 

@@ -17,6 +17,7 @@ import msgspec
 from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, DriverError, Emit, Online, PrinterStatus
 from drivers.codecs import escpos as commands
 from drivers.document import Document, WidthChars
+from drivers.options import TCP_ADDRESS
 from drivers.printers import escpos_library
 from drivers.printers.escpos_asking import StatusChannel
 from drivers.printers.escpos_profile import load_profile
@@ -26,12 +27,16 @@ from drivers.transports import Transport, open_transport
 CHUNK_BYTES = 1024
 MAX_MISSES = 2
 """Heartbeats in a row without an answer after which a printer that used to answer is taken for gone."""
-PULSE_WAIT_S = 2.0
-"""How long a drawer pulse waits for the job before it; opened later, nobody would stand at the drawer."""
+PULSE_WAIT_S = 1.5
+"""How long a drawer pulse waits for the job before it and for the printer's status; opened later, nobody would stand at
+the drawer."""
+PULSE_SEND_S = 0.5
+"""How long the pulse itself may take to leave this process."""
 QUIET_CLOSE_AFTER_S = 1.0
 """A link that lived this long and is closed between jobs was closed for idleness, and is opened again."""
 
-_CONNECT = re.compile(r"tcp://.+:[0-9]{1,5}|(serial://)?/.+?(\?baud=(?P<baud>[0-9]{1,7}))?")
+_CONNECT = re.compile(rf"{TCP_ADDRESS}|(serial://)?/.+?(\?baud=(?P<baud>[0-9]{{1,7}}))?")
+_ADDRESSES = "write tcp://HOST:9100 (ports are 1 to 65535) or serial:///dev/NAME"
 _DEFAULT_BAUD = 9600
 
 
@@ -57,7 +62,7 @@ class EscposOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     def __post_init__(self) -> None:
         """Refuse an address or a profile that can never work."""
         if not _CONNECT.fullmatch(self.connect):
-            raise ValueError(f"connect: {self.connect!r} is no address; write tcp://HOST:9100 or serial:///dev/NAME")
+            raise ValueError(f"connect: {self.connect!r} is no address; {_ADDRESSES}")
         load_profile(self.profile)
 
 
@@ -139,30 +144,43 @@ class EscposPrinter:
     async def kick(self, pin: int) -> None:
         """Pulse drawer pin 2 or 5, between jobs; a printer that cannot print gets the real-time pulse.
 
-        Raises DeviceTimeout, with nothing sent, where the pulse would come late: when someone loads paper, say.
+        Raises DeviceTimeout, with nothing sent, where the pulse would come late: when someone loads paper, say. A call
+        that is cancelled sends nothing afterwards; what it had written is thrown away with the link.
         """
         self._open_link()
+        wait_until_s = _now_s() + PULSE_WAIT_S
         try:
             async with self._turn(PULSE_WAIT_S) as link:
-                await self._pulse(link, pin)
+                async with asyncio.timeout_at(wait_until_s):
+                    pulse = await self._pulse_for_now(link, pin)
+                await self._send_pulse(link, pulse)
         except TimeoutError as error:
             raise DeviceTimeout(
-                f"{self._options.connect} is still taking a job, so the drawer was not opened; look at the printer"
+                f"{self._options.connect} takes a job or does not answer, so the drawer was not opened; "
+                "look at the printer"
             ) from error
 
-    async def _pulse(self, link: Transport, pin: int) -> None:
+    async def _pulse_for_now(self, link: Transport, pin: int) -> bytes:
+        """Ask how the printer is and return the pulse that it carries out at once. Sends no pulse itself."""
         status = await self._channel.ask(link) if self._channel.answers else None
         if status is None and self._channel.answers:
             raise DeviceTimeout(f"{link.name} does not answer, so the drawer was not opened; look at the printer")
         # A printer that waits for paper keeps what comes in its turn, and would open the drawer with nobody there.
         stopped = status is not None and status.can_print is False
-        link.write(commands.real_time_drawer_pulse(pin) if stopped else commands.drawer_pulse(pin))
+        return commands.real_time_drawer_pulse(pin) if stopped else commands.drawer_pulse(pin)
+
+    async def _send_pulse(self, link: Transport, pulse: bytes) -> None:
+        link.write(pulse)
+        fault = DeviceFault(f"{link.name} did not take the drawer pulse in time; check whether the drawer is open")
         try:
-            async with asyncio.timeout(PULSE_WAIT_S):
+            async with asyncio.timeout(PULSE_SEND_S):
                 await link.drain()
         except (TimeoutError, DriverError) as error:
-            fault = DeviceFault(f"{link.name} did not take the drawer pulse in time; check whether the drawer is open")
             raise self._break(link, fault) from error
+        except asyncio.CancelledError:
+            # Whoever asked has gone: what is still here must not open the drawer when the printer listens again.
+            self._break(link, fault)
+            raise
 
     async def _open(self) -> Transport:
         """A new link. Under the lock, so that a job that comes meanwhile waits for it instead of failing."""

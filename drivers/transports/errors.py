@@ -31,8 +31,10 @@ def cannot_open_serial(port: str, error: Exception) -> DriverError:
     return DeviceOffline(f"{port} cannot be opened: {os.strerror(error.errno or 0)}")
 
 
-def cannot_open_tcp(name: str, error: OSError) -> DeviceOffline:
+def cannot_open_tcp(name: str, error: Exception) -> DeviceOffline:
     """Return the DeviceOffline for a network device that could not be reached. `name` is its tcp:// address."""
+    if not isinstance(error, OSError):
+        return DeviceOffline(f"{name} is no address: check the spelling of the host, and that the port is 1 to 65535")
     if isinstance(error, TimeoutError):
         return DeviceOffline(f"{name} does not answer: check that it is switched on, its cable and its address")
     if isinstance(error, ConnectionRefusedError):

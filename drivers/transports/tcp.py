@@ -31,7 +31,8 @@ async def open_tcp(host: str, port: int, on_bytes: OnBytes) -> Transport:
             pipe, _ = await loop.create_connection(lambda: transport, host, port)
         for level, option, value in _OPTIONS:
             pipe.get_extra_info("socket").setsockopt(level, option, value)
-    except OSError as error:
+    except (OSError, UnicodeError, OverflowError) as error:
+        # The last two are an address that cannot be one: a label too long or empty, a port too high.
         transport.abort()
         raise cannot_open_tcp(transport.name, error) from error
     transport.start_reading()

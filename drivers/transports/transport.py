@@ -36,6 +36,7 @@ class Transport(asyncio.Protocol):
         self._sent = asyncio.Event()
         self._sent.set()
         self._closing = False
+        self._taken_bytes = 0
         self._window_start_s = 0.0
         self._window_bytes = 0
         self._resume_timer: asyncio.TimerHandle | None = None
@@ -50,6 +51,11 @@ class Transport(asyncio.Protocol):
     def unsent_bytes(self) -> int:
         """How many written bytes are still in this process; 0 once the connection is gone."""
         return 0 if self._pipe is None else self._pipe.get_write_buffer_size()
+
+    @property
+    def taken_bytes(self) -> int:
+        """How many bytes `write` has taken so far; those that are not `unsent_bytes` have left this process."""
+        return self._taken_bytes
 
     def write(self, data: bytes) -> None:
         """Hand `data` to the operating system at once as far as it takes it, and buffer the rest, in order.
@@ -66,6 +72,7 @@ class Transport(asyncio.Protocol):
             raise why_lost(self.name, error) from error
         # A write that the system refuses closes the pipe without raising.
         self._require_open()
+        self._taken_bytes += len(data)
 
     async def drain(self) -> None:
         """Return when every byte written has left this process; raises DeviceOffline when the connection is gone."""

@@ -97,12 +97,12 @@ class Supervisor:
         if slot.task is not None:
             slot.task.cancel()
             await asyncio.wait({slot.task})
-        self._set(slot, "stopped", "removed from the configuration")
+        self._set(slot, "stopped", "the configuration changed or the gateway stops")
 
     async def _keep(self, slot: DeviceSlot) -> None:
         """Run one device for ever; whatever its driver does ends here."""
         pause_s = RETRY_FIRST_S
-        # One driver for all its links: it alone knows what it said before the last one broke, such as an active contact.
+        # One driver for all its links: it alone knows what it said before the last one broke, as of a contact.
         slot.driver = self._build(slot)
         while True:
             try:

@@ -172,8 +172,12 @@ class Case:
 
     def uses_today(self, entitlement: Entitlement) -> int:
         """Return how often it was used on this day of the venue's calendar."""
+        return self.today(entitlement).uses
+
+    def today(self, entitlement: Entitlement) -> DayUses:
+        """Return the count of this day, or of the later one on which it was used before the clock was set back."""
         counted = self.presence.day_uses.get(entitlement.id)
-        return counted.uses if counted is not None and counted.day == self.local.day else 0
+        return counted if counted is not None and counted.day >= self.local.day else DayUses(self.local.day, 0)
 
     def takes_use(self, entitlement: Entitlement) -> bool:
         """Return False for going deeper under the entitlement one came in with, and for coming back where allowed."""
@@ -239,7 +243,8 @@ def judge(entitlement: Entitlement, case: Case) -> Grant | Reason:
     taken = 1 if case.takes_use(entitlement) else 0
     today = None
     if entitlement.uses_per_day is not None:
-        today = DayUses(case.local.day, case.uses_today(entitlement) + taken)
+        counted = case.today(entitlement)
+        today = DayUses(counted.day, counted.uses + taken)
     flags = (Reason.ALREADY_INSIDE.value,) if case.already_there and case.rule.anti_passback == "soft" else ()
     return Grant(entitlement.id, case.uses(entitlement) + taken, today, flags)
 

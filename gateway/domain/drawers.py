@@ -6,6 +6,7 @@ Every function looks at the state and returns the facts that follow, or none; no
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Literal
 
 from gateway.domain import events as e
 from gateway.domain.reasons import Reason, message_for
@@ -37,6 +38,13 @@ def left_open(state: VenueState, drawer: str) -> list[e.AnyEvent]:
     if state.drawer(drawer).alarm == "left_open":
         return []
     return [e.DrawerLeftOpen(drawer=drawer)]
+
+
+def still_open(state: VenueState, drawer: str, alarm: Literal["", "forced", "left_open"]) -> list[e.AnyEvent]:
+    """The drawer stands open as before, and of the alarm for that the state may know nothing any more."""
+    if alarm == "left_open":
+        return left_open(state, drawer)
+    return contact_opened(drawer, asked=False) if alarm == "forced" and not state.drawer(drawer).alarm else []
 
 
 def found_closed(state: VenueState, drawer: str) -> list[e.AnyEvent]:

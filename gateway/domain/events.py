@@ -96,11 +96,11 @@ class EntryReturned(Event, frozen=True, tag="entry.returned"):
     entitlement: str
     uses: int
     zone: str | None
+    why: Literal["not_passed", "release_failed"]
     zone_entitlement: str | None = None
     zone_since_ms: int = 0
     day: str = ""
     uses_today: int = 0
-    why: Literal["not_passed", "release_failed"] = "not_passed"
 
 
 class EntryUnknown(Event, frozen=True, tag="entry.unknown"):

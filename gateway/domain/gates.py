@@ -6,6 +6,7 @@ looks at the state and returns the facts that follow, or none; nothing here chan
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from gateway.domain import events as e
@@ -16,7 +17,13 @@ from gateway.domain.zones import ClosureKind
 
 
 def refusal(
-    state: VenueState, gate: str, *, lock_works: bool, contact_active: bool, closure: ClosureKind | None = None
+    state: VenueState,
+    gate: str,
+    *,
+    lock_works: bool,
+    contact_works: bool,
+    contact_active: bool,
+    closure: ClosureKind | None = None,
 ) -> Reason | None:
     """Return why `gate` can take nobody just now, or None. A guest is refused before their ticket is touched.
 
@@ -24,7 +31,8 @@ def refusal(
     """
     if closure is not None:
         return Reason.EMERGENCY if closure == "emergency" else Reason.GATE_LOCKED
-    if not lock_works:
+    # With a contact that cannot tell, nobody would know afterwards who went through.
+    if not lock_works or not contact_works:
         return Reason.GATE_UNAVAILABLE
     status = state.gate(gate).status
     if status == "fault":
@@ -62,11 +70,23 @@ def held_open(state: VenueState, gate: str) -> list[e.AnyEvent]:
     return [e.GateHeldOpen(gate=gate)]
 
 
-def passage_timed_out(state: VenueState, gate: str, entry: str) -> list[e.AnyEvent]:
-    """Nobody came through in time: the entry goes back, if it is still the one the gate waits for."""
+def still_open(state: VenueState, gate: str, alarm: Literal["", "forced", "held_open"]) -> list[e.AnyEvent]:
+    """The contact is active as before, and of the alarm it stands for the state may know nothing any more."""
+    if alarm == "held_open":
+        return held_open(state, gate)
+    return contact_opened(state, gate) if alarm == "forced" else []
+
+
+def passage_timed_out(state: VenueState, gate: str, entry: str, *, watched: bool) -> list[e.AnyEvent]:
+    """Nobody was seen in time: the entry goes back, if it is still the one the gate waits for.
+
+    Unless the contact was `watched` all the time, someone may have gone through unseen; then the use stays taken (I4).
+    """
     current = state.gate(gate)
     if current.status != "released" or current.entry != entry or entry not in state.entries:
         return []
+    if not watched:
+        return [e.EntryUnknown(entry=entry, gate=gate, why="passage_unrecorded")]
     return [hand_back(state, state.entries[entry], "not_passed")]
 
 
@@ -115,9 +135,20 @@ def _day_after(state: VenueState, granted: e.EntryGranted) -> DayUses:
 
 def after_restart(state: VenueState) -> list[e.AnyEvent]:
     """Return the facts for entries that a crash left open: nobody can say what happened; nothing is retried (I2)."""
-    found: list[e.AnyEvent] = []
-    for entry in state.entries.values():
-        why: Literal["release_unrecorded", "passage_unrecorded"]
-        why = "passage_unrecorded" if entry.released else "release_unrecorded"
-        found.append(e.EntryUnknown(entry=entry.granted.entry, gate=entry.granted.gate, why=why))
-    return found
+    return [_unknown(entry) for entry in state.entries.values()]
+
+
+def after_removal(state: VenueState, gates: Collection[str]) -> list[e.AnyEvent]:
+    """Return the end of entries and alarms at gates that are not among `gates`, those configured now.
+
+    Nobody watches them any more, so both would stand for ever.
+    """
+    entries = [_unknown(entry) for entry in state.entries.values() if entry.granted.gate not in gates]
+    removed = [name for name in state.gates if name not in gates]
+    return [*entries, *(event for name in removed for event in contact_closed(state, name))]
+
+
+def _unknown(entry: OpenEntry) -> e.EntryUnknown:
+    why: Literal["release_unrecorded", "passage_unrecorded"]
+    why = "passage_unrecorded" if entry.released else "release_unrecorded"
+    return e.EntryUnknown(entry=entry.granted.entry, gate=entry.granted.gate, why=why)

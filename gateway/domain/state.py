@@ -62,10 +62,11 @@ class DrawerState(msgspec.Struct):
 
 
 class StoredAnswer(msgspec.Struct, frozen=True, gc=False):
-    """What a request id was answered, and the digest of what it had asked."""
+    """What a request id was answered and when, and the digest of what it had asked."""
 
     fingerprint: str
     answer: Answer
+    at_ms: int = 0
 
 
 Answered = tuple[e.RequestRef, Answer]
@@ -153,8 +154,8 @@ class VenueState:
         found = [job for job in self.jobs.values() if job.open and job.queued.printer == printer]
         return sorted(found, key=lambda job: job.queued.job)
 
-    def apply(self, event: e.AnyEvent) -> Answered | None:
-        """Take one fact in. Returns the request it answers and the answer, if it answers one."""
+    def apply(self, event: e.AnyEvent, at_ms: int = 0) -> Answered | None:
+        """Take one fact of `at_ms` in. Returns the request it answers and the answer, if it answers one."""
         request: e.RequestRef | None = getattr(event, "request", None)
         change = _CHANGES.get(type(event))
         if change is not None:
@@ -165,7 +166,7 @@ class VenueState:
         if answer is None:
             return None
         key = request_key(request.client, request.id)
-        self.requests[key] = StoredAnswer(request.fingerprint, answer)
+        self.requests[key] = StoredAnswer(request.fingerprint, answer, at_ms)
         self._touch("request", key)
         return request, answer
 

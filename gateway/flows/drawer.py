@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 import structlog
@@ -16,11 +16,13 @@ from gateway.domain import events as e
 from gateway.domain.answers import Answer, denied
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
+from gateway.flows.noting import note
 from gateway.flows.recorder import Commit, Recorder
 from gateway.store.journal import StorageUnavailable
 
 log = structlog.get_logger(__name__)
 
+MS_PER_S = 1000
 PULSE_TIMEOUT_S = 8.0
 """How long the pulse may take until nobody can say any more whether it was sent. Drivers give up earlier."""
 CONFIRM_S = 1.0
@@ -82,6 +84,7 @@ class DrawerFlow:
         self._open_is_high = open_is_high
         self._left_open_s = left_open_s
         self._is_open: bool | None = None
+        self._alarm: Literal["", "forced", "left_open"] = ""
         self._seen_open = asyncio.Event()
         self._pulsing = False
         self._asked_until_s = float("-inf")
@@ -129,14 +132,17 @@ class DrawerFlow:
         except StorageUnavailable:
             log.error("drawer_opening_not_stored", drawer=self.name, opening=opening.opening)
             return
-        if expires_at_ms is not None and expires_at_ms <= self._recorder.now_ms():
+        left_s = PULSE_TIMEOUT_S
+        if expires_at_ms is not None:
+            left_s = min(left_s, (expires_at_ms - self._recorder.now_ms()) / MS_PER_S)
+        if left_s <= 0:
             # The disk took so long that whoever asked may have walked away (I6).
             self._end(drawers.failed(opening, Reason.REQUEST_EXPIRED))
             return
         self._seen_open.clear()
         self._pulsing = True
         try:
-            self._end(await self._pulse(opening))
+            self._end(await self._pulse(opening, left_s))
         except asyncio.CancelledError:
             # An opening without an end would keep the drawer busy for ever.
             self._end(drawers.interrupted(opening))
@@ -144,9 +150,11 @@ class DrawerFlow:
         finally:
             self._pulsing = False
 
-    async def _pulse(self, opening: e.DrawerOpening) -> e.DrawerOpened | e.DrawerFailed | e.DrawerUnknown:
+    async def _pulse(
+        self, opening: e.DrawerOpening, within_s: float
+    ) -> e.DrawerOpened | e.DrawerFailed | e.DrawerUnknown:
         try:
-            async with asyncio.timeout(PULSE_TIMEOUT_S):
+            async with asyncio.timeout(within_s):
                 await self._port.drawer().open()
         except (DeviceOffline, DeviceTimeout) as error:
             return drawers.failed(opening, Reason.DEVICE_OFFLINE, str(error))
@@ -191,6 +199,13 @@ class DrawerFlow:
         else:
             self._closed(first=before is None)
 
+    def storage_recovered(self) -> None:
+        """The state was rebuilt from the disk, and what the contact said meanwhile is not in it."""
+        if self._is_open:
+            self._note(*drawers.still_open(self._recorder.state, self.name, self._alarm))
+        elif self._is_open is not None:
+            self._note(*drawers.found_closed(self._recorder.state, self.name))
+
     def close(self) -> None:
         """Stop the timer; the drawer is no longer served."""
         if self._left_open_timer is not None:
@@ -203,11 +218,13 @@ class DrawerFlow:
         self._seen_open.set()
         self._asked_until_s = float("-inf")
         if not first:
+            self._alarm = "" if asked else "forced"
             self._note(*drawers.contact_opened(self.name, asked=asked))
         self._left_open_timer = asyncio.get_running_loop().call_later(self._left_open_s, self._left_open)
 
     def _closed(self, *, first: bool) -> None:
         self.close()
+        self._alarm = ""
         if first:
             self._note(*drawers.found_closed(self._recorder.state, self.name))
         else:
@@ -215,6 +232,7 @@ class DrawerFlow:
 
     def _left_open(self) -> None:
         self._left_open_timer = None
+        self._alarm = "left_open"
         self._note(*drawers.left_open(self._recorder.state, self.name))
 
     def _end(self, event: e.DrawerOpened | e.DrawerFailed | e.DrawerUnknown) -> None:
@@ -225,14 +243,7 @@ class DrawerFlow:
             log.error("drawer_outcome_too_late", drawer=self.name, opening=event.opening, outcome=type(event).__name__)
 
     def _note(self, *events: e.AnyEvent) -> None:
-        """Record what has already happened. When the disk takes nothing, the state is rebuilt from it later."""
-        if not events:
-            return
-        try:
-            self._recorder.record(*events, urgent=False)
-        except StorageUnavailable as error:
-            kinds = [type(event).__name__ for event in events]
-            log.error("drawer_event_not_stored", drawer=self.name, events=kinds, why=str(error))
+        note(self._recorder, self.name, *events)
 
 
 def _now_s() -> float:

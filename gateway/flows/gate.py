@@ -19,16 +19,13 @@ from gateway.domain.state import GateStatus
 from gateway.domain.zones import ClosureKind
 from gateway.flows.desk import Handler, Request
 from gateway.flows.holding import HeldLock
+from gateway.flows.noting import note
 from gateway.flows.recorder import Recorder
-from gateway.store.journal import StorageUnavailable
 
 log = structlog.get_logger(__name__)
 
-MS_PER_S = 1000
 RELEASE_TIMEOUT_S = 2.0
-"""How long a relay board may take to confirm a pulse before the entry is handed back."""
-
-
+"""How long a relay board may take to confirm a pulse before nobody can say whether it did it."""
 FAULT_PAUSE_S = 3.0
 """How long a gate rests after its lock did not confirm a pulse. A board that is gone is known to be by then."""
 
@@ -46,18 +43,36 @@ class LockPort(Protocol):
         ...
 
 
+class ContactPort(Protocol):
+    """The board of a passage contact."""
+
+    @property
+    def online(self) -> bool:
+        """True while the board answers."""
+        ...
+
+
 class GateFlow:
     """The story of one gate, from the release to the passage."""
 
-    def __init__(self, gate: Gate, recorder: Recorder, lock: LockPort | None) -> None:
-        """Join a gate of the configuration to its lock, None for a gate whose reader moves the barrier itself."""
+    def __init__(
+        self, gate: Gate, recorder: Recorder, lock: LockPort | None, contact: ContactPort | None = None
+    ) -> None:
+        """Join a gate of the configuration to its lock, None for a gate whose reader moves the barrier itself.
+
+        `contact` is the board of its passage contact, None for a gate without one.
+        """
         self.name = gate.name
         self.rule: GateRule = gate.rule
         self._gate = gate
         self._recorder = recorder
         self._lock = lock
         self._held = HeldLock(gate.name, gate.lock, lock) if gate.lock is not None and lock is not None else None
+        self._contact = contact
         self._contact_active = False
+        self._alarm: Literal["", "forced", "held_open"] = ""
+        self._watched = True
+        self._closed = False
         self._passage_timer: asyncio.TimerHandle | None = None
         self._held_open_timer: asyncio.TimerHandle | None = None
 
@@ -99,9 +114,14 @@ class GateFlow:
 
     def refusal(self) -> Reason | None:
         """Return why nobody can be admitted here at this moment, or None."""
-        works = self._lock.online if self._lock is not None else True
-        state, closure = self._recorder.state, self.closure
-        return gates.refusal(state, self.name, lock_works=works, contact_active=self._contact_active, closure=closure)
+        return gates.refusal(
+            self._recorder.state,
+            self.name,
+            lock_works=self._lock is None or self._lock.online,
+            contact_works=not self.observes_passage or self._contact_works,
+            contact_active=self._contact_active,
+            closure=self.closure,
+        )
 
     def follow_closure(self) -> None:
         """Hold the lock open while an emergency lasts, and let it go after it; called when an order is on disk."""
@@ -118,17 +138,23 @@ class GateFlow:
         if self._held is not None and self._held.wanted:
             self._held.want(False)
 
-    async def release(self, entry: str) -> None:
+    @property
+    def _contact_works(self) -> bool:
+        return self._contact is None or self._contact.online
+
+    async def release(self, entry: str, within_s: float = RELEASE_TIMEOUT_S) -> None:
         """Pulse the lock for a recorded grant, record that, and give the guest their time to walk through.
 
-        Called once per grant and never again for the same one: an outcome that nobody knows stays unknown (I2).
+        Called once per grant and never again for the same one: an outcome that nobody knows stays unknown (I2). After
+        `within_s` seconds no pulse begins any more: whoever asked has walked away (I6).
         """
         if entry not in self._recorder.state.entries:
             # Given up when the state was rebuilt: the journal says unknown, and nothing may move after that.
             log.error("gate_release_given_up", gate=self.name, entry=entry)
             return
+        self._watched = self._contact_works
         try:
-            await self._pulse()
+            await self._pulse(within_s)
         except DeviceOffline as error:
             self._release_failed(entry, error)
         except (DriverError, TimeoutError) as error:
@@ -140,10 +166,10 @@ class GateFlow:
         else:
             self._released(entry)
 
-    async def _pulse(self) -> None:
+    async def _pulse(self, within_s: float) -> None:
         if self._lock is None or self._gate.lock is None:
             return
-        async with asyncio.timeout(RELEASE_TIMEOUT_S):
+        async with asyncio.timeout(min(RELEASE_TIMEOUT_S, within_s)):
             await self._lock.lock().pulse(self._gate.lock.channel, self._gate.pulse_ms)
 
     def _released(self, entry: str) -> None:
@@ -153,6 +179,9 @@ class GateFlow:
             self._expect_passage(entry)
 
     def _expect_passage(self, entry: str) -> None:
+        if self._closed:
+            # Replaced while the lock took the pulse: the flow that took over waits for the guest.
+            return
         loop = asyncio.get_running_loop()
         self._passage_timer = loop.call_later(self._gate.passage_timeout_s, self._timed_out, entry)
 
@@ -173,10 +202,11 @@ class GateFlow:
 
     def _release_unknown(self, entry: str, error: Exception) -> None:
         """The pulse may have gone out: the entry stands as unknown and the gate asks for a look."""
-        log.error("gate_release_unknown", gate=self.name, entry=entry, why=str(error))
+        why = str(error) or "the lock did not confirm the pulse in time"
+        log.error("gate_release_unknown", gate=self.name, entry=entry, why=why)
         self._note(
             e.EntryUnknown(entry=entry, gate=self.name, why="release_unrecorded"),
-            e.GateFault(gate=self.name, why=str(error)),
+            e.GateFault(gate=self.name, why=why),
         )
         asyncio.get_running_loop().call_later(FAULT_PAUSE_S, self._fault_pause_over)
 
@@ -193,13 +223,25 @@ class GateFlow:
         state = self._recorder.state
         if active:
             self._cancel_passage_timer()
-            self._note(*gates.contact_opened(state, self.name, held=self.closure == "emergency"))
+            found = gates.contact_opened(state, self.name, held=self.closure == "emergency")
+            self._alarm = "forced" if any(isinstance(event, e.GateForced) for event in found) else ""
+            self._note(*found)
             self._expect_closing()
         else:
+            self._alarm = ""
             if self._held_open_timer is not None:
                 self._held_open_timer.cancel()
                 self._held_open_timer = None
             self._note(*gates.contact_closed(state, self.name))
+
+    def contact_lost(self) -> None:
+        """The contact's board is gone: whoever goes through until it is back goes unseen."""
+        self._watched = False
+
+    def contact_answers(self) -> None:
+        """The contact's board is back. It tells of an active contact by itself; one that is not ends an alarm."""
+        if not self._contact_active:
+            self._note(*gates.contact_closed(self._recorder.state, self.name))
 
     def lock_answers(self) -> None:
         """The board is back: a gate that was in fault works again, and one that is shut now no longer stands open.
@@ -211,22 +253,31 @@ class GateFlow:
             self._held.board_is_back()
         if self._recorder.state.gate(self.name).status == "fault":
             self._note(e.GateRestored(gate=self.name))
-        elif not self._contact_active:
+        else:
             # An alarm from before a restart; a contact that is still active reports itself and raises it anew.
-            self._note(*gates.contact_closed(self._recorder.state, self.name))
+            self.contact_answers()
 
     def storage_recovered(self) -> None:
         """The state was rebuilt from the disk, and what this gate and its lock did meanwhile is not in it."""
         if self._lock is None or self._lock.online:
             self.lock_answers()
+        if self._contact_active:
+            self._note(*gates.still_open(self._recorder.state, self.name, self._alarm))
 
     def take_over(self, before: GateFlow) -> None:
-        """Go on where the flow of an earlier configuration of this gate stopped: its lock, its contact, its guest."""
+        """Go on where the flow of an earlier configuration of this gate stopped: its lock, its contact, its guest.
+
+        The contact of a board that was restarted reports itself anew.
+        """
         self._take_over_lock(before)
-        if before._gate.passage == self._gate.passage and before._contact_active:
+        same_contact = before._gate.passage == self._gate.passage and before._contact is self._contact
+        if same_contact and before._contact_active:
             # The board reports changes only, so this flow would never hear of what the earlier one heard.
-            self._contact_active = True
+            self._contact_active, self._alarm = True, before._alarm
             self._expect_closing()
+        elif self._contact_works:
+            self.contact_answers()
+        self._watched = before._watched and same_contact
         current = self._recorder.state.gate(self.name)
         if current.status != "released" or current.entry is None:
             return
@@ -244,6 +295,7 @@ class GateFlow:
 
     def close(self) -> None:
         """Stop the timers; the gate is no longer served."""
+        self._closed = True
         self._cancel_passage_timer()
         if self._held_open_timer is not None:
             self._held_open_timer.cancel()
@@ -252,11 +304,12 @@ class GateFlow:
 
     def _timed_out(self, entry: str) -> None:
         self._passage_timer = None
-        self._note(*gates.passage_timed_out(self._recorder.state, self.name, entry))
+        self._note(*gates.passage_timed_out(self._recorder.state, self.name, entry, watched=self._watched))
 
     def _held_open(self) -> None:
         self._held_open_timer = None
         if self.closure != "emergency":
+            self._alarm = "held_open"
             self._note(*gates.held_open(self._recorder.state, self.name))
 
     def _cancel_passage_timer(self) -> None:
@@ -265,11 +318,4 @@ class GateFlow:
             self._passage_timer = None
 
     def _note(self, *events: e.AnyEvent) -> None:
-        """Record what has already happened. When the disk takes nothing, the state is rebuilt from it later."""
-        if not events:
-            return
-        try:
-            self._recorder.record(*events, urgent=False)
-        except StorageUnavailable as error:
-            kinds = [type(event).__name__ for event in events]
-            log.error("gate_event_not_stored", gate=self.name, events=kinds, why=str(error))
+        note(self._recorder, self.name, *events)

@@ -20,8 +20,9 @@ from gateway.domain.answers import Answer, denied
 from gateway.domain.reasons import Reason
 from gateway.domain.state import Job
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
+from gateway.flows.noting import note
 from gateway.flows.recorder import Recorder
-from gateway.store.journal import StorageUnavailable
+from gateway.store.journal import JournalBusy, StorageUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -103,6 +104,10 @@ class PrintFlow:
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._again_timer: asyncio.TimerHandle | None = None
 
+    def configure(self, limits: Limits) -> None:
+        """Hold the jobs that come from now on to the limits of another configuration."""
+        self._limits = limits
+
     def handlers(self) -> Mapping[str, Handler]:
         """Return what serves each verb of this printer at the desk."""
         return {
@@ -182,7 +187,10 @@ class PrintFlow:
     def _look_again_soon(self) -> None:
         """A link that is renewed without a word is missing for a moment, and no event tells of its return."""
         if self._port.online:
-            self._again_timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._wake.set)
+            self._look_again_in_a_while()
+
+    def _look_again_in_a_while(self) -> None:
+        self._again_timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._wake.set)
 
     async def run(self) -> None:
         """Print, one job after the other, until cancelled."""
@@ -200,6 +208,9 @@ class PrintFlow:
             self._expire()
             job = printing.next_job(self._recorder.state, self.name)
             return job is not None and await self._serve(job.queued)
+        except JournalBusy:
+            # The journal was not lost, so nothing tells when it takes something again.
+            self._look_again_in_a_while()
         except StorageUnavailable as error:
             log.error("printing_waits_for_storage", printer=self.name, why=str(error))
         except Exception:
@@ -331,16 +342,7 @@ class PrintFlow:
         self._wake.set()
 
     def _note(self, *events: e.AnyEvent) -> bool:
-        """Record what has already happened. When the disk takes nothing (False), the state is rebuilt from it later."""
-        if not events:
-            return True
-        try:
-            self._recorder.record(*events, urgent=False)
-        except StorageUnavailable as error:
-            kinds = [type(event).__name__ for event in events]
-            log.error("print_event_not_stored", printer=self.name, events=kinds, why=str(error))
-            return False
-        return True
+        return note(self._recorder, self.name, *events)
 
 
 async def _status(printer: Printer) -> PrinterStatus | None:

@@ -7,7 +7,8 @@ microsecond later, sees it; the caller awaits the commit before it answers or mo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -70,29 +71,44 @@ class Recorder:
         self._lost: StorageUnavailable | None = None
         self._unstored: dict[str, int] = {}
         self._never_stored: set[str] = set()
+        self._seen_ms = 0
         self._untold: list[Committed] = []
         self._folded = Sieve()
 
     def now_ms(self) -> int:
-        """Return UTC milliseconds, never earlier than the newest journal entry."""
-        now: int = max(self._now_ms(), self._last_at_ms)
-        return now
+        """Return UTC milliseconds. Within a run it never goes back, so that no expired request comes to life again.
+
+        A journal that is ahead of the clock, because the clock was wrong in an earlier run, does not move it.
+        """
+        self._seen_ms = max(self._seen_ms, self._now_ms())
+        return self._seen_ms
+
+    @property
+    def clock_behind_ms(self) -> int:
+        """How far the clock is behind the newest journal entry; more than a moment means that one of them was wrong."""
+        return max(0, self._last_at_ms - self._now_ms())
 
     def new_id(self) -> str:
         """Return a new id in text form, for an entry, a job or a drawer opening."""
         return id_text(self._ids(self.now_ms()))
 
     def record(
-        self, *events: e.AnyEvent, urgent: bool = True, attachments: Mapping[str, bytes] | None = None
+        self,
+        *events: e.AnyEvent,
+        urgent: bool = True,
+        follow_up: bool = False,
+        attachments: Mapping[str, bytes] | None = None,
     ) -> Commit:
         """Make `events` true, all or none, and return a future that is done when they are on disk.
 
-        `urgent=False` lets them wait a few milliseconds for company. Raises StorageUnavailable when the journal takes
-        nothing; the future raises it when the commit fails. In both cases nothing of it happened.
+        `urgent=False` lets them wait a few milliseconds for company; a `follow_up` has happened already and is taken
+        where something new is refused, because too much waits for the disk. Raises StorageUnavailable when the journal
+        takes nothing; the future raises it when the commit fails. In both cases nothing of it happened.
         """
         if self.lost is not None:
             raise self.lost
-        now_ms = self.now_ms()
+        # Time never goes backwards in the journal, whatever the clock does.
+        now_ms = max(self.now_ms(), self._last_at_ms)
         commit: Commit = asyncio.get_running_loop().create_future()
         rows: list[Row] = []
         entries: list[e.Entry] = []
@@ -104,7 +120,7 @@ class Recorder:
         def done(error: StorageUnavailable | None) -> None:
             self._committed(committed, commit, error)
 
-        self.journal.append(rows, done, urgent=urgent, attachments=attachments or {})
+        self.journal.append(rows, done, urgent=urgent, follow_up=follow_up, attachments=attachments or {})
         self._next_seq += len(rows)
         self._last_at_ms = now_ms
         committed = [self._apply(entry, row.body) for entry, row in zip(entries, rows, strict=True)]
@@ -124,6 +140,10 @@ class Recorder:
             return None
         stored = self.journal.state_row("request", key)
         return msgspec.json.decode(stored, type=StoredAnswer) if stored is not None else None
+
+    def forget_answers(self, keys: Sequence[str]) -> None:
+        """Let stored answers go that nobody will ask for again; the next fold deletes their rows."""
+        self.state.dirty.update(("request", key) for key in keys if key not in self.state.requests)
 
     def awaits_disk(self, client: str, request_id: str) -> bool:
         """Return True while the newest answer to this request is not on disk: nobody may be told of it yet (I1)."""
@@ -147,7 +167,7 @@ class Recorder:
         after = self.journal.fold_seq
         while rows := self.journal.read(after, 5_000):
             for row in rows:
-                self.state.apply(_decode_event(row.body))
+                self.state.apply(_decode_event(row.body), row.at_ms)
             after = rows[-1].seq
         self._next_seq = self.journal.last_seq + 1
         self._last_at_ms = self.journal.last_at_ms
@@ -175,10 +195,9 @@ class Recorder:
             return False
         if not self.state.dirty:
             return False
-        changed = sorted(self.state.dirty)
-        self.state.dirty = set()
+        changed, self.state.dirty = _by_kind(self.state.dirty), set()
         self._no_fold.clear()
-        self._fold_chunk(changed, 0, self._next_seq - 1)
+        self._fold_chunk(changed, self._next_seq - 1)
         return True
 
     @property
@@ -192,16 +211,15 @@ class Recorder:
         while self.fold_if_due(force=True):
             await self._no_fold.wait()
 
-    def _fold_chunk(self, changed: Sequence[tuple[str, str]], start: int, through_seq: int) -> None:
+    def _fold_chunk(self, changed: Iterator[tuple[str, str]], through_seq: int) -> None:
         """Write one chunk and go on with the next when it is on disk.
 
         A row may already hold changes later than `through_seq`. That is harmless: the writer commits the events behind
         them before this chunk, and replaying those events over newer rows ends in the same state.
         """
-        chunk = changed[start : start + FOLD_ROWS_PER_CHUNK]
+        chunk = list(islice(changed, FOLD_ROWS_PER_CHUNK))
         rows = [(kind, key, self.state.row(kind, key)) for kind, key in chunk]
-        end = start + len(chunk)
-        last = end >= len(changed)
+        last = len(chunk) < FOLD_ROWS_PER_CHUNK
 
         def done(error: StorageUnavailable | None) -> None:
             if error is not None:
@@ -211,7 +229,7 @@ class Recorder:
             if last:
                 self._no_fold.set()
             else:
-                self._fold_chunk(changed, end, through_seq)
+                self._fold_chunk(changed, through_seq)
 
         try:
             self.journal.fold(rows, through_seq if last else None, done)
@@ -227,7 +245,7 @@ class Recorder:
                 self.state.forget_request(key)
 
     def _apply(self, entry: e.Entry, body: bytes) -> Committed:
-        answered = self.state.apply(entry.event)
+        answered = self.state.apply(entry.event, entry.at_ms)
         return Committed(entry, body, *answered) if answered else Committed(entry, body)
 
     def _tell(self) -> None:
@@ -265,6 +283,16 @@ class Recorder:
             commit.set_exception(error)
             # Whoever gave up waiting must not make the loop complain of an exception nobody fetched.
             commit.exception()
+
+
+def _by_kind(changed: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield (kind, key) in order: neighbours share pages. Sorted a kind at a time, for no tap to wait for all of them."""
+    kinds: dict[str, list[str]] = {}
+    for kind, key in changed:
+        kinds.setdefault(kind, []).append(key)
+    for kind in sorted(kinds):
+        for key in sorted(kinds[kind]):
+            yield kind, key
 
 
 def _requests_in(committed: Sequence[Committed]) -> list[tuple[Committed, str]]:

@@ -10,6 +10,7 @@ from gateway.store.errors import from_sqlite
 from gateway.store.rows import StoredRow
 
 QUERY = "SELECT seq, id, at_ms, body, hash FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
+OLD_ANSWERS = "SELECT key FROM state WHERE kind = 'request' AND json_extract(value, '$.at_ms') < ? LIMIT ?"
 
 
 class History:
@@ -19,6 +20,15 @@ class History:
         """Read from the journal at `path`; it is opened for each page, so nothing pins the WAL in between."""
         self._address = f"{path.absolute().as_uri()}?mode=ro"
         self._path = path
+
+    async def answers_before(self, before_ms: int, limit: int) -> list[str]:
+        """Return the keys of at most `limit` stored answers from before that time. Raises StorageUnavailable."""
+        try:
+            async with aiosqlite.connect(self._address, uri=True) as journal:
+                rows = await journal.execute_fetchall(OLD_ANSWERS, (before_ms, limit))
+        except aiosqlite.Error as error:
+            raise from_sqlite(error, self._path) from error
+        return [row[0] for row in rows]
 
     async def page(self, after_seq: int, limit: int) -> list[StoredRow]:
         """Return at most `limit` rows on disk after `after_seq`, in order. Raises StorageUnavailable."""

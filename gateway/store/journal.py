@@ -24,6 +24,8 @@ from gateway.store.writer import Outcome, ThreadWriter, Writer
 __all__ = ["Journal", "JournalBusy", "Row", "StorageUnavailable", "StoredRow"]
 
 PENDING_ROWS_MAX = 4096
+FOLLOW_UP_FACTOR = 2
+"""Facts that follow from what was taken may wait up to this many times the bound for what is new."""
 LAZY_MS = 20
 CURSOR_EVERY_MS = 1000
 """A cursor that lags by this much after a crash costs some repeats and saves a page per message."""
@@ -110,7 +112,7 @@ class Journal:
     ) -> Journal:
         """Open or create the journal at `path`; call it in a running loop.
 
-        `writer` makes what stands between journal and disk (a thread when None). `pending_max` bounds the rows that
+        `writer` makes what stands between journal and disk (a thread when None). `pending_max` bounds the new rows that
         wait (I9). Raises StorageUnavailable when the file cannot be used: unwritable, newer than this program, or with
         a broken chain at its end.
         """
@@ -136,15 +138,17 @@ class Journal:
         done: Outcome,
         *,
         urgent: bool = True,
+        follow_up: bool = False,
         attachments: Mapping[str, bytes] = NO_ATTACHMENTS,
     ) -> None:
         """Take `rows`, all or none of which will be on disk together with `attachments`, and call `done` in the loop.
 
         `done(None)` comes after the commit, in the order of appending; `done(error)` when they are not on disk. Rows
-        that are not `urgent` wait a few milliseconds for company. Raises StorageUnavailable while nothing can be
+        that are not `urgent` wait a few milliseconds for company. A `follow_up` tells what has happened already and is
+        taken where something new is refused, up to a bound of its own. Raises StorageUnavailable while nothing can be
         written, JournalBusy when too much waits already, and ValueError for rows out of sequence.
         """
-        self._check(rows)
+        self._check(rows, self._pending_max * (FOLLOW_UP_FACTOR if follow_up else 1))
         size_bytes = sum(len(row.body) for row in rows) + sum(map(len, attachments.values()))
         batch = self._batch_for(len(rows), size_bytes)
         batch.rows += rows
@@ -159,12 +163,12 @@ class Journal:
         elif not batch.due and self._lazy_timer is None:
             self._lazy_timer = self._loop.call_later(self._lazy_s, self._lazy_is_over)
 
-    def _check(self, rows: Sequence[Row]) -> None:
+    def _check(self, rows: Sequence[Row], pending_max: int) -> None:
         if self.failed is not None:
             raise self.failed
         if self._closed:
             raise StorageUnavailable(f"{self._path} is closed")
-        if self.pending + len(rows) > self._pending_max:
+        if self.pending + len(rows) > pending_max:
             raise JournalBusy(f"{self.pending} journal rows wait for the disk already")
         seq, at_ms = self._appended_seq, self._appended_at_ms
         for row in rows:

@@ -14,7 +14,7 @@ from gateway.domain.access import Credential, Entitlement
 from gateway.domain.ids import Uuid7
 from gateway.domain.schedules import Schedule
 from gateway.domain.tickets import IssuerKey
-from gateway.store.journal import Row, StorageUnavailable, StoredRow
+from gateway.store.journal import JournalBusy, Row, StorageUnavailable, StoredRow
 
 START_MS = 1_780_000_000_000
 FINE = PrinterStatus(online=True, cover_open=False, paper_out=False)
@@ -96,12 +96,15 @@ class _Batch:
 class FakeJournal:
     """A journal in memory. `hold()` makes commits wait for `release()`; `fail()` makes the next one fail.
 
+    While it is `busy` it takes only what follows from what it took before.
+
     A new one over the same `disk` is the next run after a crash: what was not committed is gone.
     """
 
     def __init__(self, disk: Disk | None = None) -> None:
         self.disk = disk or Disk()
         self.failed: StorageUnavailable | None = None
+        self.busy = False
         self.urgent: list[bool] = []
         self.fold_chunks: list[int] = []
         self._waiting: list[_Batch] = []
@@ -139,10 +142,18 @@ class FakeJournal:
     # What a journal does.
 
     def append(
-        self, rows: Sequence[Row], done: Done, *, urgent: bool = True, attachments: Mapping[str, bytes] | None = None
+        self,
+        rows: Sequence[Row],
+        done: Done,
+        *,
+        urgent: bool = True,
+        follow_up: bool = False,
+        attachments: Mapping[str, bytes] | None = None,
     ) -> None:
         if self.failed is not None:
             raise self.failed
+        if self.busy and not follow_up:
+            raise JournalBusy("too much waits for the disk already")
         assert rows[0].seq == self._next_seq(), "a sequence number is missing or used twice"
         self.urgent.append(urgent)
         self._waiting.append(_Batch(rows, attachments or {}, done))

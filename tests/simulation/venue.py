@@ -10,7 +10,8 @@ import msgspec
 
 from drivers.drawers.drawer_kick import DrawerKickOptions
 from gateway.config.schema import Broker, Client, Configuration, Contact, Device, Gate, Limits, Venue, Zone
-from gateway.domain.access import Credential, Entitlement, Schedule
+from gateway.domain.access import Credential, Entitlement
+from gateway.domain.schedules import Schedule
 from gateway.store.credentials import CredentialKey
 from tests.simulation.devices import SimOptions
 from tests.simulation.observers import QUEUE_JOBS
@@ -64,8 +65,9 @@ class MemoryDirectory:
         if entitlements:
             self._entitlements[holder] = tuple(msgspec.structs.replace(one, holder=holder) for one in entitlements)
 
-    def credential(self, ref: str) -> Credential | None:
-        return self._credentials.get(ref)
+    def carried(self, ref: str) -> tuple[Credential, tuple[Entitlement, ...]] | None:
+        credential = self._credentials.get(ref)
+        return None if credential is None else (credential, self._entitlements.get(credential.holder, ()))
 
     def entitlements(self, holder: str) -> tuple[Entitlement, ...]:
         return self._entitlements.get(holder, ())

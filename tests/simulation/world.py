@@ -78,6 +78,9 @@ class History:
         await asyncio.sleep(self._luck.choice((0.001, 0.02, 0.5)))
         return self._journal.read(after_seq, limit)
 
+    async def answers_before(self, _before_ms: int, _limit: int) -> list[str]:
+        return []
+
 
 class World:
     """Everything outside the gateway, and the gateway's successive lives."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from drivers.api import DeviceFault, DeviceOffline, Driver, Lock, Noise
+from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, Driver, Lock, Noise
 from drivers.gates.lcus import LcusOptions, LcusRelay
 from tests.drivers.pty_device import Events, PtyDevice, running
 
@@ -131,6 +131,40 @@ async def test_a_command_that_jams_is_thrown_away_and_not_carried_out_later(devi
             await asyncio.wait_for(task, 2)
     jammed = b"".join(iter(device.read_now, b""))
     assert ON not in jammed
+
+
+async def test_i02_a_link_that_breaks_under_a_command_leaves_open_whether_the_board_took_it(device):
+    events = Events()
+    driver = relay(device, events)
+    async with running(driver, events):
+        await device.receive(4)
+        device.deafen()
+        driver._transport.write(bytes(100_000))
+        pulse = asyncio.create_task(driver.pulse(1, 100))
+        await asyncio.sleep(0)
+        device.unplug()
+        with pytest.raises(DeviceTimeout, match="while a command was on its way"):
+            await asyncio.wait_for(pulse, 2)
+
+
+class Stuck:
+    """A transport with a command gone and the one behind it still here."""
+
+    name, taken_bytes, unsent_bytes, aborted = "/dev/stuck", 8, 4, False
+
+    async def drain(self) -> None:
+        await asyncio.Event().wait()
+
+    def abort(self) -> None:
+        self.aborted, self.unsent_bytes = True, 0
+
+
+@pytest.mark.parametrize(("before_bytes", "kind"), [(0, DeviceTimeout), (4, DeviceOffline)])
+async def test_i02_only_a_command_that_is_here_as_a_whole_was_not_sent(before_bytes, kind):
+    stuck = Stuck()
+    with pytest.raises(kind, match="takes no data"):
+        await LcusRelay(LcusOptions(port="/dev/x"), Events())._sent(stuck, before_bytes)
+    assert stuck.aborted
 
 
 async def test_a_board_that_talks_is_noise(device):

@@ -125,3 +125,16 @@ async def test_a_late_answer_is_not_taken_for_the_next_one():
     assert not asking.done()
     master.receive_data(PULSE.frame)
     assert await asking == Written()
+
+
+async def test_i02_a_link_that_breaks_says_of_each_command_whether_the_board_may_have_it():
+    wire = Wire()
+    master = master_on(wire)
+    on_the_line, waiting = (asyncio.create_task(master.ask(pulse, urgent=True)) for pulse in (PULSE, OTHER_PULSE))
+    await wire.wait_for(1)
+    wire.closed.set_result(DeviceOffline("gone"))
+    with pytest.raises(DeviceTimeout, match="before the board answered: gone"):
+        await on_the_line
+    with pytest.raises(DeviceOffline):
+        await waiting
+    assert wire.written == [PULSE.frame]

@@ -304,7 +304,8 @@ async def test_unplugged_is_offline_quickly_also_for_a_pulse_under_way(board):
         board.device.unplug()
         with pytest.raises(DeviceOffline):
             await asyncio.wait_for(task, 2)
-        with pytest.raises(DeviceOffline):
+        # The board has heard it, and nobody knows whether it moved the relay before it was unplugged (I2).
+        with pytest.raises(DeviceTimeout):
             await pulse
 
 

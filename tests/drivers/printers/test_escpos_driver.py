@@ -346,6 +346,58 @@ async def test_a_printer_fallen_silent_gets_no_pulse_that_could_come_late() -> N
         assert it.printer.printed == b""
 
 
+async def test_a_pulse_whose_caller_gave_up_behind_a_job_is_not_sent_later() -> None:
+    async with bench(heartbeat_s=60) as it:
+        await it.events.status(READY)
+        async with it.driver._lock:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await it.driver.kick(2)
+        await it.driver.write(b"next")
+        await it.printer.until(lambda: it.printer.printed == b"next")
+
+
+async def test_a_pulse_whose_caller_gave_up_during_the_question_is_not_sent_later() -> None:
+    async with bench(heartbeat_s=60, status_timeout_ms=5_000) as it:
+        await it.events.status(READY)
+        it.printer.silent()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await it.driver.kick(2)
+        # The answer comes after all, and a job behind it shows what went before.
+        it.printer.push(b"\x12" * 4)
+        await it.driver.write(b"next")
+        await it.printer.until(lambda: it.printer.printed == b"next")
+
+
+async def test_a_pulse_that_is_stuck_here_when_its_caller_gives_up_is_thrown_away() -> None:
+    async with bench(heartbeat_s=60, status="none") as it:
+        await it.events.status(PrinterStatus())
+        it.printer.reads = False
+        link = it.driver._link
+        assert link is not None
+        while not link.unsent_bytes:
+            link.write(bytes(64 * 1024))
+            await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await it.driver.kick(2)
+        assert link.unsent_bytes == 0
+        assert isinstance(await it.failure(), DeviceFault)
+
+
+async def test_a_pulse_is_sent_within_two_seconds_or_not_at_all() -> None:
+    assert escpos.PULSE_WAIT_S + escpos.PULSE_SEND_S <= 2
+    async with bench(heartbeat_s=60, status_timeout_ms=10_000) as it:
+        await it.events.status(READY)
+        it.printer.silent()
+        began_s = asyncio.get_running_loop().time()
+        with pytest.raises(DeviceTimeout, match="the drawer was not opened"):
+            await it.driver.kick(2)
+        assert asyncio.get_running_loop().time() - began_s < 2
+        assert it.printer.printed == b""
+
+
 async def test_noise_is_reported_and_survived() -> None:
     async with bench() as it:
         await it.events.status(READY)
@@ -388,6 +440,11 @@ async def test_it_works_on_a_serial_line_too() -> None:
     [
         ({"connect": "printer.local"}, "write tcp://HOST:9100"),
         ({"connect": "tcp://printer.local"}, "write tcp://HOST:9100"),
+        ({"connect": "tcp://a..b:9100"}, "write tcp://HOST:9100"),
+        ({"connect": f"tcp://{'x' * 64}.local:9100"}, "write tcp://HOST:9100"),
+        ({"connect": "tcp://printer.local:99999"}, "ports are 1 to 65535"),
+        ({"connect": "tcp://printer.local:65536"}, "ports are 1 to 65535"),
+        ({"connect": "tcp://printer.local:0"}, "ports are 1 to 65535"),
         ({"connect": "/dev/ttyUSB0", "profile": "TM-T88"}, "did you mean TM-T88"),
         ({"connect": "/dev/ttyUSB0", "heartbeat_s": 0}, "$.heartbeat_s"),
         ({"connect": "/dev/ttyUSB0", "baud": 9600}, "baud"),

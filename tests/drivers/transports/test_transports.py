@@ -135,6 +135,18 @@ async def test_what_names_no_connection_is_refused(connect):
         await open_transport(connect, lambda _: None)
 
 
+@pytest.mark.parametrize("connect", ["tcp://a..b:9100", f"tcp://{'x' * 64}.local:9100", "tcp://127.0.0.1:99999"])
+async def test_an_address_that_cannot_be_one_is_offline_in_words(connect):
+    with pytest.raises(DeviceOffline, match="is no address: check the spelling of the host, and that the port is"):
+        await open_transport(connect, lambda _: None)
+
+
+async def test_it_counts_what_it_has_taken(device):
+    async with await open_transport(device.path, lambda _: None) as link:
+        link.write(b"four")
+        assert link.taken_bytes - link.unsent_bytes == 4
+
+
 def test_permission_denied_names_the_group():
     text = str(errors.cannot_open_serial("/dev/ttyUSB0", PermissionError(errno.EACCES, "no")))
     assert "adduser" in text

@@ -121,3 +121,9 @@ def test_after_the_reset_time_nobody_counts_as_already_inside() -> None:
     assert ask(timed, DAY_PASS, presence=used(YESTERDAY, 1, 1, here)) == Grant("pass", 2, DayUses(TODAY, 1))
     here = Whereabouts("hall", "pass", NOW_MS - 59_999)
     assert ask(timed, DAY_PASS, presence=used(YESTERDAY, 1, 1, here)) is Reason.ALREADY_INSIDE
+
+
+def test_a_clock_that_is_set_back_gives_no_use_of_the_day_again() -> None:
+    assert ask(NORTH, DAY_PASS, presence=used("2026-07-04", 1)) is Reason.NO_USES_LEFT_TODAY
+    twice = Entitlement("pass", "guest-1", ("hall",), uses_per_day=2)
+    assert ask(NORTH, twice, presence=used("2026-07-04", 1)) == Grant("pass", 2, DayUses("2026-07-04", 2))

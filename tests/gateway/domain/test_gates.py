@@ -34,7 +34,7 @@ def venue(*events: e.AnyEvent) -> VenueState:
 
 
 def refusal(state: VenueState, *, works: bool = True, active: bool = False) -> Reason | None:
-    return gates.refusal(state, "north", lock_works=works, contact_active=active)
+    return gates.refusal(state, "north", lock_works=works, contact_works=True, contact_active=active)
 
 
 def test_a_locked_gate_takes_a_guest() -> None:
@@ -84,31 +84,31 @@ def test_a_gate_held_open_says_so_once() -> None:
 
 def test_nobody_came_so_the_entry_goes_back() -> None:
     state = venue(granted())
-    [returned] = gates.passage_timed_out(state, "north", "e1")
+    [returned] = gates.passage_timed_out(state, "north", "e1", watched=True)
     state.apply(returned)
     assert state.uses == {"ticket-1": 0}
     assert state.where == {}
     assert +state.occupancy == {}
     assert state.gate("north").status == "locked"
-    assert gates.passage_timed_out(state, "north", "e1") == [], "once"
+    assert gates.passage_timed_out(state, "north", "e1", watched=True) == [], "once"
 
 
 def test_a_timer_of_an_entry_that_is_over_gives_nothing_back() -> None:
     state = venue(granted(), e.EntryPassed(entry="e1", gate="north"), granted("e2", holder="guest-2"))
-    assert gates.passage_timed_out(state, "north", "e1") == []
+    assert gates.passage_timed_out(state, "north", "e1", watched=True) == []
 
 
 def test_a_use_taken_at_another_gate_meanwhile_is_not_given_back_with_this_one() -> None:
     other = granted("e2", gate="south", uses=2, uses_before=1)
     state = venue(granted(), other)
-    [returned] = gates.passage_timed_out(state, "north", "e1")
+    [returned] = gates.passage_timed_out(state, "north", "e1", watched=True)
     assert isinstance(returned, e.EntryReturned)
     assert returned.uses == 1
 
 
 def test_a_guest_who_moved_on_stays_there_when_the_entry_goes_back() -> None:
     state = venue(granted(zone="foyer"), granted("e2", gate="inner", uses=1, uses_before=1, from_zone="foyer"))
-    [returned] = gates.passage_timed_out(state, "north", "e1")
+    [returned] = gates.passage_timed_out(state, "north", "e1", watched=True)
     state.apply(returned)
     assert state.where == {"guest-1": Whereabouts("hall", "ticket-1")}
 
@@ -120,7 +120,7 @@ def test_a_guest_who_did_not_walk_out_is_still_inside() -> None:
         granted("out", gate="exit", zone="", uses=1, uses_before=1, from_zone="hall", entitlement_before="ticket-1"),
     )
     assert state.where == {}
-    [returned] = gates.passage_timed_out(state, "exit", "out")
+    [returned] = gates.passage_timed_out(state, "exit", "out", watched=True)
     state.apply(returned)
     assert state.where == {"guest-1": Whereabouts("hall", "ticket-1")}
     assert state.occupancy == {"hall": 1, "foyer": 1}

@@ -124,7 +124,7 @@ class Venue:
                 self.record(e.EntryUnknown(entry=entry, gate=gate, why="release_unrecorded"))
                 self.record(e.GateFault(gate=gate, why="no answer"))
             case "timed_out" if open_here:
-                self.record(*gates.passage_timed_out(self.state, gate, open_here[0].granted.entry))
+                self.record(*gates.passage_timed_out(self.state, gate, open_here[0].granted.entry, watched=True))
 
     def house_changes(self, action: str) -> None:
         match action:
@@ -149,7 +149,9 @@ class Venue:
         number = len(self.history)
         request = e.RequestRef("reader", f"request-{number}")
         closure = zones.closure_at(GATES[gate], ZONES, self.state.closures)
-        refusal = gates.refusal(self.state, gate, lock_works=True, contact_active=False, closure=closure)
+        refusal = gates.refusal(
+            self.state, gate, lock_works=True, contact_works=True, contact_active=False, closure=closure
+        )
         presence = self.state.presence(guest)
         verdict = refusal or access.decide(
             GATES[gate], ZONES, access.Credential("ref", guest), [TICKETS[guest]], {}, presence, self.now_ms, UTC

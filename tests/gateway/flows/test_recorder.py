@@ -6,10 +6,10 @@ import pytest
 
 from gateway.domain import events as e
 from gateway.flows import recorder as recorder_module
-from gateway.flows.recorder import id_text
+from gateway.flows.recorder import Recorder, id_text
 from gateway.store.journal import StorageUnavailable
 from tests.gateway.domain.samples import sample, snapshot
-from tests.gateway.fakes import START_MS, settle
+from tests.gateway.fakes import START_MS, deterministic_ids, settle
 from tests.gateway.flows.house import CLIENT, House
 
 REF = e.RequestRef(CLIENT, "r1", "digest")
@@ -55,6 +55,29 @@ async def test_a_clock_that_goes_back_does_not_take_the_journal_with_it() -> Non
     times = [row.at_ms for row in house.journal.disk.rows]
     assert times[1] >= times[0] >= START_MS
     assert house.recorder.now_ms() >= START_MS
+
+
+async def test_a_journal_that_is_ahead_does_not_move_the_clock_of_the_next_run() -> None:
+    house = House()
+    house.clock.offset_ms = 3_600_000
+    await house.recorder.record(queued("a", None))
+    house.clock.offset_ms = 0
+    recorder = Recorder(house.state, house.journal, house.clock, deterministic_ids())
+    assert recorder.now_ms() < house.journal.disk.rows[0].at_ms
+    assert recorder.clock_behind_ms > 3_500_000
+    await recorder.record(queued("b", None))
+    assert house.journal.disk.rows[1].at_ms >= house.journal.disk.rows[0].at_ms
+
+
+async def test_old_answers_are_deleted_by_the_next_fold() -> None:
+    house = House()
+    await house.recorder.record(queued())
+    await house.recorder.fold_everything()
+    stored = [one for one in house.journal.disk.state if one[0] == "request"]
+    assert stored
+    house.recorder.forget_answers([one[1] for one in stored])
+    await house.recorder.fold_everything()
+    assert not [one for one in house.journal.disk.state if one[0] == "request"]
 
 
 async def test_attachments_and_urgency_reach_the_journal() -> None:
