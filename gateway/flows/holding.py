@@ -73,23 +73,26 @@ class HeldLock:
                     await self._port.lock().hold(self._contact.channel, wanted)
             except (DriverError, TimeoutError) as error:
                 failures += 1
-                self._complain(failures, str(error) or "no answer")
+                if _worth_a_line(failures):
+                    log.warning("gate_hold_failed", gate=self._gate, failures=failures, why=str(error) or "no answer")
                 await asyncio.sleep(RETRY_S)
             except Exception:
                 # A bug in a driver must not end this either: the next attempt may open the gate.
-                log.exception("gate_hold_crashed", gate=self._gate)
+                failures += 1
+                if _worth_a_line(failures):
+                    log.exception("gate_hold_crashed", gate=self._gate, failures=failures)
                 await asyncio.sleep(RETRY_S)
             else:
                 self.held = wanted
                 self._tell()
-
-    def _complain(self, failures: int, why: str) -> None:
-        """Log the 1st, 2nd, 4th, 8th … failure in a row."""
-        if not failures & (failures - 1):
-            log.warning("gate_hold_failed", gate=self._gate, failures=failures, why=why)
 
     def _tell(self) -> None:
         if self.held:
             log.info("gate_held", gate=self._gate)
         else:
             log.info("gate_let_go", gate=self._gate)
+
+
+def _worth_a_line(failures: int) -> bool:
+    """Return True for the 1st, 2nd, 4th, 8th … failure in a row: the log is for people too."""
+    return not failures & (failures - 1)
