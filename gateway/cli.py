@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.config.schema import Configuration
 
 OK, REFUSED = 0, 1
+PORT_MAX = 65535
 DEFAULT_CONFIG = Path("/etc/venue-gateway/gateway.yaml")
 
 
@@ -87,6 +88,7 @@ def _add_directory(commands: Commands) -> None:
     verbs = directory.add_subparsers(metavar="VERB", required=True)
     bring = verbs.add_parser("import", help="take a whole directory from NDJSON, all or nothing; taps go on meanwhile")
     bring.add_argument("file", type=Path)
+    bring.add_argument("--empty", action="store_true", help="take a file without a credential too: nobody can come in")
     _config_option(bring)
     bring.set_defaults(run=_directory_import)
 
@@ -181,7 +183,9 @@ def _directory_import(options: argparse.Namespace) -> int:
     from gateway.importing import import_with_progress  # noqa: PLC0415
 
     configuration = _load_or_complain(options.config)
-    return import_with_progress(options.file, configuration) if configuration else REFUSED
+    if configuration is None:
+        return REFUSED
+    return import_with_progress(options.file, configuration, allow_empty=options.empty)
 
 
 def _journal_verify(options: argparse.Namespace) -> int:
@@ -244,8 +248,10 @@ def _broker_write(options: argparse.Namespace) -> int:
     if configuration is None:
         return REFUSED
     host, _, port = options.listen.rpartition(":")
-    if not port.isdigit():
-        return _complain(f"--listen takes HOST:PORT such as 0.0.0.0:1883, not {options.listen!r}")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= PORT_MAX):
+        return _complain(
+            f"--listen takes HOST:PORT such as 0.0.0.0:1883, with a port from 1 to {PORT_MAX}, not {options.listen!r}"
+        )
     try:
         files = write_broker_files(
             configuration,

@@ -11,18 +11,21 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from gateway.config.schema import Configuration
 from gateway.store.credentials import CredentialKey
 from gateway.store.errors import StorageUnavailable
-from gateway.store.importing import ImportRefused, ImportReport, be_gentle, import_directory
+from gateway.store.importing import NO_LINE, ImportRefused, ImportReport, be_gentle, import_directory
 
 OK, REFUSED = 0, 1
 
 
-def import_with_progress(file: Path, configuration: Configuration) -> int:
-    """Import `file` into the configuration's state folder; returns the exit status, 1 when it was refused."""
+def import_with_progress(file: Path, configuration: Configuration, *, allow_empty: bool = False) -> int:
+    """Import `file` into the configuration's state folder; returns the exit status, 1 when it was refused.
+
+    A file without a credential is refused unless `allow_empty`: most likely whatever should have written it failed.
+    """
     # Taps must not wait for an import, so it takes only the processor time that nobody else wants.
     be_gentle()
     try:
         key = CredentialKey.load_or_create(configuration.state_dir)
-        report = _import(file, configuration, key)
+        report = _import(file, configuration, key, allow_empty=allow_empty)
     except ImportRefused as refused:
         _explain(file, refused)
         return REFUSED
@@ -33,7 +36,7 @@ def import_with_progress(file: Path, configuration: Configuration) -> int:
     return OK
 
 
-def _import(file: Path, configuration: Configuration, key: CredentialKey) -> ImportReport:
+def _import(file: Path, configuration: Configuration, key: CredentialKey, *, allow_empty: bool) -> ImportReport:
     bar = Progress(
         TextColumn("{task.fields[rows]:,} rows"),
         BarColumn(),
@@ -56,6 +59,7 @@ def _import(file: Path, configuration: Configuration, key: CredentialKey) -> Imp
             known_zones=configuration.zones,
             progress=progress,
             timezone=configuration.venue.zone_info,
+            allow_empty=allow_empty,
         )
 
 
@@ -65,5 +69,5 @@ def _update(bar: Progress, task: TaskID, rows: int, done: int) -> None:
 
 def _explain(file: Path, refused: ImportRefused) -> None:
     for line, message in refused.problems:
-        print(f"{file}:{line}: {message}", file=sys.stderr)
+        print(f"{file}:{line}: {message}" if line != NO_LINE else f"{file}: {message}", file=sys.stderr)
     print(refused, file=sys.stderr)

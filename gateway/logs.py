@@ -122,6 +122,11 @@ def _to_json(event: dict[str, Any], **_: object) -> str:
     return msgspec.json.encode(event, enc_hook=str).decode()
 
 
+def _for_people() -> structlog.dev.ConsoleRenderer:
+    """Colour, and tracebacks that leave out the local variables: card numbers and keys are among them (I12)."""
+    return structlog.dev.ConsoleRenderer(colors=True, exception_formatter=structlog.dev.plain_traceback)
+
+
 def configure(level: str = "info", *, stream: TextIO | None = None) -> LogWriter:
     """Set up logging for the process and return the writer, to be closed last.
 
@@ -138,7 +143,7 @@ def configure(level: str = "info", *, stream: TextIO | None = None) -> LogWriter
         _hide_secrets,
     ]
     if terminal:
-        processors += [structlog.dev.ConsoleRenderer(colors=True)]
+        processors += [_for_people()]
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json)]
     structlog.configure(
@@ -158,9 +163,7 @@ def _adopt_library_logs(level: int, writer: LogWriter) -> None:
         structlog.stdlib.ProcessorFormatter(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.dev.ConsoleRenderer(colors=True)
-                if writer.isatty()
-                else structlog.processors.JSONRenderer(serializer=_to_json),
+                _for_people() if writer.isatty() else structlog.processors.JSONRenderer(serializer=_to_json),
             ],
             foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name],
         )

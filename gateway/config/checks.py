@@ -250,6 +250,15 @@ def check_clients(
                 _refuse_target(client, target, entry, list(kinds), devices, problems)
 
 
+def check_broker_user(broker: tree.Entry | None, clients: Mapping[str, Draft], problems: Problems) -> None:
+    """The gateway's own user at the broker is nobody else's: the two would share a password and each other's rights."""
+    entries = broker.node.entries if broker is not None and isinstance(broker.node, tree.Mapping) else {}
+    node = entries["username"].node if "username" in entries else None
+    if isinstance(node, tree.Scalar) and isinstance(node.value, str) and node.value in clients:
+        message = f"a client is called `{node.value}` too; give the gateway a user of its own, such as `venue-gateway`"
+        problems.add(node.mark, "broker.username", message)
+
+
 def _grants(client: Draft) -> Mapping[str, tree.Entry]:
     """Return target → where its verbs stand, also where some of them are wrong."""
     entries = client.node.entries if isinstance(client.node, tree.Mapping) else {}

@@ -76,6 +76,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=("gateway", "wallet"))
     clients = _drafts(section("clients"), "clients", ClientEntry, problems, reserved=("gateway",))
     _check(devices, zones, gates, clients, problems)
+    checks.check_broker_user(section("broker"), clients, problems)
     if len(problems) or venue is None or broker is None:
         return None
     configuration = Configuration(

@@ -106,7 +106,18 @@ def _url_fault(url: str) -> str:
         return _socket_fault(parts.netloc, parts.path)
     if parts.scheme not in {"mqtt", "mqtts"} or not host or parts.path not in {"", "/"}:
         return f"expected {URL_FORMS}"
+    if not _can_be_host(host):
+        return "this cannot be a host name: between its dots stand 1 to 63 characters each; correct the spelling"
     return "the port must be from 1 to 65535" if port == 0 else ""
+
+
+def _can_be_host(host: str) -> bool:
+    """Return whether the name look-up will take `host`: it encodes it like this first, and raises where it cannot."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _socket_fault(netloc: str, path: str) -> str:

@@ -44,7 +44,8 @@ async def open_connection(broker: Broker, protocol: Callable[[], P]) -> P:
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             return await _open(broker, protocol)
-    except (OSError, ssl.SSLError) as error:
+    except (OSError, ValueError, OverflowError) as error:
+        # Name look-up answers a label that is too long or empty with UnicodeError, which is a ValueError.
         raise BrokerUnavailable(_explain(broker, error)) from error
 
 
@@ -73,6 +74,8 @@ def _explain(broker: Broker, error: Exception) -> str:
             return f"no permission to use {where}: the gateway's user must be in the group that owns the socket"
         case ConnectionRefusedError():
             return f"nothing listens at {where}: is the broker running? (systemctl status mosquitto)"
+        case UnicodeError():
+            return f"{broker.host} cannot be a host name: correct broker.url"
         case socket.gaierror():
             return f"the host name {broker.host} cannot be found: check broker.url and the name server"
         case ssl.SSLCertVerificationError():

@@ -21,6 +21,10 @@ _decoders = {verb: msgspec.json.Decoder(data) for verb, data in VERB_DATA.items(
 _loose_id = re.compile(rb'"id"\s*:\s*"([^"\\\x00-\x1f]{1,64})"')
 _is_id = re.compile(ID_PATTERN.replace("$", r"\Z")).match
 _at_path = re.compile(r" - at `(?:key in )?\$(.*)`$")
+_HOLDS_CREDENTIALS = frozenset({"authenticate"})
+"""Verbs whose data is a card number or a code, wherever in it a client may have put it by mistake (I12)."""
+_names_types_only = re.compile(r"(?:Expected|Object missing required field) `").match
+"""Of msgspec's messages the ones that repeat nothing of what was sent."""
 
 
 class _OnlyId(msgspec.Struct, frozen=True):
@@ -47,7 +51,7 @@ def open_envelope(payload: bytes, verb: str) -> Opened:
     try:
         envelope = _decode_envelope(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(_explain(error, "")) from None
+        raise Malformed(_explain(error, "", verb)) from None
     return Opened(envelope.id, _expires_at_ms(envelope.expires_at), _checked(bytes(envelope.data), verb))
 
 
@@ -72,11 +76,11 @@ def _checked(data: bytes, verb: str) -> bytes:
     try:
         decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(f"{_explain(error, 'data')} Right is, for example: {VERB_EXAMPLES[verb]}") from None
+        raise Malformed(f"{_explain(error, 'data', verb)} Right is, for example: {VERB_EXAMPLES[verb]}") from None
     return data
 
 
-def _explain(error: Exception, root: str) -> str:
+def _explain(error: Exception, root: str, verb: str) -> str:
     """Turn "Expected `str`, got `int` - at `$.value`" into "`data.value`: expected `str`, got `int`."."""
     if isinstance(error, RecursionError):
         return "The JSON is nested too deep. A request needs no more than a few levels."
@@ -88,6 +92,8 @@ def _explain(error: Exception, root: str) -> str:
     match = _at_path.search(text)
     path = (root + (match[1] if match else "")).lstrip(".")
     what = text[: match.start()] if match else text
+    if verb in _HOLDS_CREDENTIALS and not _names_types_only(what):
+        what = "Something stands there that does not belong there; it is not repeated, as it may be a credential"
     where = f"`{path[:100]}`: " if path else ""
     return f"{where}{(what[0].lower() + what[1:] if where else what)[:300]}."
 

@@ -100,11 +100,16 @@ class Session:
         )
 
     async def run(self) -> None:
-        """Connect and stay connected until cancelled. A wrong or missing broker is waited for, never an error."""
+        """Connect and stay connected until cancelled. A wrong or missing broker is waited for, and a bug survived."""
         failures = 0
         while True:
             began = asyncio.get_running_loop().time()
-            why = await self._connect_and_stay()
+            try:
+                why = await self._connect_and_stay()
+            except Exception:
+                # Without this task nobody hears of the gateway again until it is restarted.
+                log.exception("mqtt.session_failed")
+                why = "the session failed with a bug; the log has its traceback"
             lasted_s = asyncio.get_running_loop().time() - began
             failures = 0 if lasted_s >= STABLE_AFTER_S else min(failures + 1, 16)
             self._change(why)
@@ -178,7 +183,10 @@ class Session:
             self._reported = why
             log.warning("mqtt.disconnected", why=why) if why else log.info("mqtt.connected", broker=self._broker.url)
         for listener in self.state_listeners:
-            listener(not why, why)
+            try:
+                listener(not why, why)
+            except Exception:
+                log.exception("mqtt.session_failed")
 
     # What the connection calls.
 

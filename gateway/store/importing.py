@@ -43,7 +43,11 @@ CHUNK_ROWS = 1000
 NAMES_MAX = 10_000
 """Zones and schedules are kept in memory, so their number is bounded."""
 ISSUER_KEYS_MAX = 1_000
+NO_LINE = 0
+"""The line of a problem that is not about one line; they count from 1."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_EMPTY = "there is no credential in it, so nobody could come in; if that is what you want, add --empty"
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -65,8 +69,10 @@ class ImportRefused(Exception):
     """Nothing was imported. `problems` are the first ones as (line, message), `count` is how many there are."""
 
     def __init__(self, problems: list[tuple[int, str]], count: int) -> None:
-        what = "1 row" if count == 1 else f"{count} rows"
-        super().__init__(f"{what} cannot be taken; the directory in use stays as it is")
+        what = "1 row cannot be taken" if count == 1 else f"{count} rows cannot be taken"
+        if all(line == NO_LINE for line, _ in problems):
+            what = "nothing was imported"
+        super().__init__(f"{what}; the directory in use stays as it is")
         self.problems = problems
         self.count = count
 
@@ -79,16 +85,18 @@ def import_directory(
     known_zones: Collection[str],
     progress: Progress,
     timezone: ZoneInfo,
+    allow_empty: bool = False,
 ) -> ImportReport:
     """Make `<state_dir>/directory.db` from the NDJSON file `source`.
 
     `known_zones` are those of the configuration, `timezone` is the venue's and only used to word a correction.
     `progress(rows, bytes)` is called now and then with what was read so far. Raises ImportRefused when any row is
-    wrong or another import runs, and StorageUnavailable when the disk fails; in both cases nothing has changed.
+    wrong, when no row is a credential (unless `allow_empty`), or when another import runs, and StorageUnavailable when
+    the disk fails; in each case nothing has changed.
     """
     try:
         with _alone(state_dir), source.open("rb") as lines:
-            return _Import(state_dir, key, known_zones, timezone).run(lines, progress)
+            return _Import(state_dir, key, known_zones, timezone).run(lines, progress, allow_empty=allow_empty)
     except sqlite3.Error as error:
         raise _storage_error(error, state_dir) from error
     except OSError as error:
@@ -117,13 +125,15 @@ class _Import:
         self._problem_count = 0
         self._staged = [0, 0]
 
-    def run(self, lines: BinaryIO, progress: Progress) -> ImportReport:
+    def run(self, lines: BinaryIO, progress: Progress, *, allow_empty: bool) -> ImportReport:
         file = DirectoryFile(self._state_dir)
         try:
             rows, version = self._read(lines, file, progress)
             self._check_names()
             file.find_repeated_entitlements(self._problem)
             self._refuse_if_wrong()
+            if not self._staged[0] and not allow_empty:
+                raise ImportRefused([(NO_LINE, _EMPTY)], 1)
             summary = self._summary(version)
             file.build(summary, self._problem)
             self._refuse_if_wrong()
@@ -286,7 +296,7 @@ def _alone(state_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ImportRefused([(0, "another import is running; wait for it to end")], 1) from None
+            raise ImportRefused([(NO_LINE, "another import is running; wait for it to end")], 1) from None
         yield
 
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 _HEX_RUN = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{10}(?![0-9A-Fa-f])")
 _CODE = re.compile(r"(?=(QZ[A-Z0-9]{14}))")
-_DIGIT_RUN = re.compile(r"(?<!\d)\d{6,13}(?!\d)")
+# Not inside a hash or a time: there any digits may stand.
+_DIGIT_RUN = re.compile(r"(?<![0-9A-Za-z.])\d{8,13}(?![0-9A-Za-z])")
 
 
 class Guest(NamedTuple):

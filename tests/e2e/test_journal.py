@@ -53,7 +53,7 @@ async def test_a_replay_gives_the_entries_after_a_seq_in_pages(venue: Venue) -> 
             assert (answer["status"], answer["reason"]) == ("denied", "malformed"), wrong
 
 
-async def test_a_replay_cannot_ask_for_both_ends(venue: Venue) -> None:
+async def test_the_gateway_says_how_it_is(venue: Venue) -> None:
     async with venue.client("screens") as screens:
         status = (await (await screens.ask("gateway", "status")).final())["data"]
         assert status["state"] == "online"

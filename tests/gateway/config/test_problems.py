@@ -28,6 +28,7 @@ SECRET = (
     "secrets do not stand in this file; the broker's password goes into a file of its own (mode 0600): "
     "`broker: {url: …, username: …, password_file: FILE}`"
 )
+HOST = "this cannot be a host name: between its dots stand 1 to 63 characters each; correct the spelling"
 LOGIN = "a login stands in the URL; write `broker: {url: …, username: …, password_file: FILE}` instead"
 
 
@@ -109,6 +110,8 @@ BROKER_CASES = {
         "mqtt://localhost:70000",
         f"2:9: broker: host or port cannot be right; expected {FORMS}, with a port from 1 to 65535",
     ),
+    "host with an empty label": ("mqtt://broker..local", f"2:9: broker: {HOST}"),
+    "host with a long label": (f"mqtts://{'x' * 64}.local:8883", f"2:9: broker: {HOST}"),
     "port 0": ("mqtt://localhost:0", "2:9: broker: the port must be from 1 to 65535"),
     "topic behind it": ("mqtt://localhost/venue", f"2:9: broker: expected {FORMS}"),
     "options behind it": ("mqtt://localhost?x=1", f"2:9: broker: expected {FORMS} and nothing more"),
@@ -134,6 +137,17 @@ BROKER_CASES = {
 def test_broker(problems, case):
     text, problem = BROKER_CASES[case]
     assert problems(f"venue: {{id: a, timezone: UTC, currency: EUR}}\nbroker: {text}\n") == [problem]
+
+
+def test_the_gateways_own_user_is_no_clients(problems):
+    text = """\
+venue: {id: hall, timezone: Europe/Berlin, currency: EUR}
+broker: {url: 'mqtt://localhost', username: bar-tablet, password_file: pw}
+clients: {bar-tablet: {may: {gateway: [status]}}}
+"""
+    message = "a client is called `bar-tablet` too; give the gateway a user of its own, such as `venue-gateway`"
+    assert problems(text) == [f"2:45: broker.username: {message}"]
+    assert problems(text.replace("username: bar-tablet", "username: venue-gateway")) == []
 
 
 def test_a_file_needs_a_venue_and_a_broker(problems):

@@ -93,6 +93,51 @@ def test_nobody_came_so_the_entry_goes_back() -> None:
     assert gates.passage_timed_out(state, "north", "e1", watched=True) == [], "once"
 
 
+def test_i04_nobody_was_seen_by_a_contact_that_was_away_so_the_use_stays_taken() -> None:
+    state = venue(granted())
+    [unknown] = gates.passage_timed_out(state, "north", "e1", watched=False)
+    assert unknown == e.EntryUnknown(entry="e1", gate="north", why="passage_unrecorded")
+    state.apply(unknown)
+    assert state.uses == {"ticket-1": 1}
+    assert state.gate("north").status == "locked"
+
+
+def test_a_gate_whose_contact_does_not_answer_is_unavailable() -> None:
+    found = gates.refusal(venue(), "north", lock_works=True, contact_works=False, contact_active=False)
+    assert found is Reason.GATE_UNAVAILABLE
+
+
+def test_entries_and_alarms_of_a_gate_that_was_removed_end() -> None:
+    released = e.GateReleased(entry="e2", gate="south")
+    state = venue(granted(), granted("e2", gate="south"), released, e.GateForced(gate="exit"))
+    assert gates.after_removal(state, ["north", "south", "exit"]) == []
+    found = gates.after_removal(state, ["north"])
+    assert found == [
+        e.EntryUnknown(entry="e2", gate="south", why="passage_unrecorded"),
+        e.GateClosed(gate="exit"),
+    ]
+    for event in found:
+        state.apply(event)
+    assert gates.after_removal(state, ["north"]) == []
+
+
+@pytest.mark.parametrize(
+    ("alarm", "known", "told"),
+    [
+        ("", None, []),
+        ("forced", None, [e.GateForced(gate="north")]),
+        ("forced", e.GateForced(gate="north"), []),
+        ("held_open", e.GateForced(gate="north"), [e.GateHeldOpen(gate="north")]),
+        ("held_open", e.GateHeldOpen(gate="north"), []),
+    ],
+)
+def test_an_alarm_is_told_again_where_it_is_not_known(
+    alarm: str, known: e.AnyEvent | None, told: list[e.AnyEvent]
+) -> None:
+    state = venue(*([known] if known else []))
+    assert gates.still_open(state, "north", alarm) == told
+
+
 def test_a_timer_of_an_entry_that_is_over_gives_nothing_back() -> None:
     state = venue(granted(), e.EntryPassed(entry="e1", gate="north"), granted("e2", holder="guest-2"))
     assert gates.passage_timed_out(state, "north", "e1", watched=True) == []

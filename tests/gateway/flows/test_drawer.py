@@ -431,3 +431,58 @@ async def test_an_alarm_that_cannot_be_stored_stops_nothing() -> None:
     till.sees(OPEN)
     await asyncio.sleep(1)
     assert till.kinds() == ["Forced"]
+
+
+# Time and disk.
+
+
+async def test_i06_a_pulse_is_given_up_when_the_request_expires() -> None:
+    till = await closed_till()
+    till.drawer.answer = asyncio.Event()
+    till.open(expires_in_s=2)
+    await asyncio.sleep(2.1)
+    till.drawer.answer.set()
+    await asyncio.sleep(CONFIRM_S + 0.1)
+    assert till.kinds() == ["Opening", "Unknown"]
+
+
+async def test_i09_a_full_queue_refuses_no_outcome() -> None:
+    till = await closed_till()
+    till.drawer.on_pulse = lambda: setattr(till.house.journal, "busy", True)
+    till.open()
+    await asyncio.sleep(CONFIRM_S + 0.1)
+    assert till.kinds() == ["Opening", "Opened"]
+    till.sees(OPEN)
+    till.sees(CLOSED)
+    await asyncio.sleep(1)
+    assert till.kinds()[-1] == "Closed"
+
+
+@pytest.mark.parametrize(("open_s", "alarm"), [(1, "forced"), (90, "left_open")])
+async def test_an_alarm_that_could_not_be_stored_is_raised_again_while_the_drawer_stands_open(
+    open_s: int, alarm: str
+) -> None:
+    till = await closed_till()
+    till.house.journal.fail()
+    till.sees(OPEN)
+    await asyncio.sleep(open_s)
+    assert till.kinds() == []
+    till.house.recorder.recover()
+    till.flow.storage_recovered()
+    assert till.house.state.drawer("till").alarm == alarm
+    till.flow.storage_recovered()
+    await asyncio.sleep(1)
+    assert len(till.kinds()) == 1, "once"
+
+
+async def test_an_alarm_that_ended_while_nothing_could_be_stored_is_over_when_the_disk_is_back() -> None:
+    till = await closed_till()
+    till.sees(OPEN)
+    await asyncio.sleep(1)
+    till.house.journal.fail()
+    till.sees(CLOSED)
+    await asyncio.sleep(1)
+    till.house.recorder.recover()
+    assert till.house.state.drawer("till").alarm == "forced"
+    till.flow.storage_recovered()
+    assert till.house.state.drawer("till").alarm == ""

@@ -270,6 +270,18 @@ async def test_i06_a_request_that_expires_while_the_disk_is_slow_opens_nothing_a
     assert doors.gates["north"].refusal() is None
 
 
+async def test_i06_a_pulse_that_waits_for_its_board_is_given_up_when_the_request_expires() -> None:
+    doors = Doors()
+    doors.house.serve("north", {"authenticate": Handler(doors.flow.take_authenticate, moves_metal=True)})
+    doors.locks["north"].answer = asyncio.Event()
+    data = {"credential": {"technology": "em4100", "value": CARD}}
+    doors.house.ask("north", "authenticate", data, expires_in_s=1)
+    await asyncio.sleep(0.9)
+    assert "EntryUnknown" not in doors.house.kinds()
+    await asyncio.sleep(0.2)
+    assert "EntryUnknown" in doors.house.kinds(), "two seconds are for those who have them"
+
+
 # I4.
 
 

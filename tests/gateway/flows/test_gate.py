@@ -24,7 +24,8 @@ class North:
         self.lock = FakeLock()
         given = {"name": "north", "to_zone": "hall", "lock": LOCK, "passage": PASSAGE}
         config = Gate(**given | gate)
-        self.flow = GateFlow(config, self.house.recorder, self.lock if config.lock else None)
+        self.contact = FakeLock()
+        self.flow = GateFlow(config, self.house.recorder, self.lock if config.lock else None, self.contact)
 
     async def grant(self, entry: str = "e1", **fields: object) -> None:
         given = {
@@ -90,6 +91,76 @@ async def test_a_passage_faster_than_the_relays_answer_counts() -> None:
     assert "EntryReturned" not in north.kinds()
     assert north.kinds().count("EntryPassed") == 1
     assert north.flow.refusal() is None
+
+
+async def test_i04_an_entry_is_not_handed_back_when_the_contact_could_not_tell() -> None:
+    north = North(passage_timeout_s=8)
+    await north.release()
+    north.contact.online = False
+    north.flow.contact_lost()
+    await asyncio.sleep(1)
+    north.contact.online = True
+    north.flow.contact_answers()
+    await asyncio.sleep(7.1)
+    assert north.kinds() == ["EntryGranted", "GateReleased", "EntryUnknown"]
+    assert north.house.events[-1].why == "passage_unrecorded"
+    assert north.house.state.uses == {"ticket": 1}, "someone may have gone through"
+    assert north.flow.refusal() is None
+    await north.release("e2")
+    await asyncio.sleep(8.1)
+    assert north.kinds()[-1] == "EntryReturned", "this time the contact watched"
+
+
+async def test_i04_a_contact_that_went_away_before_the_lock_confirmed_counts_too() -> None:
+    north = North(passage_timeout_s=8)
+    north.contact.online = False
+    await north.release()
+    north.contact.online = True
+    await asyncio.sleep(8.1)
+    assert north.kinds()[-1] == "EntryUnknown"
+
+
+async def test_a_guest_seen_after_the_contact_came_back_has_passed() -> None:
+    north = North()
+    await north.release()
+    north.flow.contact_lost()
+    north.flow.contact_answers()
+    north.flow.contact_changed(active=True)
+    north.flow.contact_changed(active=False)
+    await asyncio.sleep(60)
+    assert north.kinds() == ["EntryGranted", "GateReleased", "EntryPassed"]
+
+
+async def test_a_gate_whose_contact_is_away_takes_nobody() -> None:
+    north = North()
+    north.contact.online = False
+    assert north.flow.refusal() is Reason.GATE_UNAVAILABLE
+    unwatched = North(passage=None)
+    unwatched.contact.online = False
+    assert unwatched.flow.refusal() is None
+
+
+async def test_i09_a_full_queue_refuses_no_fact_that_happened() -> None:
+    north = North(passage_timeout_s=8)
+    await north.release()
+    north.house.journal.busy = True
+    north.flow.contact_changed(active=True)
+    north.flow.contact_changed(active=False)
+    await asyncio.sleep(1)
+    assert north.kinds() == ["EntryGranted", "GateReleased", "EntryPassed"]
+    assert north.flow.refusal() is None
+
+
+async def test_i06_a_pulse_waits_no_longer_than_it_may() -> None:
+    north = North()
+    north.lock.answer = asyncio.Event()
+    await north.grant()
+    releasing = north.house.spawn(north.flow.release("e1", 0.5))
+    await asyncio.sleep(0.6)
+    assert releasing.done()
+    await settle()
+    assert north.house.events[-1].why == "the lock did not confirm the pulse in time"
+    assert north.flow.status == "fault"
 
 
 async def test_a_gate_without_a_contact_is_free_again_after_the_pulse() -> None:
@@ -293,6 +364,36 @@ async def test_a_gate_finds_back_from_a_fault_and_an_alarm_that_ended_while_noth
     assert north.flow.refusal() is None
 
 
+@pytest.mark.parametrize(("open_s", "alarm"), [(1, "forced"), (30, "held_open")])
+async def test_an_alarm_that_could_not_be_stored_is_raised_again_while_the_gate_stands_open(
+    open_s: int, alarm: str
+) -> None:
+    north = North(held_open_s=20)
+    north.house.journal.fail()
+    north.flow.contact_changed(active=True)
+    await asyncio.sleep(open_s)
+    assert north.kinds() == []
+    north.house.recorder.recover()
+    north.flow.storage_recovered()
+    assert north.flow.status == alarm
+    north.flow.contact_changed(active=False)
+    assert north.flow.refusal() is None
+
+
+async def test_a_guest_who_stands_in_the_gate_when_the_disk_is_back_is_no_alarm() -> None:
+    north = North()
+    await north.release()
+    north.flow.contact_changed(active=True)
+    await asyncio.sleep(1)
+    north.house.journal.fail()
+    north.house.recorder.record(e.DrawerClosed(drawer="till"))
+    await asyncio.sleep(1)
+    north.house.recorder.recover()
+    north.flow.storage_recovered()
+    await asyncio.sleep(1)
+    assert north.kinds() == ["EntryGranted", "GateReleased", "EntryPassed"]
+
+
 async def test_i02_a_grant_that_was_given_up_opens_nothing() -> None:
     north = North()
     await north.grant()
@@ -301,9 +402,9 @@ async def test_i02_a_grant_that_was_given_up_opens_nothing() -> None:
     assert north.lock.pulses == []
 
 
-def reconfigured(north: North, **gate: object) -> GateFlow:
+def reconfigured(north: North, contact: FakeLock | None = None, **gate: object) -> GateFlow:
     given = {"name": "north", "to_zone": "hall", "lock": LOCK, "passage": PASSAGE}
-    flow = GateFlow(Gate(**given | gate), north.house.recorder, north.lock)
+    flow = GateFlow(Gate(**given | gate), north.house.recorder, north.lock, contact or north.contact)
     north.flow.close()
     flow.take_over(north.flow)
     return flow
@@ -335,4 +436,51 @@ async def test_a_gate_that_is_reconfigured_while_it_stands_open_knows_when_it_is
     await asyncio.sleep(5.1)
     assert flow.status == "held_open"
     flow.contact_changed(active=False)
+    assert flow.refusal() is None
+
+
+async def test_a_gate_that_is_reconfigured_while_the_lock_takes_the_pulse_has_one_timer() -> None:
+    north = North(passage_timeout_s=2)
+    north.lock.answer = asyncio.Event()
+    await north.grant()
+    releasing = north.house.spawn(north.flow.release("e1"))
+    await settle()
+    flow = reconfigured(north, passage_timeout_s=8)
+    north.lock.answer.set()
+    await releasing
+    await asyncio.sleep(5)
+    assert flow.status == "released", "the timer of the flow that is gone must not run"
+    flow.contact_changed(active=True)
+    await asyncio.sleep(1)
+    assert north.kinds() == ["EntryGranted", "GateReleased", "EntryPassed"]
+
+
+async def test_i04_a_contact_that_is_renewed_under_a_released_gate_could_not_tell() -> None:
+    north = North()
+    await north.release()
+    reconfigured(north, FakeLock(), passage_timeout_s=5)
+    await asyncio.sleep(5.1)
+    assert north.kinds()[-1] == "EntryUnknown"
+
+
+async def test_i04_a_reload_forgets_nothing_of_a_contact_that_was_away() -> None:
+    north = North()
+    await north.release()
+    north.flow.contact_lost()
+    reconfigured(north, passage_timeout_s=5)
+    await asyncio.sleep(5.1)
+    assert north.kinds()[-1] == "EntryUnknown"
+
+
+async def test_a_contact_that_is_renewed_while_the_gate_stands_open_reports_itself_anew() -> None:
+    north = North()
+    north.flow.contact_changed(active=True)
+    renewed = FakeLock()
+    renewed.online = False
+    flow = reconfigured(north, renewed)
+    assert flow.status == "forced"
+    renewed.online = True
+    flow.contact_answers()
+    await asyncio.sleep(1)
+    assert north.kinds() == ["GateForced", "GateClosed"]
     assert flow.refusal() is None

@@ -829,3 +829,35 @@ async def test_i08_rendering_really_runs_in_a_thread_by_default() -> None:
     await written.wait()
     worker.cancel()
     assert bar.printer.written == [b"Danke"]
+
+
+# Too much at once, and another configuration.
+
+
+async def test_i09_a_queue_goes_on_after_the_journal_was_full() -> None:
+    bar = await Bar().start()
+    bar.printer.on_ask = lambda: setattr(bar.journal, "busy", True)
+    bar.print("one")
+    await asyncio.sleep(LOOK_AGAIN_S / 2)
+    assert bar.printer.written == [], "its start could not be recorded"
+    bar.printer.on_ask = lambda: setattr(bar.journal, "busy", False)
+    await asyncio.sleep(LOOK_AGAIN_S)
+    assert len(bar.printer.written) == 1
+
+
+async def test_i09_a_full_queue_refuses_no_outcome() -> None:
+    bar = await Bar().start()
+    bar.printer.on_write = lambda: setattr(bar.journal, "busy", True)
+    bar.print("one")
+    await asyncio.sleep(1)
+    assert bar.house.kinds() == ["PrintQueued", "PrintStarted", "PrintDone"]
+
+
+async def test_new_limits_hold_from_the_next_job_on() -> None:
+    bar = await Bar(says=PAPER_OUT, jobs=1).start()
+    bar.print("one")
+    assert bar.print("two").reason is Reason.BUSY
+    bar.flow.configure(Limits(print_queue_jobs=2, print_hold_s=5.0))
+    assert bar.print("three") is None
+    await asyncio.sleep(6)
+    assert [job.queued.request.id for job in bar.house.state.jobs.values() if job.open] == ["one"]

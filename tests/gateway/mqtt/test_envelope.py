@@ -83,6 +83,43 @@ def test_a_malformed_request_names_the_field_and_what_is_right(payload: bytes, v
     assert len(str(refused.value)) < 1000
 
 
+CARD = "10AB86F4C4"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"id": "r", "data": {"credential": {"technology": "CARD", "value": "em4100"}}}',
+        '{"id": "r", "data": {"credential": {"technology": "em4100", "value": "x", "CARD": 1}}}',
+        '{"id": "r", "data": {"credential": {"CARD": "em4100"}}}',
+        '{"id": "r", "data": {"CARD": "em4100"}}',
+        '{"id": "r", "data": {"credential": "CARD"}}',
+        '{"id": "r", "data": {"credential": {"technology": "em4100", "value": ["CARD"]}}}',
+        '{"id": "r", "data": "CARD"}',
+        '{"id": "r", "data": CARD}',
+        '{"id": "r", "CARD": {}}',
+        '{"id": "r", "credential": "CARD", "data": {}}',
+        '{"id": "r", "expires_at": "CARD", "data": {}}',
+        '{"id": ["CARD"], "data": {}}',
+        '["CARD"]',
+        "CARD",
+    ],
+)
+def test_i12_a_credential_in_the_wrong_place_is_not_repeated(payload: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        open_envelope(payload.replace("CARD", CARD).encode(), "authenticate")
+    assert CARD not in str(refused.value)
+
+
+def test_a_wrong_credential_still_names_the_field_and_what_is_right() -> None:
+    with pytest.raises(Malformed) as refused:
+        open_envelope(b'{"id": "r", "data": {"credential": {"technology": "rfid", "value": "1"}}}', "authenticate")
+    assert str(refused.value).startswith("`data.credential.technology`: something stands there that does not belong")
+    assert VERB_EXAMPLES["authenticate"] in str(refused.value)
+    with pytest.raises(Malformed, match=r"`data\.credential`: object missing required field `value`"):
+        open_envelope(b'{"id": "r", "data": {"credential": {"technology": "em4100"}}}', "authenticate")
+
+
 @pytest.mark.parametrize(
     ("payload", "found"),
     [

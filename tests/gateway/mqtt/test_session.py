@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.config.schema import Broker
+from gateway.mqtt.endpoint import open_connection
 from gateway.mqtt.session import Incoming, Limits, Outcome, Will
 from tests.gateway.mqtt.broker import WAIT_S, BrokerProcess, client, free_port, next_message
 from tests.gateway.mqtt.sessions import Inbox, outcome, session
@@ -50,6 +51,7 @@ async def test_a_missing_broker_is_waited_for(broker: BrokerProcess) -> None:
     [
         ("unix:///tmp/there-is-no-such.sock", "there is no socket /tmp/there-is-no-such.sock"),
         ("mqtt://no-such-host.invalid", "the host name no-such-host.invalid cannot be found"),
+        ("mqtt://broker..local", "broker..local cannot be a host name: correct broker.url"),
         (f"mqtt://127.0.0.1:{free_port()}", "is the broker running?"),
     ],
 )
@@ -57,6 +59,32 @@ async def test_the_reason_is_in_a_technicians_words(url: str, says: str) -> None
     inbox = Inbox()
     async with session(Broker(url), inbox):
         assert says in (await inbox.state())[1]
+
+
+async def test_i08_a_bug_under_a_connection_ends_neither_the_session_nor_what_others_hear(
+    broker: BrokerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = 0
+
+    async def breaks_once(*where: object) -> object:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise RuntimeError("a bug")
+        return await open_connection(*where)
+
+    def broken_listener(connected: bool, why: str) -> None:
+        raise RuntimeError("another bug")
+
+    monkeypatch.setattr("gateway.mqtt.session.open_connection", breaks_once)
+    inbox = Inbox()
+    with capture_logs() as logs:
+        async with session(broker, inbox) as ours:
+            ours.state_listeners.insert(0, broken_listener)
+            assert await inbox.state() == (False, "the session failed with a bug; the log has its traceback")
+            assert await inbox.state() == (True, "")
+            assert ours.connected
+    assert [line["event"] for line in logs].count("mqtt.session_failed") == 3
 
 
 async def test_the_same_failure_is_logged_once() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Directory
 from gateway.store.errors import StorageUnavailable
-from gateway.store.importing import ImportRefused, ImportReport, be_gentle, import_directory
+from gateway.store.importing import NO_LINE, ImportRefused, ImportReport, be_gentle, import_directory
 from tests.gateway.store.synthetic import ZONES, write_directory
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -26,12 +26,18 @@ PUBLIC_KEY = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI"
 ISSUER_KEY = '{"type":"issuer_key","id":"2026-a","issuer":"tickets-online","public_key":"%s"'
 
 
-def _import(folder: Path, content: bytes) -> ImportReport:
+def _import(folder: Path, content: bytes, *, allow_empty: bool = False) -> ImportReport:
     source = folder / "rows.ndjson"
     source.write_bytes(content)
     key = CredentialKey.load_or_create(folder)
     return import_directory(
-        source, folder, key, known_zones={"hall", "foyer"}, progress=lambda rows, size: None, timezone=BERLIN
+        source,
+        folder,
+        key,
+        known_zones={"hall", "foyer"},
+        progress=lambda rows, size: None,
+        timezone=BERLIN,
+        allow_empty=allow_empty,
     )
 
 
@@ -192,18 +198,27 @@ def test_a_second_import_at_the_same_time_is_refused(tmp_path: Path) -> None:
 
     def meanwhile(rows: int, size: int) -> None:
         if not refused:
-            with pytest.raises(ImportRefused, match="1 row") as caught:
+            with pytest.raises(ImportRefused, match="nothing was imported") as caught:
                 _import(tmp_path, GOOD % (1, 1))
             refused.append(caught.value)
 
     import_directory(source, tmp_path, key, known_zones=ZONES, progress=meanwhile, timezone=BERLIN)
-    assert refused[0].problems == [(0, "another import is running; wait for it to end")]
+    assert refused[0].problems == [(NO_LINE, "another import is running; wait for it to end")]
 
 
-def test_an_empty_file_is_an_empty_directory(tmp_path: Path) -> None:
-    assert _import(tmp_path, b"").rows == 0
+@pytest.mark.parametrize("content", [b"", b"\n\n", b'{"type":"zone","id":"vip"}\n', f"{ENTITLEMENT}}}\n".encode()])
+def test_a_file_without_a_credential_would_lock_everybody_out_and_must_be_meant(tmp_path: Path, content: bytes) -> None:
+    _import(tmp_path, GOOD % (1, 1))
+    before = (tmp_path / "directory.db").read_bytes()
+    with pytest.raises(ImportRefused, match="nothing was imported; the directory in use stays as it is") as refused:
+        _import(tmp_path, content)
+    ((line, message),) = refused.value.problems
+    assert (line, "add --empty" in message) == (NO_LINE, True)
+    assert (tmp_path / "directory.db").read_bytes() == before
+    assert _import(tmp_path, content, allow_empty=True).credentials == 0
     directory = Directory.open(tmp_path)
     assert directory.loaded
+    assert directory.counts.credentials == 0
     directory.close()
 
 

@@ -97,6 +97,20 @@ async def test_i09_over_its_bound_the_journal_is_busy_at_once(path: Path) -> Non
     journal.close()
 
 
+async def test_i09_what_follows_from_what_was_taken_has_a_bound_of_its_own(path: Path) -> None:
+    journal = Journal.open(path, pending_max=10)
+    journal.append(rows(1, 10), Waiter())
+    with pytest.raises(JournalBusy):
+        journal.append([row(11)], Waiter())
+    last = Waiter()
+    journal.append(rows(11, 10), last, urgent=False, follow_up=True)
+    with pytest.raises(JournalBusy):
+        journal.append([row(21)], Waiter(), follow_up=True)
+    await last.wait()
+    await append(journal, row(21))
+    journal.close()
+
+
 async def test_attachments_are_stored_with_their_row_and_deleted_some_time_later(journal: Journal, path: Path) -> None:
     content = bytes(range(256)) * 400
     await append(journal, row(1), attachments={"job-1": content, "job-2": b"x"})

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from drivers.api import InputChanged, PrinterStatus
+from gateway.config.schema import Broker, Configuration, Contact, Device, Gate, Limits, Venue
+from gateway.devices.registry import DriverEntry
+from gateway.devices.supervisor import DeviceSlot
+from gateway.domain import events as e
+from gateway.domain.reasons import Reason
+from gateway.flows.entry import EntryFlow
+from gateway.wiring import Wiring
+from tests.gateway.fakes import FakeDirectory, FakeKey, FakeLock, FakePrinter, settle
+from tests.gateway.flows.house import House
+
+NORTH = Gate(name="north", to_zone="hall", lock=Contact("relays", 1), passage=Contact("inputs", 2))
+OPEN, CLOSED = PrinterStatus(drawer_pin_high=True), PrinterStatus(drawer_pin_high=False)
+
+
+class NoOptions(msgspec.Struct):
+    pass
+
+
+class TillOptions(msgspec.Struct):
+    printer: str = "printer"
+    open_is_high: bool = True
+
+
+DRIVERS = {
+    "board": DriverEntry("gate", FakeLock, NoOptions, ""),
+    "paper": DriverEntry("printer", FakePrinter, NoOptions, ""),
+    "kick": DriverEntry("drawer", FakePrinter, TillOptions, ""),
+}
+TILL = Device("till", "kick", TillOptions(), "till")
+
+
+class Cabinet:
+    """A house whose flows are wired by a configuration: one gate on two boards, a printer and its drawer."""
+
+    def __init__(self) -> None:
+        self.house = House()
+        entry = EntryFlow(self.house.recorder, FakeDirectory(), FakeKey(), self.house.spawn)
+        self.wiring = Wiring(self.house.recorder, entry, self.house.spawn, DRIVERS)
+        self.slots = {
+            "relays": slot("relays", "board"),
+            "inputs": slot("inputs", "board"),
+            "printer": slot("printer", "paper"),
+        }
+        self.configure(NORTH)
+
+    def configure(self, *gates: Gate, limits: Limits | None = None) -> None:
+        devices = {name: one.device for name, one in self.slots.items()} | {"till": TILL}
+        configuration = Configuration(
+            venue=Venue(id="v", timezone="UTC", currency="EUR"),
+            broker=Broker(url="unix:///broker"),
+            devices=devices,
+            gates={gate.name: gate for gate in gates},
+            limits=limits or Limits(),
+        )
+        self.wiring.configure(configuration, self.slots)
+
+    def turn(self, name: str, *, online: bool) -> None:
+        self.slots[name].status = "online" if online else "offline"
+        self.wiring.device_changed(self.slots[name])
+
+    def contact(self, *, active: bool) -> None:
+        self.wiring.device_said(self.slots["inputs"], InputChanged(2, active))
+
+    async def release(self) -> None:
+        granted = e.EntryGranted(
+            entry="e1",
+            gate="north",
+            credential="ref",
+            holder="guest",
+            entitlement="ticket",
+            zone="hall",
+            uses=1,
+            source="reader",
+            passage_observed=True,
+        )
+        await self.house.recorder.record(granted)
+        await self.wiring.gates["north"].release("e1")
+
+
+def slot(name: str, driver: str) -> DeviceSlot:
+    made = DeviceSlot(Device(name, driver, NoOptions(), name))
+    made.status, made.driver = "online", FakeLock() if driver == "board" else FakePrinter()
+    return made
+
+
+async def test_i04_the_board_of_the_contact_goes_away_after_the_release() -> None:
+    cabinet = Cabinet()
+    await cabinet.release()
+    cabinet.turn("inputs", online=False)
+    assert cabinet.wiring.gates["north"].refusal() is Reason.GATE_UNAVAILABLE
+    cabinet.turn("inputs", online=True)
+    await asyncio.sleep(60)
+    assert cabinet.house.kinds() == ["EntryGranted", "GateReleased", "EntryUnknown"]
+    assert cabinet.house.state.uses == {"ticket": 1}
+
+
+async def test_i04_the_board_of_the_contact_is_restarted_by_a_reload_after_the_release() -> None:
+    cabinet = Cabinet()
+    await cabinet.release()
+    cabinet.slots["inputs"] = slot("inputs", "board")
+    cabinet.configure(NORTH)
+    await asyncio.sleep(60)
+    assert cabinet.house.kinds()[-1] == "EntryUnknown"
+
+
+async def test_an_alarm_ends_when_the_contact_is_found_at_rest_after_its_board_was_restarted() -> None:
+    cabinet = Cabinet()
+    cabinet.contact(active=True)
+    cabinet.slots["inputs"] = slot("inputs", "board")
+    cabinet.slots["inputs"].status = "starting"
+    cabinet.configure(NORTH)
+    assert cabinet.wiring.gates["north"].status == "forced"
+    cabinet.turn("inputs", online=True)
+    assert cabinet.wiring.gates["north"].refusal() is None
+
+
+async def test_what_was_open_at_a_gate_that_is_removed_ends() -> None:
+    cabinet = Cabinet()
+    await cabinet.release()
+    cabinet.configure()
+    await asyncio.sleep(60)
+    assert cabinet.house.kinds() == ["EntryGranted", "GateReleased", "EntryUnknown"]
+    assert cabinet.house.state.entries == {}
+
+
+async def test_a_gate_in_fault_that_comes_back_with_a_reload_works_when_its_board_does() -> None:
+    cabinet = Cabinet()
+    cabinet.configure()
+    cabinet.house.recorder.record(e.GateFault(gate="north", why="no answer"))
+    cabinet.configure(NORTH)
+    assert cabinet.wiring.gates["north"].refusal() is None
+
+
+async def test_after_a_full_disk_every_gate_and_drawer_says_again_how_it_stands() -> None:
+    cabinet = Cabinet()
+    cabinet.wiring.device_said(cabinet.slots["printer"], CLOSED)
+    cabinet.house.journal.fail()
+    cabinet.contact(active=True)
+    await settle()
+    cabinet.wiring.device_said(cabinet.slots["printer"], OPEN)
+    cabinet.house.recorder.recover()
+    cabinet.wiring.storage_recovered()
+    assert cabinet.wiring.gates["north"].status == "forced"
+    assert cabinet.house.state.drawer("till").alarm == "forced"
+
+
+async def test_a_reload_brings_new_limits_to_the_printers_there_are() -> None:
+    cabinet = Cabinet()
+    cabinet.turn("printer", online=False)
+    flow = cabinet.wiring.printers["printer"]
+    cabinet.configure(NORTH, limits=Limits(print_queue_jobs=1))
+    assert cabinet.wiring.printers["printer"] is flow
+    cabinet.house.serve("printer", flow.handlers())
+    document = {"document": {"lines": [{"type": "text", "text": "hi"}]}}
+    assert cabinet.house.ask("printer", "print", document) is None
+    assert cabinet.house.ask("printer", "print", document, id="r2").reason is Reason.BUSY

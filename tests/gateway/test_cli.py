@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway import cli
+
+YAML = """\
+venue: {id: hall, timezone: Europe/Berlin, currency: EUR}
+broker: unix:///run/mqtt.sock
+state_dir: state
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir()
+    file = tmp_path / "venue.yaml"
+    file.write_text(YAML)
+    return file
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "0", "-1", "", "mqtt", "\N{SUPERSCRIPT TWO}", "9" * 5000])
+def test_broker_write_refuses_a_port_that_is_none(
+    config: Path, tmp_path: Path, port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        cli.main(["broker", "write", str(tmp_path / "b"), "--listen", f"0.0.0.0:{port}", "--config", str(config)]) == 1
+    )
+    assert "with a port from 1 to 65535, not" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_broker_write_takes_the_highest_port(config: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "b"
+    assert cli.main(["broker", "write", str(folder), "--listen", "0.0.0.0:65535", "--config", str(config)]) == 0
+    assert "listener 65535 0.0.0.0" in (folder / "mosquitto.conf").read_text()
+
+
+def test_an_import_that_would_lock_everybody_out_must_be_meant(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gateway.importing.be_gentle", lambda: None)
+    nobody = tmp_path / "nobody.ndjson"
+    nobody.touch()
+    command = ["directory", "import", str(nobody), "--config", str(config)]
+    assert cli.main(command) == 1
+    assert capsys.readouterr().err == (
+        f"{nobody}: there is no credential in it, so nobody could come in; if that is what you want, add --empty\n"
+        "nothing was imported; the directory in use stays as it is\n"
+    )
+    assert not (tmp_path / "state/directory.db").exists()
+    assert cli.main([*command, "--empty"]) == 0
