@@ -43,15 +43,16 @@ def refusal(
     return None
 
 
-def contact_opened(state: VenueState, gate: str, *, held: bool = False) -> list[e.AnyEvent]:
+def contact_opened(state: VenueState, gate: str, *, lock_moved: bool, held: bool = False) -> list[e.AnyEvent]:
     """Someone is in the gate: the guest it was released for, or nobody we let in.
 
-    `held` is True while an emergency holds the gate open: then everyone may walk through.
+    Until the lock has moved for the guest (`lock_moved`), it is somebody else. `held` is True while an emergency holds
+    the gate open: then everyone may walk through.
     """
     current = state.gate(gate)
-    if current.status == "released" and current.entry is not None:
+    if current.status == "released" and current.entry is not None and lock_moved:
         return [e.EntryPassed(entry=current.entry, gate=gate)]
-    if current.status == "locked" and not held:
+    if current.status in {"locked", "released"} and not held:
         return [e.GateForced(gate=gate)]
     return []
 
@@ -74,7 +75,7 @@ def still_open(state: VenueState, gate: str, alarm: Literal["", "forced", "held_
     """The contact is active as before, and of the alarm it stands for the state may know nothing any more."""
     if alarm == "held_open":
         return held_open(state, gate)
-    return contact_opened(state, gate) if alarm == "forced" else []
+    return contact_opened(state, gate, lock_moved=True) if alarm == "forced" else []
 
 
 def passage_timed_out(state: VenueState, gate: str, entry: str, *, watched: bool) -> list[e.AnyEvent]:

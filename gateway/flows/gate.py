@@ -72,6 +72,7 @@ class GateFlow:
         self._contact_active = False
         self._alarm: Literal["", "forced", "held_open"] = ""
         self._watched = True
+        self._lock_moved_for = ""
         self._closed = False
         self._passage_timer: asyncio.TimerHandle | None = None
         self._held_open_timer: asyncio.TimerHandle | None = None
@@ -152,7 +153,11 @@ class GateFlow:
             # Given up when the state was rebuilt: the journal says unknown, and nothing may move after that.
             log.error("gate_release_given_up", gate=self.name, entry=entry)
             return
-        self._watched = self._contact_works
+        if self.observes_passage and self._recorder.state.gate(self.name).entry != entry:
+            # Someone forced the gate before it could be opened for the guest, who can ask again once it is shut.
+            self.give_back(entry)
+            return
+        self._watched, self._lock_moved_for = self._contact_works, entry
         try:
             await self._pulse(within_s)
         except DeviceOffline as error:
@@ -223,7 +228,9 @@ class GateFlow:
         state = self._recorder.state
         if active:
             self._cancel_passage_timer()
-            found = gates.contact_opened(state, self.name, held=self.closure == "emergency")
+            lock_moved = state.gate(self.name).entry == self._lock_moved_for
+            held = self.closure == "emergency"
+            found = gates.contact_opened(state, self.name, lock_moved=lock_moved, held=held)
             self._alarm = "forced" if any(isinstance(event, e.GateForced) for event in found) else ""
             self._note(*found)
             self._expect_closing()
@@ -281,6 +288,7 @@ class GateFlow:
         current = self._recorder.state.gate(self.name)
         if current.status != "released" or current.entry is None:
             return
+        self._lock_moved_for = current.entry
         if self.observes_passage:
             self._expect_passage(current.entry)
         else:

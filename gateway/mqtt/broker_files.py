@@ -25,7 +25,7 @@ PBKDF2_ITERATIONS = 101
 SALT_BYTES = 12
 PRIVATE = 0o600
 GROUP_READABLE = 0o640
-MESSAGE_BYTES_MIN = 1024 * 1024
+PACKET_BYTES_MIN = 1024 * 1024
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -88,7 +88,7 @@ def broker_configuration(
         "# The gateway publishes all that is retained at every connect, so the broker has nothing to keep on disk.",
         "persistence false",
         "# Twice what the gateway takes, so that it can answer `too_large` to what is only a little too large.",
-        f"message_size_limit {max(MESSAGE_BYTES_MIN, 2 * request_bytes)}",
+        f"max_packet_size {max(PACKET_BYTES_MIN, 2 * request_bytes)}",
         "max_inflight_messages 200",
         "max_queued_messages 2000",
         "max_queued_bytes 8388608",

@@ -61,14 +61,15 @@ def test_a_gate_without_its_lock_or_with_someone_in_it_takes_nobody() -> None:
 
 def test_the_contact_of_a_released_gate_is_the_passage() -> None:
     state = venue(granted())
-    assert gates.contact_opened(state, "north") == [e.EntryPassed(entry="e1", gate="north")]
+    assert gates.contact_opened(state, "north", lock_moved=True) == [e.EntryPassed(entry="e1", gate="north")]
+    assert gates.contact_opened(state, "north", lock_moved=False) == [e.GateForced(gate="north")]
 
 
 def test_the_contact_of_a_locked_gate_is_an_alarm_and_ends_when_it_shuts() -> None:
     state = venue()
-    assert gates.contact_opened(state, "north") == [e.GateForced(gate="north")]
+    assert gates.contact_opened(state, "north", lock_moved=True) == [e.GateForced(gate="north")]
     state.apply(e.GateForced(gate="north"))
-    assert gates.contact_opened(state, "north") == [], "one alarm is enough"
+    assert gates.contact_opened(state, "north", lock_moved=True) == [], "one alarm is enough"
     assert gates.contact_closed(state, "north") == [e.GateClosed(gate="north")]
     state.apply(e.GateClosed(gate="north"))
     assert state.gate("north").status == "locked"

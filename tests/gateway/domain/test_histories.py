@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -137,7 +138,8 @@ class Venue:
                 self.record(order(zone="vip", client="desk", reason="r"))
 
     def contact(self, action: str, gate: str) -> None:
-        told = {"opened": gates.contact_opened, "closed": gates.contact_closed, "held_open": gates.held_open}
+        opened = partial(gates.contact_opened, lock_moved=True)
+        told = {"opened": opened, "closed": gates.contact_closed, "held_open": gates.held_open}
         self.record(*told[action](self.state, gate))
 
     def restart(self, gate: str) -> None:

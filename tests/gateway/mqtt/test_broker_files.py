@@ -186,6 +186,21 @@ async def test_a_wrong_gateway_password_names_its_file(guarded: Guarded, tmp_pat
         assert (await inbox.state())[1] == f"the broker refused the user gateway: check the password in {file}"
 
 
+async def test_i09_a_packet_over_the_limit_ends_its_own_clients_connection_and_no_other(guarded: Guarded) -> None:
+    logins = {name: {"username": name, "password": guarded.password(name)} for name in ("bar", "office")}
+    responses = f"{BASE}/clients/office/responses"
+    async with (
+        running(guarded.broker) as run,
+        client(guarded.broker, responses, **logins["office"]) as office,
+        client(guarded.broker, **logins["bar"]) as bar,
+    ):
+        bar._client.publish(f"{BASE}/clients/bar/requests/printer/print", b"x" * 1_100_000, qos=1)
+        with pytest.raises(aiomqtt.MqttError, match="isconnected"):
+            await next_message(bar)
+        run.face.session.publish(responses, b"still here")
+        assert (await next_message(office)).payload == b"still here"
+
+
 def test_passwords_are_private_made_once_and_go_with_their_client(tmp_path: Path) -> None:
     first = configuration(tmp_path, bar={}, office={})
     one = write_broker_files(first, tmp_path / "broker")
