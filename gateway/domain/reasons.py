@@ -70,7 +70,7 @@ MESSAGES: dict[Reason, str] = {
     Reason.NO_USES_LEFT_TODAY: "The ticket has been used up for today.",
     Reason.CAPACITY_REACHED: "The zone behind this gate is full. Let someone out first.",
     Reason.GATE_LOCKED: "This gate is locked down by staff.",
-    Reason.GATE_UNAVAILABLE: "The gate's lock or passage contact does not answer. Check cable and power, or use another gate.",
+    Reason.GATE_UNAVAILABLE: "The gate's lock or contact does not answer. Check cable and power, or use another gate.",
     Reason.EMERGENCY: "Emergency release is active. Gates stand open and nobody is checked.",
     Reason.DIRECTORY_UNAVAILABLE: "No directory has been loaded yet. Import one with `venue-gateway directory import`.",
     Reason.BUSY: "Too much is waiting already. Try again in a moment.",
