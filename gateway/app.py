@@ -225,7 +225,8 @@ class Gateway:
         await self.supervisor.reconcile(runnable)
         self.wiring.configure(configuration, self.supervisor.slots)
         self._end_what_was_removed()
-        handlers = {**self.wiring.handlers(), "gateway": self.reporter.handlers()}
+        own = {**self.reporter.handlers(), **self.wiring.orders.handlers()}
+        handlers = {**self.wiring.handlers(), "gateway": own}
         grants = {name: client.may for name, client in configuration.clients.items()}
         self.desk.configure(handlers, grants, round(configuration.limits.request_expiry_max_s * 1000))
         self.reporter.announce_everything()
@@ -253,6 +254,7 @@ class Gateway:
             log.error("directory_not_loaded", why=str(error))
             return
         self.recorder.state.set_zones(self._zone_map(self.configuration))
+        self.wiring.orders.follow()
         counts = self.directory.counts
         log.info("directory_loaded", version=self.directory.version, credentials=counts.credentials)
         self._record_quietly(

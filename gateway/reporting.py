@@ -14,6 +14,8 @@ from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading
 from gateway import __version__, logs
 from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import events as e
+from gateway.domain import zone_events as z
+from gateway.domain import zones
 from gateway.domain.answers import Answer, denied, failed
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import Handler, Request, read_data
@@ -34,6 +36,8 @@ ANNOUNCE_S = 0.05
 _QUIET = frozenset({"device.online", "device.offline"})
 """Facts the supervisor has already logged in its own words."""
 _ALARMS = (
+    z.ZoneLockedDown,
+    z.ZoneReleased,
     e.GateForced,
     e.GateHeldOpen,
     e.GateFault,
@@ -77,7 +81,7 @@ class Reporter:
             if kind not in _QUIET:
                 level = "warning" if isinstance(event, _ALARMS) else "info"
                 logs.fact(level, kind, {"seq": one.entry.seq, **_logged(event)})
-            self._changed |= kind.startswith(("entry.", "gate.", "drawer."))
+            self._changed |= kind.startswith(("entry.", "gate.", "drawer.", "zone."))
         if self._changed and self._announcing is None:
             self._announcing = asyncio.get_running_loop().call_later(ANNOUNCE_S, self._announce_changed)
 
@@ -88,6 +92,7 @@ class Reporter:
             self._announce_gate(gate)
         for drawer in self._gateway.wiring.drawers:
             self._announce_drawer(drawer)
+        self._announce_zones()
 
     def device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         """Tell live what a device told; of a credential only that one was read (I12)."""
@@ -140,6 +145,7 @@ class Reporter:
             self._announce_gate(gate)
         for drawer in self._gateway.wiring.drawers:
             self._announce_drawer(drawer)
+        self._announce_zones()
         self.announce_state()
         self.announce_health()
 
@@ -161,10 +167,33 @@ class Reporter:
         status: dict[str, bool | int | str] = {}
         if gate.rule.to_zone is not None:
             status["inside"] = self._gateway.recorder.state.occupancy.get(gate.rule.to_zone, 0)
-        why = state.fault or ""
-        if self._is_news(name, gate.status, why, status):
-            announced = m.DeviceState(state=gate.status, at=self._now(), why=why, status=status)
+            capacity = self._gateway.recorder.state.zones.capacity.get(gate.rule.to_zone)
+            if capacity is not None:
+                status["capacity"] = capacity
+        shown = gate.shown
+        why = "ordered by staff" if shown in {"emergency", "locked_down"} else state.fault or ""
+        if self._is_news(name, shown, why, status):
+            announced = m.DeviceState(state=shown, at=self._now(), why=why, status=status)
             self._gateway.mqtt.announcer.device_state(name, announced)
+
+    def _announce_zones(self) -> None:
+        state = self._gateway.recorder.state
+        found = tuple(self._zone(name, within) for name, within in sorted(state.zones.within.items()))
+        venue = state.closures.get(zones.VENUE)
+        ordered = venue.kind if venue is not None else ""
+        # No device and no gate can have a slash in its name.
+        if self._is_news("gateway/zones", found, ordered):
+            self._gateway.mqtt.announcer.gateway_zones(m.GatewayZones(zones=found, at=self._now(), venue=ordered))
+
+    def _zone(self, name: str, within: str | None) -> m.ZoneState:
+        state = self._gateway.recorder.state
+        return m.ZoneState(
+            name=name,
+            inside=max(0, state.occupancy.get(name, 0)),
+            within=within or "",
+            capacity=state.zones.capacity.get(name),
+            closure=zones.closure_of(name, state.zones, state.closures) or "",
+        )
 
     def _announce_drawer(self, name: str) -> None:
         drawer = self._gateway.wiring.drawers.get(name)
@@ -305,6 +334,11 @@ _LOGGED_FIELDS = (
     "action",
     "amount_minor",
     "reader",
+    "flags",
+    "override_by",
+    "override_reason",
+    "zone",
+    "guests",
 )
 """What of an event goes into its log line. Credentials stay out, even as references."""
 
@@ -319,7 +353,7 @@ _LOGGED: dict[type, tuple[str, ...]] = {event_type: _fields_of(event_type) for e
 def _logged(event: e.AnyEvent) -> dict[str, Any]:
     """Return what of an event goes into its log line."""
     values = ((name, getattr(event, name)) for name in _LOGGED[type(event)])
-    return {name: value for name, value in values if value is not None}
+    return {name: value for name, value in values if value not in (None, "", ())}
 
 
 def _told(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]] | None:

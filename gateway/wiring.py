@@ -25,6 +25,8 @@ from gateway.flows.noting import note
 from gateway.flows.printing import PrintFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
+from gateway.flows.why import WhyFlow
+from gateway.flows.zones import OrdersFlow
 from gateway.store.journal import StorageUnavailable
 
 log = structlog.get_logger(__name__)
@@ -76,6 +78,8 @@ class Wiring:
         self.gates: dict[str, GateFlow] = {}
         self.printers: dict[str, PrintFlow] = {}
         self.drawers: dict[str, DrawerFlow] = {}
+        self.orders = OrdersFlow(recorder, entry.lookup, self.gates, spawn)
+        self._why = WhyFlow(recorder, entry)
         self._printer_tasks: dict[str, asyncio.Task[None]] = {}
         self._printer_slots: dict[str, DeviceSlot] = {}
         self._drawer_ports: dict[str, DrawerPort] = {}
@@ -100,9 +104,15 @@ class Wiring:
             for gate in configuration.gates.values()
             if gate.passage is not None
         }
-        self._entry.configure(self.gates, configuration.venue.zone_info)
+        self._entry.configure(self.gates, configuration.venue.zone_info, configuration.venue.id)
         readers = {name: slot for name, slot in slots.items() if self._drivers[slot.device.driver].kind in _READS}
         self._purchase.configure(configuration.wallet_policy, configuration.wallet.arm_timeout_s, readers)
+        resets = {name: zone.reset_time for name, zone in configuration.zones.items()}
+        self.orders.configure(
+            {name: at for name, at in resets.items() if at is not None}, configuration.venue.zone_info
+        )
+        # Gates that are new, and those whose zones are other ones now, take up what was ordered before.
+        self.orders.follow()
 
     def handlers(self) -> dict[str, Mapping[str, Handler]]:
         """Return what serves each verb of each gate, printer and drawer, and of the wallets."""
@@ -110,7 +120,12 @@ class Wiring:
         found: dict[str, Mapping[str, Handler]] = {name: flow.handlers() for name, flow in flows.items()}
         found["wallet"] = self._purchase.handlers()
         for gate in self.gates:
-            found[gate] = {**found[gate], "authenticate": Handler(self._entry.take_authenticate, moves_metal=True)}
+            found[gate] = {
+                **found[gate],
+                "authenticate": Handler(self._entry.take_authenticate, moves_metal=True),
+                "override": Handler(self._entry.take_override, moves_metal=True),
+                "why": Handler(self._why.take_why, repeatable=True),
+            }
         return found
 
     def device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
@@ -164,6 +179,7 @@ class Wiring:
         for printer in self.printers.values():
             printer.look_again()
         self._purchase.storage_recovered()
+        self.orders.follow()
 
     def close(self) -> None:
         """Stop every timer and queue."""
@@ -204,6 +220,9 @@ class Wiring:
                 elif lock is not None and lock.online:
                     # A board that was there before its gate reports no return that would end an old fault.
                     flow.lock_answers()
+        for name, flow in before.items():
+            if name not in self.gates:
+                flow.retire()
         self._gate_configs = wanted
 
     def _configure_printers(self, configuration: Configuration, slots: Slots) -> None:

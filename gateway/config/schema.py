@@ -7,6 +7,7 @@ checks and their descriptions are what an editor shows. Where it differs, the fi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -30,13 +31,15 @@ DEFAULT_STATE_DIR = "/var/lib/venue-gateway"
 VERBS: Mapping[str, tuple[str, ...]] = {
     "printer": ("print", "print_raw", "reprint", "cancel", "status"),
     "drawer": ("open", "status"),
-    "gate": ("authenticate", "status"),
-    "gateway": ("replay", "status"),
+    "gate": ("authenticate", "override", "why", "status"),
+    "gateway": ("replay", "status", "lock_down", "emergency_release", "restore", "block", "unblock"),
     "wallet": (
         "charge", "top_up", "refund", "tip", "deposit", "hold", "capture", "transfer", "close_out", "balance", "cancel",
     ),
 }  # fmt: skip
 """What can be asked of each kind of target; `gate` here is an entry under `gates:`, not a relay board."""
+
+CLOCK_PATTERN = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, the first no hyphen"
 
@@ -133,6 +136,22 @@ class Zone(msgspec.Struct, frozen=True):
         Annotated[int, Meta(ge=1, le=1_000_000)] | None,
         Meta(description="Guests, zones inside it included; the gate refuses the next one. Left out: no limit."),
     ] = None
+    reset_at: Annotated[
+        Annotated[
+            str,
+            Meta(pattern=CLOCK_PATTERN, extra={"expected": "a time of day in quotes, such as `05:00`"}),
+        ]
+        | None,
+        Meta(
+            description="Time of the venue's clock at which everyone who came before counts as gone from this zone and "
+            "those inside it. Left out: never."
+        ),
+    ] = None
+
+    @property
+    def reset_time(self) -> time | None:
+        """`reset_at` as a time of day."""
+        return time.fromisoformat(self.reset_at) if self.reset_at is not None else None
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -181,9 +200,15 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"from_zone
         Meta(description="How the lock is wired: secure stays locked without power, safe opens."),
     ] = "secure"
     anti_passback: Annotated[
-        Literal["hard", "off"],
-        Meta(description="hard refuses a guest who is already inside; off lets the same ticket in again."),
+        Literal["hard", "soft", "off"],
+        Meta(
+            description="hard refuses a guest who is already inside; soft lets them in and flags it; off does not look."
+        ),
     ] = "hard"
+    anti_passback_reset_s: Annotated[
+        Annotated[float, Meta(ge=1, le=604_800)] | None,
+        Meta(description="Seconds after which a guest no longer counts as already inside. Left out: never."),
+    ] = None
 
 
 class Gate(GateSettings, frozen=True, kw_only=True):
@@ -196,7 +221,9 @@ class Gate(GateSettings, frozen=True, kw_only=True):
     @property
     def rule(self) -> GateRule:
         """What the entry decision needs of this gate."""
-        return GateRule(self.name, self.from_zone, self.to_zone, self.anti_passback)
+        reset_s = self.anti_passback_reset_s
+        reset_ms = round(reset_s * 1000) if reset_s is not None else None
+        return GateRule(self.name, self.from_zone, self.to_zone, self.anti_passback, reset_ms)
 
 
 class Client(msgspec.Struct, frozen=True):

@@ -1,48 +1,46 @@
-"""May this guest pass this gate now? Pure: values in, one decision out."""
+"""May this guest pass this gate now? Pure: values in, one decision out.
+
+The rules about an entitlement stand once, in `RULES`: `decide` stops at the first that says no, `gateway.domain.why`
+asks them all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, time, timedelta
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from gateway.domain.reasons import Reason
+from gateway.domain.schedules import LocalTime, Schedule, covers, local_time
 
 OUTSIDE: None = None
 """The place of everyone who is in no zone of the venue."""
 
-MS_PER_S = 1000
+CredentialState = Literal["active", "blocked", "replaced", "expired"]
+CredentialKind = Literal["", "card", "wristband", "qr_code", "staff_badge"]
+"""What a credential is, in the field's words; empty where nobody said. It decides nothing."""
 
 
 class Credential(msgspec.Struct, frozen=True, gc=False):
-    """A card, wristband or code, known by its keyed reference. `holder` is who carries it."""
+    """A card, wristband, code or badge, known by its keyed reference. `holder` is who carries it, maybe among others.
+
+    Only an `active` one opens a way in.
+    """
 
     ref: str
     holder: str
-    state: Literal["active", "blocked"] = "active"
+    state: CredentialState = "active"
     valid_until_ms: int | None = None
-
-
-class Window(msgspec.Struct, frozen=True):
-    """A span of local wall-clock time on weekday `day` (Monday is 0). It runs past midnight when `end` ≤ `start`."""
-
-    day: int
-    start: time
-    end: time
-
-
-class Schedule(msgspec.Struct, frozen=True):
-    """When an entitlement counts: any of the weekly windows, in the venue's time zone."""
-
-    id: str
-    windows: tuple[Window, ...]
+    kind: CredentialKind = ""
 
 
 class Entitlement(msgspec.Struct, frozen=True, gc=False):
-    """A right to be in `zones`. `uses_total` None means unlimited; times are UTC milliseconds, the end exclusive."""
+    """A right to be in `zones`. No `uses_total` or `uses_per_day` means no limit; a day is one of the venue's calendar.
+
+    Times are UTC milliseconds, the end exclusive.
+    """
 
     id: str
     holder: str
@@ -52,13 +50,22 @@ class Entitlement(msgspec.Struct, frozen=True, gc=False):
     schedule: str | None = None
     uses_total: int | None = None
     reentry: bool = False
+    uses_per_day: int | None = None
 
 
 class Whereabouts(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Which zone a guest is in, and under which entitlement they came."""
+    """Which zone a guest is in, under which entitlement they came, and since when (UTC milliseconds)."""
 
     zone: str
     entitlement: str
+    since_ms: int = 0
+
+
+class DayUses(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """How often an entitlement was used on `day`, a date of the venue's calendar such as 2026-07-03."""
+
+    day: str
+    uses: int
 
 
 class ZoneMap(msgspec.Struct, frozen=True):
@@ -75,6 +82,10 @@ class ZoneMap(msgspec.Struct, frozen=True):
             zone = self.within[zone]
         return tuple(found)
 
+    def inside(self, zone: str) -> tuple[str, ...]:
+        """Return `zone` and every zone inside it."""
+        return tuple(name for name in self.within if zone in self.path(name))
+
     def is_exit(self, from_zone: str | None, to_zone: str | None) -> bool:
         """Return True when going from `from_zone` to `to_zone` only leaves: the target is around the start."""
         if from_zone is None:
@@ -83,27 +94,104 @@ class ZoneMap(msgspec.Struct, frozen=True):
 
 
 class GateRule(msgspec.Struct, frozen=True):
-    """What the decision needs to know of a gate: where it leads, and whether anti-passback is enforced there."""
+    """What the decision needs to know of a gate: where it leads, and how anti-passback is enforced there.
+
+    `hard` refuses a guest who is inside already, `soft` admits and flags. After `passback_reset_ms` since they came in
+    nobody counts as inside any more for that; None means never.
+    """
 
     gate: str
     from_zone: str | None
     to_zone: str | None
-    anti_passback: Literal["hard", "off"] = "hard"
+    anti_passback: Literal["hard", "soft", "off"] = "hard"
+    passback_reset_ms: int | None = None
 
 
 class Presence(msgspec.Struct, frozen=True, gc=False):
-    """What is known here of one guest and the zones, at the moment of the tap."""
+    """What is known here of one guest and the zones, at the moment of the tap.
+
+    `blocked` is True when the venue's own block list names the credential or its holder.
+    """
 
     whereabouts: Whereabouts | None
     uses: Mapping[str, int]
     occupancy: Mapping[str, int]
+    day_uses: Mapping[str, DayUses] = {}
+    blocked: bool = False
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
-    """Entry is granted under `entitlement`; `uses` is its count of uses including this one."""
+    """Entry is granted under `entitlement`; `uses` is its count of uses including this one.
+
+    `today` is the count of the day, for an entitlement that has a limit per day. `flags` names what was let pass
+    although it is not in order.
+    """
 
     entitlement: str
     uses: int
+    today: DayUses | None = None
+    flags: tuple[str, ...] = ()
+
+
+class Case:
+    """One question: a guest at a gate at a moment. What several rules need is worked out once."""
+
+    __slots__ = ("_covering", "_local", "already_there", "full", "now_ms", "presence", "rule", "schedules", "timezone")
+
+    def __init__(
+        self,
+        rule: GateRule,
+        zones: ZoneMap,
+        schedules: Mapping[str, Schedule],
+        presence: Presence,
+        now_ms: int,
+        timezone: ZoneInfo,
+    ) -> None:
+        """Put the question; times are UTC milliseconds, `timezone` is the venue's."""
+        self.rule, self.schedules, self.presence = rule, schedules, presence
+        self.now_ms, self.timezone = now_ms, timezone
+        self.already_there = _is_already_there(rule, zones, presence, now_ms)
+        self.full = _is_full(rule.to_zone, zones, presence)
+        self._covering = frozenset(zones.inside(rule.to_zone)) if rule.to_zone is not None else frozenset[str]()
+        self._local: LocalTime | None = None
+
+    @property
+    def local(self) -> LocalTime:
+        """What the venue's clock shows."""
+        if self._local is None:
+            self._local = local_time(self.now_ms, self.timezone)
+        return self._local
+
+    def leads_to(self, entitled: Sequence[str]) -> bool:
+        """A right to an inner zone is a right to walk through the zones around it; never the other way round."""
+        return not self._covering.isdisjoint(entitled)
+
+    def uses(self, entitlement: Entitlement) -> int:
+        """Return how often it was used so far."""
+        return self.presence.uses.get(entitlement.id, 0)
+
+    def uses_today(self, entitlement: Entitlement) -> int:
+        """Return how often it was used on this day of the venue's calendar."""
+        return self.today(entitlement).uses
+
+    def today(self, entitlement: Entitlement) -> DayUses:
+        """Return the count of this day, or of the later one on which it was used before the clock was set back."""
+        counted = self.presence.day_uses.get(entitlement.id)
+        return counted if counted is not None and counted.day >= self.local.day else DayUses(self.local.day, 0)
+
+    def takes_use(self, entitlement: Entitlement) -> bool:
+        """Return False for going deeper under the entitlement one came in with, and for coming back where allowed."""
+        here = self.presence.whereabouts
+        if here is not None and here.entitlement == entitlement.id and here.zone == self.rule.from_zone:
+            return False
+        if not entitlement.reentry:
+            return True
+        # With a limit per day the first entry of each day is a new use; coming back that day is none.
+        counted = self.uses(entitlement) if entitlement.uses_per_day is None else self.uses_today(entitlement)
+        return counted == 0
+
+
+Rule = Callable[[Entitlement, Case], Reason | None]
 
 
 def decide(
@@ -122,31 +210,43 @@ def decide(
     furthest through the checks, so that a guest with an old and a used ticket hears of the used one. Leaving is never
     refused to a known, unblocked credential.
     """
-    if credential.state == "blocked":
+    if presence.blocked or credential.state == "blocked":
         return Reason.BLOCKED
     if zones.is_exit(rule.from_zone, rule.to_zone):
         return _leave(presence)
-    if credential.valid_until_ms is not None and now_ms >= credential.valid_until_ms:
-        return Reason.EXPIRED
+    if fault := credential_fault(credential, now_ms):
+        return fault
+    case = Case(rule, zones, schedules, presence, now_ms, timezone)
     best = Reason.WRONG_ZONE
     for entitlement in entitlements:
-        verdict = _judge(entitlement, rule, zones, schedules, presence, now_ms, timezone)
+        verdict = judge(entitlement, case)
         if isinstance(verdict, Grant):
             return verdict
-        best = max(best, verdict, key=_PROGRESS.index)
+        if _PROGRESS[verdict] > _PROGRESS[best]:
+            best = verdict
     return best
 
 
-_PROGRESS = [
-    Reason.WRONG_ZONE,
-    Reason.EXPIRED,
-    Reason.NOT_YET_VALID,
-    Reason.OUTSIDE_SCHEDULE,
-    Reason.NO_USES_LEFT,
-    Reason.ALREADY_INSIDE,
-    Reason.CAPACITY_REACHED,
-]
-"""Reasons in the order the checks run; a later one means the guest came closer to being let in."""
+def credential_fault(credential: Credential, now_ms: int) -> Reason | None:
+    """Return why a credential that is not blocked opens no way in: it was replaced, or its time is over."""
+    if credential.state == "replaced":
+        return Reason.REPLACED
+    over = credential.valid_until_ms is not None and now_ms >= credential.valid_until_ms
+    return Reason.EXPIRED if over or credential.state == "expired" else None
+
+
+def judge(entitlement: Entitlement, case: Case) -> Grant | Reason:
+    """Return what one entitlement alone gives in this case."""
+    for _, rule in RULES:
+        if (reason := rule(entitlement, case)) is not None:
+            return reason
+    taken = 1 if case.takes_use(entitlement) else 0
+    today = None
+    if entitlement.uses_per_day is not None:
+        counted = case.today(entitlement)
+        today = DayUses(counted.day, counted.uses + taken)
+    flags = (Reason.ALREADY_INSIDE.value,) if case.already_there and case.rule.anti_passback == "soft" else ()
+    return Grant(entitlement.id, case.uses(entitlement) + taken, today, flags)
 
 
 def _leave(presence: Presence) -> Grant:
@@ -155,87 +255,87 @@ def _leave(presence: Presence) -> Grant:
     return Grant(entitlement, presence.uses.get(entitlement, 0))
 
 
-def _judge(
-    entitlement: Entitlement,
-    rule: GateRule,
-    zones: ZoneMap,
-    schedules: Mapping[str, Schedule],
-    presence: Presence,
-    now_ms: int,
-    timezone: ZoneInfo,
-) -> Grant | Reason:
-    if not _covers(entitlement, rule.to_zone, zones):
-        return Reason.WRONG_ZONE
-    if reason := _out_of_time(entitlement, schedules, now_ms, timezone):
-        return reason
-    uses = presence.uses.get(entitlement.id, 0)
-    moving_on = _moves_on(entitlement, rule, presence)
-    if not moving_on and not (entitlement.reentry and uses > 0):
-        uses += 1
-        if entitlement.uses_total is not None and uses > entitlement.uses_total:
-            return Reason.NO_USES_LEFT
-    if rule.anti_passback == "hard" and _is_already_there(rule, zones, presence):
-        return Reason.ALREADY_INSIDE
-    if _full(rule.to_zone, zones, presence):
-        return Reason.CAPACITY_REACHED
-    return Grant(entitlement.id, uses)
+def _zone(entitlement: Entitlement, case: Case) -> Reason | None:
+    return None if case.leads_to(entitlement.zones) else Reason.WRONG_ZONE
 
 
-def _covers(entitlement: Entitlement, to_zone: str | None, zones: ZoneMap) -> bool:
-    """A right to an inner zone is a right to walk through the zones around it; never the other way round."""
-    return any(to_zone in zones.path(zone) for zone in entitlement.zones)
-
-
-def _out_of_time(
-    entitlement: Entitlement, schedules: Mapping[str, Schedule], now_ms: int, timezone: ZoneInfo
-) -> Reason | None:
-    if entitlement.valid_from_ms is not None and now_ms < entitlement.valid_from_ms:
+def _validity(entitlement: Entitlement, case: Case) -> Reason | None:
+    if entitlement.valid_from_ms is not None and case.now_ms < entitlement.valid_from_ms:
         return Reason.NOT_YET_VALID
-    if entitlement.valid_until_ms is not None and now_ms >= entitlement.valid_until_ms:
+    if entitlement.valid_until_ms is not None and case.now_ms >= entitlement.valid_until_ms:
         return Reason.EXPIRED
-    if entitlement.schedule is not None:
-        schedule = schedules.get(entitlement.schedule)
-        # A schedule that is not known cannot be met: the safe side is the closed gate.
-        if schedule is None or not in_schedule(schedule, now_ms, timezone):
-            return Reason.OUTSIDE_SCHEDULE
     return None
 
 
-def _moves_on(entitlement: Entitlement, rule: GateRule, presence: Presence) -> bool:
-    """Going deeper under the entitlement one came in with is no new use of it."""
+def _schedule(entitlement: Entitlement, case: Case) -> Reason | None:
+    if entitlement.schedule is None:
+        return None
+    schedule = case.schedules.get(entitlement.schedule)
+    # A schedule that is not known cannot be met: the safe side is the closed gate.
+    return None if schedule is not None and covers(schedule, case.local) else Reason.OUTSIDE_SCHEDULE
+
+
+def _uses(entitlement: Entitlement, case: Case) -> Reason | None:
+    if entitlement.uses_total is None or not case.takes_use(entitlement):
+        return None
+    return Reason.NO_USES_LEFT if case.uses(entitlement) >= entitlement.uses_total else None
+
+
+def _uses_per_day(entitlement: Entitlement, case: Case) -> Reason | None:
+    if entitlement.uses_per_day is None or not case.takes_use(entitlement):
+        return None
+    return Reason.NO_USES_LEFT_TODAY if case.uses_today(entitlement) >= entitlement.uses_per_day else None
+
+
+def _anti_passback(_: Entitlement, case: Case) -> Reason | None:
+    return Reason.ALREADY_INSIDE if case.already_there and case.rule.anti_passback == "hard" else None
+
+
+def _capacity(_: Entitlement, case: Case) -> Reason | None:
+    return Reason.CAPACITY_REACHED if case.full else None
+
+
+RULES: tuple[tuple[str, Rule], ...] = (
+    ("zone", _zone),
+    ("validity", _validity),
+    ("schedule", _schedule),
+    ("uses", _uses),
+    ("uses_per_day", _uses_per_day),
+    ("anti_passback", _anti_passback),
+    ("capacity", _capacity),
+)
+"""What an entitlement must pass, in this order."""
+
+_PROGRESS = {
+    reason: place
+    for place, reason in enumerate(
+        [
+            Reason.WRONG_ZONE,
+            Reason.EXPIRED,
+            Reason.NOT_YET_VALID,
+            Reason.OUTSIDE_SCHEDULE,
+            Reason.NO_USES_LEFT,
+            Reason.NO_USES_LEFT_TODAY,
+            Reason.ALREADY_INSIDE,
+            Reason.CAPACITY_REACHED,
+        ]
+    )
+}
+"""Reasons in the order the checks run; a later one means the guest came closer to being let in."""
+
+
+def _is_already_there(rule: GateRule, zones: ZoneMap, presence: Presence, now_ms: int) -> bool:
     here = presence.whereabouts
-    return here is not None and here.entitlement == entitlement.id and here.zone == rule.from_zone
+    if here is None or rule.to_zone not in zones.path(here.zone):
+        return False
+    return rule.passback_reset_ms is None or now_ms - here.since_ms < rule.passback_reset_ms
 
 
-def _is_already_there(rule: GateRule, zones: ZoneMap, presence: Presence) -> bool:
-    here = presence.whereabouts
-    return here is not None and rule.to_zone in zones.path(here.zone)
-
-
-def _full(to_zone: str | None, zones: ZoneMap, presence: Presence) -> bool:
+def _is_full(to_zone: str | None, zones: ZoneMap, presence: Presence) -> bool:
     """A zone is full with everyone in it and in the zones inside it; those already counted there take no new place."""
     already = set(zones.path(presence.whereabouts.zone)) if presence.whereabouts else set()
     for zone in zones.path(to_zone):
         limit = zones.capacity.get(zone)
         if limit is not None and zone not in already and presence.occupancy.get(zone, 0) >= limit:
-            return True
-    return False
-
-
-def in_schedule(schedule: Schedule, now_ms: int, timezone: ZoneInfo) -> bool:
-    """Return True when the local wall clock at `now_ms` (UTC milliseconds) lies in one of the weekly windows.
-
-    Windows are wall-clock times: on the two nights of a clock change a window keeps its local start and end, so it
-    lasts an hour more or less. A window that runs past midnight belongs to the day on which it starts.
-    """
-    local = datetime.fromtimestamp(now_ms / MS_PER_S, tz=timezone)
-    today, yesterday = local.weekday(), (local - timedelta(days=1)).weekday()
-    # An aware datetime minus a day is wall-clock arithmetic, so the weekday is right on clock-change nights too.
-    clock = local.time()
-    for window in schedule.windows:
-        past_midnight = window.end <= window.start
-        if window.day == today and window.start <= clock and (past_midnight or clock < window.end):
-            return True
-        if past_midnight and window.day == yesterday and clock < window.end:
             return True
     return False

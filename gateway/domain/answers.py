@@ -13,6 +13,7 @@ import msgspec
 from gateway.domain import events as e
 from gateway.domain import money
 from gateway.domain import wallet_events as w
+from gateway.domain import zone_events as z
 from gateway.domain.ledger import wallet
 from gateway.domain.reasons import Reason, message_for
 
@@ -53,6 +54,11 @@ BEGINNINGS: frozenset[type] = frozenset(
         w.WalletArmed,
         w.WalletCancelled,
         w.WalletHoldEnded,
+        z.ZoneLockedDown,
+        z.ZoneReleased,
+        z.ZoneRestored,
+        z.CredentialBlocked,
+        z.CredentialUnblocked,
     }
 )
 """The events that give a request its first answer; others say later what became of it."""
@@ -71,8 +77,7 @@ def first_answer(event: e.AnyEvent) -> Answer | None:
     """Return the answer that an event with a `request` gives to it, or None for events that answer nothing."""
     match event:
         case e.EntryGranted():
-            data = {"decision": "granted", "entry": event.entry, "gate": event.gate, "zone": event.zone}
-            return Answer("done", None, "Come in.", data)
+            return Answer("done", None, "Come in.", _granted(event))
         case e.EntryDenied():
             return denied(event.reason, decision="denied", entry=event.entry, gate=event.gate)
         case e.PrintQueued():
@@ -88,7 +93,37 @@ def first_answer(event: e.AnyEvent) -> Answer | None:
         case w.WalletHoldEnded():
             return Answer("done", None, "Released.", {"transfer": event.transfer})
         case _:
+            return _order_answer(event)
+
+
+def _order_answer(event: e.AnyEvent) -> Answer | None:
+    """Return the answer to what staff order for zones and credentials."""
+    match event:
+        case z.ZoneLockedDown():
+            return Answer("done", None, "Locked down: nobody is admitted.", {"zone": event.zone})
+        case z.ZoneReleased():
+            return Answer("done", None, "Released: its gates are being opened.", {"zone": event.zone})
+        case z.ZoneRestored():
+            return Answer("done", None, _restored(event), {"zone": event.zone, "still": list(event.still)})
+        case z.CredentialBlocked():
+            return Answer("done", None, "Blocked.", {"credential": event.credential, "holder": event.holder})
+        case z.CredentialUnblocked():
+            note = "Off the block list. What the directory says still counts."
+            return Answer("done", None, note, {"credential": event.credential, "holder": event.holder})
+        case _:
             return None
+
+
+def _granted(event: e.EntryGranted) -> dict[str, Any]:
+    data: dict[str, Any] = {"decision": "granted", "entry": event.entry, "gate": event.gate, "zone": event.zone}
+    return data | ({"flags": list(event.flags)} if event.flags else {})
+
+
+def _restored(event: z.ZoneRestored) -> str:
+    if not event.still:
+        return "Restored."
+    around = ", ".join(zone or "the whole venue" for zone in event.still)
+    return f"Restored, but still closed or released around it: {around}."
 
 
 def later_answer(event: e.AnyEvent) -> Answer | None:

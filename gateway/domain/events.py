@@ -25,6 +25,14 @@ from gateway.domain.wallet_events import (
     WalletShown,
     WalletTransferred,
 )
+from gateway.domain.zone_events import (
+    CredentialBlocked,
+    CredentialUnblocked,
+    ZoneLockedDown,
+    ZoneReleased,
+    ZoneReset,
+    ZoneRestored,
+)
 
 __all__ = ["AnyEvent", "Entry", "Event", "RequestRef"]
 
@@ -33,7 +41,12 @@ __all__ = ["AnyEvent", "Entry", "Event", "RequestRef"]
 
 
 class EntryGranted(Event, frozen=True, tag="entry.granted"):
-    """A guest may pass `gate` once. The use is taken and the guest counts as being in `zone` from here on."""
+    """A guest may pass `gate` once. The use is taken and the guest counts as being in `zone` from here on.
+
+    `day` and `uses_today` stand where the entitlement has a limit per day. `flags` names rules that were not met and
+    only noted. With `override_by` it was a client's staff who let the guest in, for `override_reason` and whatever
+    the rules say; `holder` is then empty for a guest whom nobody named, and such a guest is not counted anywhere.
+    """
 
     entry: str
     gate: str
@@ -48,6 +61,14 @@ class EntryGranted(Event, frozen=True, tag="entry.granted"):
     entitlement_before: str | None = None
     passage_observed: bool = False
     actuates: bool = True
+    since_ms: int = 0
+    since_before_ms: int = 0
+    day: str = ""
+    uses_today: int = 0
+    uses_today_before: int = 0
+    flags: tuple[str, ...] = ()
+    override_by: str = ""
+    override_reason: str = ""
     request: RequestRef | None = None
 
 
@@ -88,6 +109,9 @@ class EntryReturned(Event, frozen=True, tag="entry.returned"):
     zone: str | None
     why: Literal["not_passed", "release_failed"]
     zone_entitlement: str | None = None
+    zone_since_ms: int = 0
+    day: str = ""
+    uses_today: int = 0
 
 
 class EntryUnknown(Event, frozen=True, tag="entry.unknown"):
@@ -323,6 +347,12 @@ AnyEvent: TypeAlias = (
     | GateClosed
     | GateFault
     | GateRestored
+    | ZoneLockedDown
+    | ZoneReleased
+    | ZoneRestored
+    | ZoneReset
+    | CredentialBlocked
+    | CredentialUnblocked
     | PrintQueued
     | PrintStarted
     | PrintHeld

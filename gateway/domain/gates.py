@@ -10,14 +10,27 @@ from collections.abc import Collection
 from typing import Literal
 
 from gateway.domain import events as e
+from gateway.domain.access import DayUses, Whereabouts
 from gateway.domain.reasons import Reason
 from gateway.domain.state import OpenEntry, VenueState
+from gateway.domain.zones import ClosureKind
 
 
 def refusal(
-    state: VenueState, gate: str, *, lock_works: bool, contact_works: bool, contact_active: bool
+    state: VenueState,
+    gate: str,
+    *,
+    lock_works: bool,
+    contact_works: bool,
+    contact_active: bool,
+    closure: ClosureKind | None = None,
 ) -> Reason | None:
-    """Return why `gate` can take nobody just now, or None. A guest is refused before their ticket is touched."""
+    """Return why `gate` can take nobody just now, or None. A guest is refused before their ticket is touched.
+
+    `closure` is what `zones.closure_at` says of the gate.
+    """
+    if closure is not None:
+        return Reason.EMERGENCY if closure == "emergency" else Reason.GATE_LOCKED
     # With a contact that cannot tell, nobody would know afterwards who went through.
     if not lock_works or not contact_works:
         return Reason.GATE_UNAVAILABLE
@@ -30,15 +43,16 @@ def refusal(
     return None
 
 
-def contact_opened(state: VenueState, gate: str, *, lock_moved: bool) -> list[e.AnyEvent]:
+def contact_opened(state: VenueState, gate: str, *, lock_moved: bool, held: bool = False) -> list[e.AnyEvent]:
     """Someone is in the gate: the guest it was released for, or nobody we let in.
 
-    Until the lock has moved for the guest (`lock_moved`), it is somebody else.
+    Until the lock has moved for the guest (`lock_moved`), it is somebody else. `held` is True while an emergency holds
+    the gate open: then everyone may walk through.
     """
     current = state.gate(gate)
     if current.status == "released" and current.entry is not None and lock_moved:
         return [e.EntryPassed(entry=current.entry, gate=gate)]
-    if current.status in {"locked", "released"}:
+    if current.status in {"locked", "released"} and not held:
         return [e.GateForced(gate=gate)]
     return []
 
@@ -86,6 +100,7 @@ def hand_back(state: VenueState, entry: OpenEntry, why: Literal["not_passed", "r
     here = state.where.get(granted.holder)
     taken = granted.uses - granted.uses_before
     moved = (here.zone if here else "") != granted.zone
+    day = _day_after(state, granted)
     zone = (here.zone if here else None) if moved else granted.from_zone
     under = (here.entitlement if here else None) if moved else granted.entitlement_before
     return e.EntryReturned(
@@ -96,8 +111,27 @@ def hand_back(state: VenueState, entry: OpenEntry, why: Literal["not_passed", "r
         uses=max(0, state.uses.get(granted.entitlement, 0) - taken),
         zone=zone,
         zone_entitlement=under if zone is not None else None,
+        zone_since_ms=_since(here, granted, moved=moved) if zone is not None else 0,
+        day=day.day,
+        uses_today=day.uses,
         why=why,
     )
+
+
+def _since(here: Whereabouts | None, granted: e.EntryGranted, *, moved: bool) -> int:
+    if moved:
+        return here.since_ms if here else 0
+    return granted.since_before_ms
+
+
+def _day_after(state: VenueState, granted: e.EntryGranted) -> DayUses:
+    """Return the count of the day without this entry; one that was handed back after midnight leaves the new day be."""
+    if not granted.day:
+        return DayUses("", 0)
+    counted = state.day_uses.get(granted.entitlement) or DayUses(granted.day, 0)
+    if counted.day != granted.day:
+        return counted
+    return DayUses(counted.day, max(0, counted.uses - (granted.uses_today - granted.uses_today_before)))
 
 
 def after_restart(state: VenueState) -> list[e.AnyEvent]:

@@ -11,12 +11,16 @@ class Reason(StrEnum):
     # Entry decisions.
     UNKNOWN_CREDENTIAL = "unknown_credential"
     BLOCKED = "blocked"
+    REPLACED = "replaced"
+    AUTHENTICITY_FAILED = "authenticity_failed"
+    WRONG_VENUE = "wrong_venue"
     NOT_YET_VALID = "not_yet_valid"
     EXPIRED = "expired"
     WRONG_ZONE = "wrong_zone"
     OUTSIDE_SCHEDULE = "outside_schedule"
     ALREADY_INSIDE = "already_inside"
     NO_USES_LEFT = "no_uses_left"
+    NO_USES_LEFT_TODAY = "no_uses_left_today"
     CAPACITY_REACHED = "capacity_reached"
     GATE_LOCKED = "gate_locked"
     GATE_UNAVAILABLE = "gate_unavailable"
@@ -70,16 +74,23 @@ class Reason(StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"
     CONFIGURATION_CHANGED = "configuration_changed"
 
+    # What a request about zones can name wrongly.
+    UNKNOWN_ZONE = "unknown_zone"
+
 
 MESSAGES: dict[Reason, str] = {
     Reason.UNKNOWN_CREDENTIAL: "This credential is not in the directory. Check that the directory is up to date.",
     Reason.BLOCKED: "This credential is blocked. Send the guest to the service desk.",
+    Reason.REPLACED: "This credential was replaced by another. Ask the guest for the new one.",
+    Reason.AUTHENTICITY_FAILED: "The ticket's signature does not hold. Send the guest to the service desk.",
+    Reason.WRONG_VENUE: "The ticket is for another venue.",
     Reason.NOT_YET_VALID: "The ticket is not valid yet.",
     Reason.EXPIRED: "The ticket is no longer valid.",
     Reason.WRONG_ZONE: "The ticket does not cover the zone behind this gate.",
     Reason.OUTSIDE_SCHEDULE: "The ticket is not valid at this time of the week.",
     Reason.ALREADY_INSIDE: "The guest is already inside. Scan them out first.",
     Reason.NO_USES_LEFT: "The ticket has already been used.",
+    Reason.NO_USES_LEFT_TODAY: "The ticket has been used up for today.",
     Reason.CAPACITY_REACHED: "The zone behind this gate is full. Let someone out first.",
     Reason.GATE_LOCKED: "This gate is locked down by staff.",
     Reason.GATE_UNAVAILABLE: "The gate's lock or contact does not answer. Check cable and power, or use another gate.",
@@ -118,6 +129,7 @@ MESSAGES: dict[Reason, str] = {
     Reason.JOB_EXPIRED: "The receipt waited too long and was not printed.",
     Reason.JOB_CANCELLED: "The print job was cancelled.",
     Reason.OUTCOME_UNKNOWN: "The gateway cannot say whether this happened. Look, then ask again with a new id.",
+    Reason.UNKNOWN_ZONE: "There is no such zone in the configuration or the directory.",
     Reason.CONFIGURATION_CHANGED: "The device was removed from the configuration.",
 }
 

@@ -15,11 +15,13 @@ import msgspec
 
 from gateway.domain import events as e
 from gateway.domain import wallet_events as w
-from gateway.domain.access import Presence, Whereabouts, ZoneMap
+from gateway.domain import zone_events as z
+from gateway.domain.access import DayUses, Presence, Whereabouts, ZoneMap
 from gateway.domain.answers import Answer, first_answer, later_answer
 from gateway.domain.ledger import ON_DISK as WALLET_ROWS_ON_DISK
 from gateway.domain.ledger import ROW_TYPES as WALLET_ROW_TYPES
 from gateway.domain.ledger import Ledger
+from gateway.domain.zones import Block, Closure, block_key
 
 FINISHED_JOBS_KEPT = 200
 """How many finished print jobs stay known for a status query or a reprint."""
@@ -74,7 +76,10 @@ class StoredAnswer(msgspec.Struct, frozen=True, gc=False):
 Answered = tuple[e.RequestRef, Answer]
 _ROW_TYPES: dict[str, Any] = {
     "use": int,
+    "day_use": DayUses,
     "where": Whereabouts,
+    "closure": Closure,
+    "block": Block,
     "entry": OpenEntry,
     "gate": GateState,
     "job": Job,
@@ -102,7 +107,10 @@ class VenueState:
     def clear(self) -> None:
         """Forget everything, before a rebuild from disk."""
         self.uses: dict[str, int] = {}
+        self.day_uses: dict[str, DayUses] = {}
         self.where: dict[str, Whereabouts] = {}
+        self.closures: dict[str, Closure] = {}
+        self.blocks: dict[str, Block] = {}
         self.occupancy: Counter[str] = Counter()
         self.entries: dict[str, OpenEntry] = {}
         self.gates: dict[str, GateState] = {}
@@ -114,7 +122,10 @@ class VenueState:
         self.dropped_jobs: list[str] = []
         self._tables: dict[str, dict[str, Any]] = {
             "use": self.uses,
+            "day_use": self.day_uses,
             "where": self.where,
+            "closure": self.closures,
+            "block": self.blocks,
             "entry": self.entries,
             "gate": self.gates,
             "job": self.jobs,
@@ -130,9 +141,14 @@ class VenueState:
         for here in self.where.values():
             self.occupancy.update(zones.path(here.zone))
 
-    def presence(self, holder: str) -> Presence:
-        """Return what a decision about `holder` needs to know."""
-        return Presence(self.where.get(holder), self.uses, self.occupancy)
+    def presence(self, holder: str, credential: str = "") -> Presence:
+        """Return what a decision about `holder`, who shows the credential of this reference, needs to know."""
+        blocked = bool(self.blocks) and self.is_blocked(credential, holder)
+        return Presence(self.where.get(holder), self.uses, self.occupancy, self.day_uses, blocked)
+
+    def is_blocked(self, credential: str, holder: str) -> bool:
+        """Return True when the venue's own block list names the credential or its holder."""
+        return block_key(credential, "") in self.blocks or block_key("", holder) in self.blocks
 
     def gate(self, name: str) -> GateState:
         """Return a gate's state; a gate nobody has used yet is locked."""
@@ -167,7 +183,8 @@ class VenueState:
 
     def _granted(self, event: e.EntryGranted) -> None:
         self._set_uses(event.entitlement, event.uses)
-        self._move(event.holder, event.zone or None, event.entitlement)
+        self._set_day_uses(event.entitlement, event.day, event.uses_today)
+        self._move(event.holder, event.zone or None, event.entitlement, event.since_ms)
         if event.actuates:
             self.entries[event.entry] = OpenEntry(event)
             self._touch("entry", event.entry)
@@ -189,7 +206,8 @@ class VenueState:
 
     def _returned(self, event: e.EntryReturned) -> None:
         self._set_uses(event.entitlement, event.uses)
-        self._move(event.holder, event.zone, event.zone_entitlement or "")
+        self._set_day_uses(event.entitlement, event.day, event.uses_today)
+        self._move(event.holder, event.zone, event.zone_entitlement or "", event.zone_since_ms)
         self._close_entry(event.entry, event.gate)
 
     def _close_entry(self, entry: str, gate: str) -> None:
@@ -204,14 +222,49 @@ class VenueState:
             self.uses[entitlement] = uses
             self._touch("use", entitlement)
 
-    def _move(self, holder: str, zone: str | None, entitlement: str) -> None:
+    def _set_day_uses(self, entitlement: str, day: str, uses: int) -> None:
+        counted = DayUses(day, uses)
+        if entitlement and day and self.day_uses.get(entitlement) != counted:
+            self.day_uses[entitlement] = counted
+            self._touch("day_use", entitlement)
+
+    def _move(self, holder: str, zone: str | None, entitlement: str, since_ms: int) -> None:
+        if not holder:
+            return
         before = self.where.pop(holder, None)
         if before is not None:
             self.occupancy.subtract(self.zones.path(before.zone))
         if zone is not None:
-            self.where[holder] = Whereabouts(zone, entitlement)
+            self.where[holder] = Whereabouts(zone, entitlement, since_ms)
             self.occupancy.update(self.zones.path(zone))
         self._touch("where", holder)
+
+    # Zones and blocks.
+
+    def _closed(self, event: z.ZoneLockedDown | z.ZoneReleased) -> None:
+        kind: Literal["lockdown", "emergency"] = "emergency" if isinstance(event, z.ZoneReleased) else "lockdown"
+        self.closures[event.zone] = Closure(kind, event.client, event.reason)
+        self._touch("closure", event.zone)
+
+    def _restored(self, event: z.ZoneRestored) -> None:
+        self.closures.pop(event.zone, None)
+        self._touch("closure", event.zone)
+
+    def _reset(self, event: z.ZoneReset) -> None:
+        zones = frozenset(event.zones)
+        gone = [holder for holder, here in self.where.items() if here.zone in zones and here.since_ms < event.before_ms]
+        for holder in gone:
+            self._move(holder, None, "", 0)
+
+    def _blocked(self, event: z.CredentialBlocked) -> None:
+        key = block_key(event.credential, event.holder)
+        self.blocks[key] = Block(event.client, event.reason)
+        self._touch("block", key)
+
+    def _unblocked(self, event: z.CredentialUnblocked) -> None:
+        key = block_key(event.credential, event.holder)
+        self.blocks.pop(key, None)
+        self._touch("block", key)
 
     # Gates.
 
@@ -306,6 +359,12 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     e.GateClosed: VenueState._locked,
     e.GateFault: VenueState._fault,
     e.GateRestored: VenueState._locked,
+    z.ZoneLockedDown: VenueState._closed,
+    z.ZoneReleased: VenueState._closed,
+    z.ZoneRestored: VenueState._restored,
+    z.ZoneReset: VenueState._reset,
+    z.CredentialBlocked: VenueState._blocked,
+    z.CredentialUnblocked: VenueState._unblocked,
     e.PrintQueued: VenueState._queued,
     e.PrintStarted: lambda state, event: state._job(event.job, "printing"),
     e.PrintHeld: lambda state, event: state._job(event.job, "held", event.why),

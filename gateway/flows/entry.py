@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import structlog
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from gateway.domain import access
 from gateway.domain import events as e
-from gateway.domain.answers import Answer
+from gateway.domain.answers import Answer, denied
 from gateway.domain.reasons import Reason
-from gateway.flows.desk import Request, read_data
+from gateway.flows.desk import RefusedRequest, Request, read_data
 from gateway.flows.gate import RELEASE_TIMEOUT_S, GateFlow
+from gateway.flows.lookup import Found, Lookup, Presented
 from gateway.flows.recorder import Commit, Recorder
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Directory
@@ -24,24 +25,25 @@ log = structlog.get_logger(__name__)
 
 MS_PER_S = 1000
 
-
-class Presented(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a guest holds to a networked reader.
-
-    `value` is upper-case hex for a tag, the exact characters for a code.
-    """
-
-    technology: Literal["em4100", "barcode", "nfc"]
-    value: Annotated[str, Meta(min_length=1, max_length=512)]
-
-    def __repr__(self) -> str:
-        return f"Presented(technology={self.technology!r}, value=<hidden>)"
+Holder = Annotated[str, Meta(min_length=1, max_length=200)]
+StaffReason = Annotated[str, Meta(min_length=1, max_length=200, description="Why; it stands in the journal.")]
 
 
 class AuthenticateData(Struct, frozen=True, forbid_unknown_fields=True):
     """`data` of an `authenticate` request."""
 
     credential: Presented
+
+
+class OverrideData(Struct, frozen=True, forbid_unknown_fields=True):
+    """`data` of an `override` request: staff let a guest in whatever the rules say.
+
+    Name the guest by `credential` or `holder` where you can: only then do they count as inside.
+    """
+
+    reason: StaffReason
+    credential: Presented | None = None
+    holder: Holder | None = None
 
 
 class EntryFlow:
@@ -51,16 +53,15 @@ class EntryFlow:
         self, recorder: Recorder, directory: Directory, key: CredentialKey, spawn: Callable[..., object]
     ) -> None:
         """Take what a decision needs; `spawn(coroutine)` runs what follows a grant in the background."""
+        self.lookup = Lookup(directory, key)
+        self.timezone = ZoneInfo("UTC")
         self._recorder = recorder
-        self._directory = directory
-        self._key = key
         self._spawn = spawn
-        self._timezone = ZoneInfo("UTC")
         self.gates: Mapping[str, GateFlow] = {}
 
-    def configure(self, gates: Mapping[str, GateFlow], timezone: ZoneInfo) -> None:
+    def configure(self, gates: Mapping[str, GateFlow], timezone: ZoneInfo, venue_id: str = "") -> None:
         """Serve these gates, and read schedules in this time zone."""
-        self.gates, self._timezone = gates, timezone
+        self.gates, self.timezone, self.lookup.venue_id = gates, timezone, venue_id
 
     def tap(
         self,
@@ -77,11 +78,8 @@ class EntryFlow:
         nothing is admitted unseen.
         """
         gate = self.gates[gate_name]
-        event = self._decide(gate, self._key.ref(technology, value), source, request)
-        commit = self._recorder.record(event)
-        if isinstance(event, e.EntryGranted) and event.actuates:
-            self._spawn(self._open(gate, event, commit, expires_at_ms))
-        return commit
+        found = self.lookup.find(technology, value, self._recorder.now_ms())
+        return self._record(gate, self.decide(gate, found, source, request), expires_at_ms)
 
     def take_authenticate(self, request: Request) -> Answer | None:
         """Decide for a networked reader; the answer is the journalled decision."""
@@ -96,60 +94,113 @@ class EntryFlow:
         )
         return None
 
-    def _decide(
-        self, gate: GateFlow, ref: str, source: str, request: e.RequestRef | None
+    def take_override(self, request: Request) -> Answer | None:
+        """Let a guest in for a client's staff, with their reason; only a gate that cannot open says no."""
+        asked = read_data(request, OverrideData)
+        if asked.credential is not None and asked.holder is not None:
+            raise RefusedRequest(denied(Reason.MALFORMED, "Name the guest by `credential` or `holder`, not by both."))
+        gate = self.gates[request.target]
+        ref, holder = self._named(asked)
+        refusal = gate.refusal()
+        event = (
+            self._denied(gate, refusal, request.client, ref, holder, request.ref)
+            if refusal
+            else self._overridden(gate, asked, ref, holder, request)
+        )
+        self._record(gate, event, request.expires_at_ms)
+        return None
+
+    def _record(self, gate: GateFlow, event: e.EntryGranted | e.EntryDenied, expires_at_ms: int | None) -> Commit:
+        commit = self._recorder.record(event)
+        if isinstance(event, e.EntryGranted) and event.actuates:
+            self._spawn(self._open(gate, event, commit, expires_at_ms))
+        return commit
+
+    def decide(
+        self, gate: GateFlow, found: Found, source: str, request: e.RequestRef | None
     ) -> e.EntryGranted | e.EntryDenied:
-        entry = self._recorder.new_id()
-        carried = self._directory.carried(ref)
-        credential, entitlements = carried or (None, ())
-        holder = credential.holder if credential else None
+        """Return the fact that a tap leads to; nothing is recorded by this."""
+        verdict = self.verdict(gate, found)
+        if isinstance(verdict, Reason):
+            return self._denied(gate, verdict, source, found.ref, found.holder, request)
+        return self._granted(gate, verdict, found.ref, found.holder, source, request)
 
-        def deny(reason: Reason) -> e.EntryDenied:
-            return e.EntryDenied(
-                entry=entry,
-                gate=gate.name,
-                reason=reason,
-                source=source,
-                credential=ref,
-                holder=holder,
-                request=request,
-            )
-
-        if not self._directory.loaded:
-            return deny(Reason.DIRECTORY_UNAVAILABLE)
-        if credential is None:
-            return deny(Reason.UNKNOWN_CREDENTIAL)
-        if refusal := gate.refusal():
-            return deny(refusal)
+    def verdict(self, gate: GateFlow, found: Found) -> access.Grant | Reason:
+        """Return the grant or the one reason; what stops everyone comes before what is the guest's own."""
         state = self._recorder.state
-        presence = state.presence(credential.holder)
-        verdict = access.decide(
+        if found.fault is Reason.DIRECTORY_UNAVAILABLE:
+            return found.fault
+        if state.blocks and state.is_blocked(found.ref, found.holder):
+            return Reason.BLOCKED
+        if found.fault is not None or found.credential is None:
+            return found.fault or Reason.UNKNOWN_CREDENTIAL
+        if refusal := gate.refusal():
+            return refusal
+        return access.decide(
             gate.rule,
             state.zones,
-            credential,
-            entitlements,
-            self._directory.schedules,
-            presence,
+            found.credential,
+            found.entitlements,
+            self.lookup.directory.schedules,
+            state.presence(found.holder, found.ref),
             self._recorder.now_ms(),
-            self._timezone,
+            self.timezone,
         )
-        if isinstance(verdict, Reason):
-            return deny(verdict)
-        before = presence.whereabouts
+
+    def _named(self, asked: OverrideData) -> tuple[str, str]:
+        """Return reference and holder of the guest an override is for; both are empty for one whom nobody named."""
+        if asked.credential is None:
+            return "", asked.holder or ""
+        presented = asked.credential
+        found = self.lookup.find(presented.technology, presented.value, self._recorder.now_ms())
+        return found.ref, found.holder
+
+    def _overridden(
+        self, gate: GateFlow, asked: OverrideData, ref: str, holder: str, request: Request
+    ) -> e.EntryGranted:
+        granted = self._granted(gate, access.Grant("", 0), ref, holder, request.client, request.ref)
+        return structs.replace(granted, override_by=request.client, override_reason=asked.reason)
+
+    def _granted(
+        self, gate: GateFlow, grant: access.Grant, ref: str, holder: str, source: str, request: e.RequestRef | None
+    ) -> e.EntryGranted:
+        state = self._recorder.state
+        here = state.where.get(holder)
+        today = grant.today or access.DayUses("", 0)
+        counted = state.day_uses.get(grant.entitlement, today)
         return e.EntryGranted(
-            entry=entry,
+            entry=self._recorder.new_id(),
             gate=gate.name,
             credential=ref,
-            holder=credential.holder,
-            entitlement=verdict.entitlement,
+            holder=holder,
+            entitlement=grant.entitlement,
             zone=gate.rule.to_zone or "",
-            uses=verdict.uses,
-            uses_before=presence.uses.get(verdict.entitlement, 0),
+            uses=grant.uses,
+            uses_before=state.uses.get(grant.entitlement, 0),
             source=source,
-            from_zone=before.zone if before else None,
-            entitlement_before=before.entitlement if before else None,
+            from_zone=here.zone if here else None,
+            entitlement_before=here.entitlement if here else None,
+            since_ms=self._recorder.now_ms(),
+            since_before_ms=here.since_ms if here else 0,
+            day=today.day,
+            uses_today=today.uses,
+            uses_today_before=counted.uses if counted is not today and counted.day == today.day else 0,
+            flags=grant.flags,
             passage_observed=gate.observes_passage,
             actuates=gate.has_lock,
+            request=request,
+        )
+
+    def _denied(
+        self, gate: GateFlow, reason: Reason, source: str, ref: str, holder: str, request: e.RequestRef | None
+    ) -> e.EntryDenied:
+        return e.EntryDenied(
+            entry=self._recorder.new_id(),
+            gate=gate.name,
+            reason=reason,
+            source=source,
+            credential=ref or None,
+            holder=holder or None,
             request=request,
         )
 

@@ -11,12 +11,14 @@ import structlog
 from drivers.api import DeviceOffline, DriverError, Lock
 from gateway.config.schema import Gate
 from gateway.domain import events as e
-from gateway.domain import gates
+from gateway.domain import gates, zones
 from gateway.domain.access import GateRule
 from gateway.domain.answers import Answer
 from gateway.domain.reasons import Reason
 from gateway.domain.state import GateStatus
+from gateway.domain.zones import ClosureKind
 from gateway.flows.desk import Handler, Request
+from gateway.flows.holding import HeldLock
 from gateway.flows.noting import note
 from gateway.flows.recorder import Recorder
 
@@ -61,10 +63,11 @@ class GateFlow:
         `contact` is the board of its passage contact, None for a gate without one.
         """
         self.name = gate.name
-        self.rule = GateRule(gate.name, gate.from_zone, gate.to_zone, gate.anti_passback)
+        self.rule: GateRule = gate.rule
         self._gate = gate
         self._recorder = recorder
         self._lock = lock
+        self._held = HeldLock(gate.name, gate.lock, lock) if gate.lock is not None and lock is not None else None
         self._contact = contact
         self._contact_active = False
         self._alarm: Literal["", "forced", "held_open"] = ""
@@ -85,9 +88,21 @@ class GateFlow:
         return self._gate.passage is not None and self.has_lock
 
     @property
+    def closure(self) -> ClosureKind | None:
+        """What staff ordered for the zones this gate joins: `lockdown`, `emergency`, or None in normal times."""
+        return zones.closure_at(self.rule, self._recorder.state.zones, self._recorder.state.closures)
+
+    @property
     def status(self) -> GateStatus:
         """The word for where the gate stands, as published."""
         return self._recorder.state.gate(self.name).status
+
+    @property
+    def shown(self) -> GateStatus | Literal["locked_down", "emergency"]:
+        """The word for what people see: what staff ordered, else where the gate stands."""
+        if (closure := self.closure) == "emergency":
+            return "emergency"
+        return "locked_down" if closure == "lockdown" and self.status == "locked" else self.status
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return what the gate itself answers at the desk."""
@@ -95,7 +110,7 @@ class GateFlow:
 
     def _take_status(self, _: Request) -> Answer:
         refusal = self.refusal()
-        data = {"status": self.status, "admits": refusal is None, "reason": refusal or ""}
+        data = {"status": self.shown, "admits": refusal is None, "reason": refusal or ""}
         return Answer("done", None, "", data)
 
     def refusal(self) -> Reason | None:
@@ -106,7 +121,23 @@ class GateFlow:
             lock_works=self._lock is None or self._lock.online,
             contact_works=not self.observes_passage or self._contact_works,
             contact_active=self._contact_active,
+            closure=self.closure,
         )
+
+    def follow_closure(self) -> None:
+        """Hold the lock open while an emergency lasts, and let it go after it; called when an order is on disk."""
+        held = self.closure == "emergency"
+        if self._held is not None and self._held.wanted != held:
+            self._held.want(held)
+            if not held and self._contact_active and self._held_open_timer is None:
+                # A gate that still stands open after the emergency is watched again from here on.
+                self._expect_closing()
+
+    def retire(self) -> None:
+        """The gate is configured no more: stop, and let go of a lock that is held open."""
+        self.close()
+        if self._held is not None and self._held.wanted:
+            self._held.want(False)
 
     @property
     def _contact_works(self) -> bool:
@@ -198,7 +229,8 @@ class GateFlow:
         if active:
             self._cancel_passage_timer()
             lock_moved = state.gate(self.name).entry == self._lock_moved_for
-            found = gates.contact_opened(state, self.name, lock_moved=lock_moved)
+            held = self.closure == "emergency"
+            found = gates.contact_opened(state, self.name, lock_moved=lock_moved, held=held)
             self._alarm = "forced" if any(isinstance(event, e.GateForced) for event in found) else ""
             self._note(*found)
             self._expect_closing()
@@ -206,6 +238,7 @@ class GateFlow:
             self._alarm = ""
             if self._held_open_timer is not None:
                 self._held_open_timer.cancel()
+                self._held_open_timer = None
             self._note(*gates.contact_closed(state, self.name))
 
     def contact_lost(self) -> None:
@@ -218,7 +251,13 @@ class GateFlow:
             self._note(*gates.contact_closed(self._recorder.state, self.name))
 
     def lock_answers(self) -> None:
-        """The board is back: a gate that was in fault works again, and one that is shut now no longer stands open."""
+        """The board is back: a gate that was in fault works again, and one that is shut now no longer stands open.
+
+        In an emergency it is held open again.
+        """
+        self.follow_closure()
+        if self._held is not None:
+            self._held.board_is_back()
         if self._recorder.state.gate(self.name).status == "fault":
             self._note(e.GateRestored(gate=self.name))
         else:
@@ -233,10 +272,11 @@ class GateFlow:
             self._note(*gates.still_open(self._recorder.state, self.name, self._alarm))
 
     def take_over(self, before: GateFlow) -> None:
-        """Go on where the flow of an earlier configuration of this gate stopped: its contact, and the guest expected.
+        """Go on where the flow of an earlier configuration of this gate stopped: its lock, its contact, its guest.
 
         The contact of a board that was restarted reports itself anew.
         """
+        self._take_over_lock(before)
         same_contact = before._gate.passage == self._gate.passage and before._contact is self._contact
         if same_contact and before._contact_active:
             # The board reports changes only, so this flow would never hear of what the earlier one heard.
@@ -254,12 +294,21 @@ class GateFlow:
         else:
             self._note(e.EntryUnknown(entry=current.entry, gate=self.name, why="passage_unrecorded"))
 
+    def _take_over_lock(self, before: GateFlow) -> None:
+        """A lock that is held open goes on being held; one that this gate has no longer is let go."""
+        if self._held is None or before._held is None or not self._held.is_at(before._held):
+            before.retire()
+        else:
+            self._held.take_over(before._held)
+
     def close(self) -> None:
         """Stop the timers; the gate is no longer served."""
         self._closed = True
         self._cancel_passage_timer()
         if self._held_open_timer is not None:
             self._held_open_timer.cancel()
+        if self._held is not None:
+            self._held.close()
 
     def _timed_out(self, entry: str) -> None:
         self._passage_timer = None
@@ -267,8 +316,9 @@ class GateFlow:
 
     def _held_open(self) -> None:
         self._held_open_timer = None
-        self._alarm = "held_open"
-        self._note(*gates.held_open(self._recorder.state, self.name))
+        if self.closure != "emergency":
+            self._alarm = "held_open"
+            self._note(*gates.held_open(self._recorder.state, self.name))
 
     def _cancel_passage_timer(self) -> None:
         if self._passage_timer is not None:

@@ -12,6 +12,7 @@ import structlog
 
 from gateway.domain import purchases
 from gateway.domain import wallet_events as w
+from gateway.domain.access import Credential
 from gateway.domain.answers import Answer, denied, first_answer
 from gateway.domain.event import RequestRef
 from gateway.domain.ledger import Ledger
@@ -321,10 +322,11 @@ class PurchaseFlow:
         credential = self._directory.credential(ref)
         if credential is None:
             return Reason.UNKNOWN_CREDENTIAL
-        if credential.state == "blocked":
+        if credential.state == "blocked" or self._recorder.state.is_blocked(ref, credential.holder):
             return Reason.BLOCKED
-        over = credential.valid_until_ms is not None and self._recorder.now_ms() >= credential.valid_until_ms
-        if over and action not in _AFTER_EXPIRY:
+        if credential.state == "replaced":
+            return Reason.REPLACED
+        if action not in _AFTER_EXPIRY and _is_over(credential, self._recorder.now_ms()):
             return Reason.EXPIRED
         if not self._policy.upstream:
             return Guest(credential.holder, ref)
@@ -347,6 +349,11 @@ class PurchaseFlow:
 
 
 _CONFLICT = Reason.IDEMPOTENCY_CONFLICT
+
+
+def _is_over(credential: Credential, now_ms: int) -> bool:
+    until_ms = credential.valid_until_ms
+    return credential.state == "expired" or (until_ms is not None and now_ms >= until_ms)
 
 
 def _done_before(order: w.Order) -> Answer:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from gateway.domain.money import AMOUNT_MAX_MINOR
-from gateway.flows.entry import Presented
+from gateway.flows.lookup import Presented
 
 Amount = Annotated[
     int, Meta(ge=1, le=AMOUNT_MAX_MINOR, description="Whole minor units of the currency: 1250 is 12.50 EUR.")

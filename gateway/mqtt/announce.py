@@ -9,7 +9,15 @@ import msgspec
 import structlog
 
 from gateway.mqtt.connection import QOS_1, Incoming
-from gateway.mqtt.messages import DeviceEvent, DeviceState, GatewayDevices, GatewayHealth, GatewayInfo, GatewayState
+from gateway.mqtt.messages import (
+    DeviceEvent,
+    DeviceState,
+    GatewayDevices,
+    GatewayHealth,
+    GatewayInfo,
+    GatewayState,
+    GatewayZones,
+)
 from gateway.mqtt.session import Session, Will
 from gateway.mqtt.topics import Topics
 
@@ -64,6 +72,10 @@ class Announcer:
     def gateway_health(self, health: GatewayHealth) -> None:
         """Announce the figures."""
         self._set(self._topics.gateway_health, _encode(health))
+
+    def gateway_zones(self, zones: GatewayZones) -> None:
+        """Announce how full the zones are, and what staff ordered for them."""
+        self._set(self._topics.gateway_zones, _encode(zones))
 
     def device_state(self, device: str, state: DeviceState) -> None:
         """Announce how a device or gate is."""

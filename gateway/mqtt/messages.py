@@ -14,8 +14,10 @@ from gateway.domain.answers import Status
 from gateway.domain.reasons import Reason
 from gateway.flows import purchase_data as wallets
 from gateway.flows.drawer import OpenData
-from gateway.flows.entry import AuthenticateData
+from gateway.flows.entry import AuthenticateData, OverrideData
 from gateway.flows.printing import JobData, PrintData, RawData
+from gateway.flows.why import WhyData
+from gateway.flows.zones import BlockData, ZoneData
 
 ID_PATTERN = "^[^\\x00-\\x1f\\x7f]{1,64}$"
 
@@ -106,6 +108,13 @@ VERB_DATA: Mapping[str, type[msgspec.Struct]] = {
     "transfer": wallets.TransferData,
     "close_out": wallets.CloseOutData,
     "balance": wallets.BalanceData,
+    "override": OverrideData,
+    "why": WhyData,
+    "lock_down": ZoneData,
+    "emergency_release": ZoneData,
+    "restore": ZoneData,
+    "block": BlockData,
+    "unblock": BlockData,
 }
 """The `data` of each verb, as the flow that serves it wants it; a verb means the same at every target that has it."""
 
@@ -128,6 +137,13 @@ VERB_EXAMPLES: Mapping[str, str] = {
     "transfer": '{"amount_minor": 500, "reader": "desk-reader", "to": "0f3a5c7e9b1d2f4a6c8e0b2d4f6a8c1e"}',
     "close_out": '{"by": "cash", "reader": "desk-reader"}',
     "balance": '{"reader": "bar-reader"}',
+    "override": '{"reason": "ticket printer broken", "holder": "guest-1"}',
+    "why": '{"credential": {"technology": "em4100", "value": "100086F444"}}',
+    "lock_down": '{"zone": "hall", "reason": "fight at the bar"}',
+    "emergency_release": '{"zone": "hall", "reason": "smoke"}',
+    "restore": '{"zone": "hall", "reason": "all clear"}',
+    "block": '{"holder": "guest-1", "reason": "card reported stolen"}',
+    "unblock": '{"holder": "guest-1", "reason": "card found"}',
 }
 """One right `data` of each verb: shown to whoever sent a wrong one, and in the AsyncAPI document."""
 
@@ -194,10 +210,39 @@ class GatewayHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     figures: dict[str, int | float] = {}
 
 
+class ZoneState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One zone: guests in it and in the zones inside it, and what staff ordered for it or around it."""
+
+    name: str
+    inside: int
+    within: str = ""
+    capacity: int | None = None
+    closure: Literal["", "lockdown", "emergency"] = ""
+
+
+class GatewayZones(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All zones. `venue` is what staff ordered for the whole venue."""
+
+    zones: tuple[ZoneState, ...]
+    at: Timestamp
+    venue: Literal["", "lockdown", "emergency"] = ""
+
+
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a device or gate is. `status` holds what it said of itself; a field that is missing means "cannot say"."""
 
-    state: Literal["starting", "online", "offline", "locked", "released", "forced", "held_open", "fault"]
+    state: Literal[
+        "starting",
+        "online",
+        "offline",
+        "locked",
+        "released",
+        "forced",
+        "held_open",
+        "fault",
+        "locked_down",
+        "emergency",
+    ]
     at: Timestamp
     why: str = ""
     detail: str = ""

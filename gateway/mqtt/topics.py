@@ -19,6 +19,7 @@ Kind = Literal[
     "gateway_info",
     "gateway_devices",
     "gateway_health",
+    "gateway_zones",
     "device_state",
     "device_events",
     "events",
@@ -54,6 +55,7 @@ class Topics:
         self.gateway_info = f"{self.base}/gateway/info"
         self.gateway_devices = f"{self.base}/gateway/devices"
         self.gateway_health = f"{self.base}/gateway/health"
+        self.gateway_zones = f"{self.base}/gateway/zones"
         self.events = f"{self.base}/events"
         self.every_request = f"{self.base}/clients/+/requests/+/+"
         self.every_device_state = f"{self.base}/devices/+/state"
@@ -126,6 +128,7 @@ class Topics:
             self.gateway_info: "gateway_info",
             self.gateway_devices: "gateway_devices",
             self.gateway_health: "gateway_health",
+            self.gateway_zones: "gateway_zones",
             self.events: "events",
         }
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.domain.access import Credential, Entitlement, Schedule
+from gateway.domain.access import Credential, CredentialKind, CredentialState, Entitlement
+from gateway.domain.schedules import Schedule
+from gateway.domain.tickets import IssuerKey
 from gateway.domain.wallet import Opening
 from gateway.store.errors import StorageUnavailable
 
@@ -34,6 +36,7 @@ class StoredEntitlement(msgspec.Struct, frozen=True, array_like=True):
     schedule: str | None
     uses_total: int | None
     reentry: bool
+    uses_per_day: int | None
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -43,6 +46,7 @@ class Counts(msgspec.Struct, frozen=True):
     entitlements: int = 0
     schedules: int = 0
     zones: int = 0
+    issuer_keys: int = 0
     wallets: int = 0
 
 
@@ -54,7 +58,12 @@ class Summary(msgspec.Struct, frozen=True):
     counts: Counts = Counts()
     zones: dict[str, str | None] = {}
     schedules: dict[str, Schedule] = {}
+    issuer_keys: tuple[IssuerKey, ...] = ()
 
+
+CREDENTIAL_STATES: tuple[CredentialState, ...] = ("active", "blocked", "replaced", "expired")
+CREDENTIAL_KINDS: tuple[CredentialKind, ...] = ("", "card", "wristband", "qr_code", "staff_badge")
+"""States and kinds lie in the file as their place here."""
 
 _decode_entitlements = msgspec.msgpack.Decoder(tuple[StoredEntitlement, ...]).decode
 Stamp = tuple[int, int, int]
@@ -115,31 +124,36 @@ class Directory:
         """The weekly schedules by id."""
         return self._summary.schedules
 
+    @property
+    def issuer_keys(self) -> tuple[IssuerKey, ...]:
+        """The keys that signed tickets are checked with; another tuple after every reload."""
+        return self._summary.issuer_keys
+
     def carried(self, ref: str) -> tuple[Credential, tuple[Entitlement, ...]] | None:
         """Return the credential with this reference and all that its holder may do, in one look-up; None without one.
 
         Raises StorageUnavailable.
         """
         query = (
-            "SELECT c.holder, c.blocked, c.valid_until_ms, e.body FROM credentials c"
+            "SELECT c.holder, c.state, c.valid_until_ms, c.kind, e.body FROM credentials c"
             " LEFT JOIN entitlements e ON e.holder = c.holder WHERE c.ref = ?"
         )
         found = self._find(query, bytes.fromhex(ref))
         if found is None:
             return None
-        holder, blocked, valid_until_ms, body = found
-        credential = Credential(ref, holder, "blocked" if blocked else "active", valid_until_ms)
+        holder, state, valid_until_ms, kind, body = found
+        credential = Credential(ref, holder, CREDENTIAL_STATES[state], valid_until_ms, CREDENTIAL_KINDS[kind])
         stored = _decode_entitlements(body) if body is not None else ()
         return credential, tuple(_entitlement(holder, one) for one in stored)
 
     def credential(self, ref: str) -> Credential | None:
         """Return the credential with this reference (32 hex digits), or None. Raises StorageUnavailable."""
-        query = "SELECT holder, blocked, valid_until_ms FROM credentials WHERE ref = ?"
+        query = "SELECT holder, state, valid_until_ms, kind FROM credentials WHERE ref = ?"
         found = self._find(query, bytes.fromhex(ref))
         if found is None:
             return None
-        holder, blocked, valid_until_ms = found
-        return Credential(ref, holder, "blocked" if blocked else "active", valid_until_ms)
+        holder, state, valid_until_ms, kind = found
+        return Credential(ref, holder, CREDENTIAL_STATES[state], valid_until_ms, CREDENTIAL_KINDS[kind])
 
     def entitlements(self, holder: str) -> tuple[Entitlement, ...]:
         """Return what `holder` may do, in the order of the import. Raises StorageUnavailable."""
@@ -231,4 +245,5 @@ def _entitlement(holder: str, stored: StoredEntitlement) -> Entitlement:
         stored.schedule,
         stored.uses_total,
         stored.reentry,
+        stored.uses_per_day,
     )

@@ -2,8 +2,9 @@
 CREATE TABLE credentials (
     ref            BLOB PRIMARY KEY, -- 16 bytes
     holder         TEXT NOT NULL,
-    blocked        INTEGER NOT NULL,
-    valid_until_ms INTEGER
+    state          INTEGER NOT NULL, -- active, blocked, replaced, expired
+    valid_until_ms INTEGER,
+    kind           INTEGER NOT NULL  -- not said, card, wristband, qr_code, staff_badge
 ) STRICT, WITHOUT ROWID;
 
 -- All entitlements of a holder in one row: one lookup, and most often one page.
@@ -20,7 +21,7 @@ CREATE TABLE wallets (
     counted_minor INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- version, counts, zones, schedules: what is read once when the directory is opened (JSON).
+-- version, counts, zones, schedules, issuer keys: what is read once when the directory is opened (JSON).
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -27,15 +27,18 @@ FILE_MODE = 0o640
 
 Problem = Callable[[int, str], None]
 T = TypeVar("T")
-StagedCredential = tuple[bytes, str, bool, int | None, int]
-"""ref, holder, blocked, valid_until_ms, line."""
+StagedCredential = tuple[bytes, str, int, int | None, int, int]
+"""ref, holder, state, valid_until_ms, kind, line."""
 StagedEntitlement = tuple[str, str, bytes, int]
 """id, holder, the entitlement in MessagePack, line."""
 StagedWallet = tuple[str, int, str, int, int]
 """holder, balance_minor, currency, counted_minor, line."""
 
 _STAGING = (
-    "CREATE TABLE credentials (ref BLOB, holder TEXT, blocked INTEGER, valid_until_ms INTEGER, line INTEGER)",
+    (
+        "CREATE TABLE credentials"
+        " (ref BLOB, holder TEXT, state INTEGER, valid_until_ms INTEGER, kind INTEGER, line INTEGER)"
+    ),
     "CREATE TABLE entitlements (id TEXT, holder TEXT, body BLOB, line INTEGER)",
     "CREATE TABLE wallets (holder TEXT, balance_minor INTEGER, currency TEXT, counted_minor INTEGER, line INTEGER)",
 )
@@ -57,7 +60,7 @@ class DirectoryFile:
 
     def stage_credentials(self, rows: Iterable[StagedCredential]) -> None:
         """Gather credentials."""
-        self._staging.executemany("INSERT INTO credentials VALUES (?, ?, ?, ?, ?)", rows)
+        self._staging.executemany("INSERT INTO credentials VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def stage_entitlements(self, rows: Iterable[StagedEntitlement]) -> None:
         """Gather entitlements."""
@@ -82,7 +85,7 @@ class DirectoryFile:
             new.executescript(resources.files("gateway.store").joinpath("directory.sql").read_text(encoding="utf-8"))
             with self._new_path.open("rb") as file:
                 credentials = self._sorted_credentials(problem)
-                _fill(new, "INSERT INTO credentials VALUES (?, ?, ?, ?)", credentials, file.fileno())
+                _fill(new, "INSERT INTO credentials VALUES (?, ?, ?, ?, ?)", credentials, file.fileno())
                 _fill(new, "INSERT INTO entitlements VALUES (?, ?)", self._by_holder(), file.fileno())
                 _fill(new, "INSERT INTO wallets VALUES (?, ?, ?, ?)", self._sorted_wallets(problem), file.fileno())
                 meta = [("format", FORMAT), ("summary", msgspec.json.encode(summary).decode())]
@@ -112,7 +115,7 @@ class DirectoryFile:
             path.unlink(missing_ok=True)
 
     def _sorted_credentials(self, problem: Problem) -> Iterator[tuple[Any, ...]]:
-        query = "SELECT ref, holder, blocked, valid_until_ms, line FROM credentials ORDER BY ref, line"
+        query = "SELECT ref, holder, state, valid_until_ms, kind, line FROM credentials ORDER BY ref, line"
         return _unrepeated(self._staging.execute(query), "credential", problem)
 
     def _sorted_wallets(self, problem: Problem) -> Iterator[tuple[Any, ...]]:

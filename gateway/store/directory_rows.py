@@ -9,14 +9,19 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway.domain.access import Schedule, Window
+from gateway.domain.access import CredentialState
 from gateway.domain.money import BALANCE_MAX_MINOR
+from gateway.domain.schedules import DAYS, Schedule, Window, overlap
 
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 LINE_BYTES_MAX = 64 << 10
 _EM4100 = re.compile("[0-9A-Fa-f]{10}")
+
+
+class RowError(Exception):
+    """A row that cannot be taken, and why."""
+
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Clock = Annotated[str, msgspec.Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")]
@@ -37,10 +42,15 @@ class ScheduleRow(msgspec.Struct, tag_field="type", tag="schedule", forbid_unkno
     weekly: Annotated[list[WindowRow], msgspec.Meta(min_length=1, max_length=100)]
 
     def schedule(self) -> Schedule:
-        """Return it as the decisions want it: one window per day."""
+        """Return it as the decisions want it: one window per day. Raises RowError when it contradicts itself."""
+        for place, row in enumerate(self.weekly):
+            _check_window(row, f"weekly[{place}]")
         windows = [
             Window(DAYS.index(day), _clock(row.start), _clock(row.end)) for row in self.weekly for day in row.days
         ]
+        if twice := overlap(windows):
+            one, other = twice
+            raise RowError(f"weekly: {one} and {other} overlap; correct one of them, or write both as one window")
         return Schedule(self.id, tuple(windows))
 
 
@@ -57,15 +67,16 @@ class CredentialRow(msgspec.Struct, tag_field="type", tag="credential", forbid_u
     technology: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_.-]{0,30}$")]
     value: Name
     holder: Name
-    state: Literal["active", "blocked"] = "active"
+    state: CredentialState = "active"
     valid_until: datetime | None = None
+    kind: Literal["card", "wristband", "qr_code", "staff_badge"] | None = None
 
     def __repr__(self) -> str:
         return f"CredentialRow(technology={self.technology!r}, value=…)"
 
 
 class EntitlementRow(msgspec.Struct, tag_field="type", tag="entitlement", forbid_unknown_fields=True):
-    """A right to be in some zones; `uses` missing means as often as wanted."""
+    """A right to be in some zones; `uses` or `uses_per_day` missing means as often as wanted."""
 
     id: Name
     holder: Name
@@ -75,6 +86,18 @@ class EntitlementRow(msgspec.Struct, tag_field="type", tag="entitlement", forbid
     schedule: Name | None = None
     uses: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     reentry: bool = False
+    uses_per_day: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+
+
+class IssuerKeyRow(msgspec.Struct, tag_field="type", tag="issuer_key", forbid_unknown_fields=True):
+    """A public key that signed tickets are checked with, and whose it is."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    issuer: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9.-]{0,62}$")]
+    public_key: str
+    state: Literal["active", "revoked"] = "active"
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
 
 
 class WalletRow(msgspec.Struct, tag_field="type", tag="wallet", forbid_unknown_fields=True):
@@ -89,11 +112,7 @@ class WalletRow(msgspec.Struct, tag_field="type", tag="wallet", forbid_unknown_f
     counted_minor: Annotated[int, msgspec.Meta(ge=-BALANCE_MAX_MINOR, le=BALANCE_MAX_MINOR)] = 0
 
 
-DirectoryRow: TypeAlias = ScheduleRow | ZoneRow | CredentialRow | EntitlementRow | WalletRow
-
-
-class RowError(Exception):
-    """A row that cannot be taken, and why."""
+DirectoryRow: TypeAlias = ScheduleRow | ZoneRow | CredentialRow | EntitlementRow | IssuerKeyRow | WalletRow
 
 
 _decode = msgspec.json.Decoder(DirectoryRow).decode
@@ -127,6 +146,16 @@ def to_ms(value: datetime | None, name: str, timezone: ZoneInfo) -> int | None:
     return (value - EPOCH) // MILLISECOND
 
 
+def _check_window(row: WindowRow, place: str) -> None:
+    for day in row.days:
+        if row.days.count(day) > 1:
+            raise RowError(f"{place}.days: {day} is named twice")
+    if row.start == "24:00":
+        raise RowError(f"{place}.from: a day begins at 00:00; write 00:00 of the day that is meant")
+    if row.start == row.end:
+        raise RowError(f"{place}.to: it ends when it begins; for a whole day write 00:00 to 24:00, else correct it")
+
+
 def _clock(text: str) -> time:
     return time() if text == "24:00" else time(int(text[:2]), int(text[3:]))
 
@@ -139,7 +168,7 @@ def _explain(message: str) -> str:
     what, _, place = message.partition(" - at `")
     field = place.rstrip("`").removeprefix("$").removeprefix(".")
     if field == "type":
-        what = f"{what}, expected credential, entitlement, schedule, wallet or zone"
+        what = f"{what}, expected credential, entitlement, issuer_key, schedule, wallet or zone"
     if "matching regex" in what:
         what = _FORMS.get(field.partition("[")[0], "Expected lower-case letters, digits, '-', '_', '.'")
     if "malformed" in what or "truncated" in what:

@@ -19,14 +19,16 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway.domain.access import Schedule
+from gateway.domain.schedules import Schedule
+from gateway.domain.tickets import IssuerKey, public_key_bytes
 from gateway.store.credentials import CredentialKey
-from gateway.store.directory import Counts, StoredEntitlement, Summary
+from gateway.store.directory import CREDENTIAL_KINDS, CREDENTIAL_STATES, Counts, StoredEntitlement, Summary
 from gateway.store.directory_file import DirectoryFile, StagedCredential, StagedEntitlement, StagedWallet
 from gateway.store.directory_rows import (
     LINE_BYTES_MAX,
     CredentialRow,
     EntitlementRow,
+    IssuerKeyRow,
     RowError,
     ScheduleRow,
     WalletRow,
@@ -41,6 +43,7 @@ PROBLEMS_LISTED = 20
 CHUNK_ROWS = 1000
 NAMES_MAX = 10_000
 """Zones and schedules are kept in memory, so their number is bounded."""
+ISSUER_KEYS_MAX = 1_000
 NO_LINE = 0
 """The line of a problem that is not about one line; they count from 1."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -61,6 +64,7 @@ class ImportReport(msgspec.Struct, frozen=True):
     entitlements: int
     schedules: int
     zones: int
+    issuer_keys: int = 0
     wallets: int = 0
 
 
@@ -118,6 +122,7 @@ class _Import:
         self._wallets: list[StagedWallet] = []
         self._schedules: dict[str, Schedule] = {}
         self._zones: dict[str, str | None] = {}
+        self._issuer_keys: dict[str, IssuerKey] = {}
         self._zones_asked: dict[str, int] = {}
         self._schedules_asked: dict[str, int] = {}
         self._problems: list[tuple[int, str]] = []
@@ -167,6 +172,8 @@ class _Import:
                 self._take_entitlement(number, row)
             elif isinstance(row, ScheduleRow):
                 _add_name(self._schedules, row.id, row.schedule(), "schedule")
+            elif isinstance(row, IssuerKeyRow):
+                self._take_issuer_key(row)
             elif isinstance(row, WalletRow):
                 self._wallets.append((row.holder, row.balance_minor, row.currency, row.counted_minor, number))
             else:
@@ -180,21 +187,47 @@ class _Import:
             raise RowError("value: an em4100 number has ten hexadecimal digits, as its reader sends them")
         ref = bytes.fromhex(self._key.ref(row.technology, row.value))
         valid_until_ms = to_ms(row.valid_until, "valid_until", self._timezone)
-        self._credentials.append((ref, row.holder, row.state == "blocked", valid_until_ms, number))
+        state, kind = CREDENTIAL_STATES.index(row.state), CREDENTIAL_KINDS.index(row.kind or "")
+        self._credentials.append((ref, row.holder, state, valid_until_ms, kind, number))
 
     def _take_entitlement(self, number: int, row: EntitlementRow) -> None:
-        valid_from_ms = to_ms(row.valid_from, "valid_from", self._timezone)
-        valid_until_ms = to_ms(row.valid_until, "valid_until", self._timezone)
-        if valid_from_ms is not None and valid_until_ms is not None and valid_from_ms >= valid_until_ms:
-            raise RowError("valid_until: must be later than valid_from")
+        valid_from_ms, valid_until_ms = self._validity(row)
+        if row.uses is not None and row.uses_per_day is not None and row.uses_per_day > row.uses:
+            raise RowError(f"uses_per_day: {row.uses_per_day} a day can never be used of {row.uses} in all")
         for zone in row.zones:
             _ask_name(self._zones_asked, zone, number, "zones")
         if row.schedule is not None:
             _ask_name(self._schedules_asked, row.schedule, number, "schedules")
         stored = StoredEntitlement(
-            row.id, tuple(row.zones), valid_from_ms, valid_until_ms, row.schedule, row.uses, row.reentry
+            row.id,
+            tuple(row.zones),
+            valid_from_ms,
+            valid_until_ms,
+            row.schedule,
+            row.uses,
+            row.reentry,
+            row.uses_per_day,
         )
         self._entitlements.append((row.id, row.holder, _encode(stored), number))
+
+    def _validity(self, row: EntitlementRow | IssuerKeyRow) -> tuple[int | None, int | None]:
+        valid_from_ms = to_ms(row.valid_from, "valid_from", self._timezone)
+        valid_until_ms = to_ms(row.valid_until, "valid_until", self._timezone)
+        if valid_from_ms is not None and valid_until_ms is not None and valid_from_ms >= valid_until_ms:
+            raise RowError("valid_until: must be later than valid_from")
+        return valid_from_ms, valid_until_ms
+
+    def _take_issuer_key(self, row: IssuerKeyRow) -> None:
+        try:
+            public_key_bytes(row.public_key)
+        except ValueError as error:
+            raise RowError(f"public_key: {error}") from None
+        for other in self._issuer_keys.values():
+            # Two ids for one key could say active and revoked of it; the ticket's own footer would choose.
+            if other.public_key == row.public_key and other.id != row.id:
+                raise RowError(f"public_key: {other.id!r} is the same key; a key has one id, one issuer and one state")
+        key = IssuerKey(row.id, row.issuer, row.public_key, row.state, *self._validity(row))
+        _add_name(self._issuer_keys, row.id, key, "issuer key", ISSUER_KEYS_MAX)
 
     def _take_zone(self, number: int, row: ZoneRow) -> None:
         if row.within is not None:
@@ -223,8 +256,9 @@ class _Import:
 
     def _summary(self, version: str) -> Summary:
         credentials, entitlements, wallets = self._staged
-        counts = Counts(credentials, entitlements, len(self._schedules), len(self._zones), wallets)
-        return Summary(version, self._key.fingerprint, counts, self._zones, self._schedules)
+        keys = tuple(self._issuer_keys.values())
+        counts = Counts(credentials, entitlements, len(self._schedules), len(self._zones), len(keys), wallets)
+        return Summary(version, self._key.fingerprint, counts, self._zones, self._schedules, keys)
 
     def _problem(self, line: int, message: str) -> None:
         self._problem_count += 1
@@ -242,11 +276,11 @@ def _lines(source: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
-def _add_name(names: dict[str, T], name: str, value: T, what: str) -> None:
+def _add_name(names: dict[str, T], name: str, value: T, what: str, at_most: int = NAMES_MAX) -> None:
     if name in names:
         raise RowError(f"{what} {name!r} is defined on an earlier line already")
-    if len(names) >= NAMES_MAX:
-        raise RowError(f"there are more than {NAMES_MAX} {what}s")
+    if len(names) >= at_most:
+        raise RowError(f"there are more than {at_most} {what}s")
     names[name] = value
 
 

@@ -61,6 +61,10 @@ def configuration(directory: Path, parts: Collection[str], printer_port: int) ->
         "entrance": {gate: ["authenticate", "status"] for gate in gates},
         "exit-reader": {"turnstile": ["authenticate"]},
         "screens": {"gateway": ["replay", "status"]},
+        "supervisor": {
+            "gateway": ["lock_down", "emergency_release", "restore", "block", "unblock"],
+            **{gate: ["override", "why"] for gate in gates},
+        },
     }
     gates = {name: one for name, one in gates.items() if name not in ALL_PARTS or name in parts}
     there = {*wanted, *gates, "gateway"}

@@ -49,7 +49,7 @@ async def test_a_right_file_is_told_to_be_right(tmp_path: Path) -> None:
     file.write_text(settings.as_yaml(settings.configuration(tmp_path, settings.ALL_PARTS, 9100)))
     finished = await command("check", file)
     assert (finished.status, finished.err) == (0, "")
-    assert "8 devices, 4 gates, 5 clients" in finished.out
+    assert "8 devices, 4 gates, 6 clients" in finished.out
 
 
 @pytest.mark.parametrize("example", sorted((Path(__file__).parents[2] / "config").glob("*.yaml")), ids=lambda p: p.name)

@@ -10,8 +10,10 @@ from random import Random
 
 from drivers.api import DeviceOffline, PrinterStatus
 from drivers.document import Document, plain_text
-from gateway.domain.access import Credential, Entitlement, Schedule
+from gateway.domain.access import Credential, Entitlement
 from gateway.domain.ids import Uuid7
+from gateway.domain.schedules import Schedule
+from gateway.domain.tickets import IssuerKey
 from gateway.domain.wallet import Opening
 from gateway.store.journal import JournalBusy, Row, StorageUnavailable, StoredRow
 
@@ -234,6 +236,7 @@ class FakeDirectory:
     def __init__(self) -> None:
         self.loaded = True
         self.schedules: dict[str, Schedule] = {}
+        self.issuer_keys: tuple[IssuerKey, ...] = ()
         self._credentials: dict[str, Credential] = {}
         self._entitlements: dict[str, tuple[Entitlement, ...]] = {}
         self.wallets: dict[str, Opening] = {}
@@ -242,7 +245,11 @@ class FakeDirectory:
 
     def add(self, value: str, holder: str, *entitlements: Entitlement, **fields: object) -> None:
         """Give `holder` a card with this number and these tickets."""
-        ref = FakeKey().ref("em4100", value)
+        self.add_as("em4100", value, holder, *entitlements, **fields)
+
+    def add_as(self, technology: str, value: str, holder: str, *entitlements: Entitlement, **fields: object) -> None:
+        """Give `holder` a credential of this technology."""
+        ref = FakeKey().ref(technology, value)
         self._credentials[ref] = Credential(ref, holder, **fields)
         self._entitlements[holder] = entitlements
 
@@ -280,6 +287,7 @@ class FakeLock(_Port):
     def __init__(self) -> None:
         super().__init__()
         self.pulses: list[tuple[int, int]] = []
+        self.holds: list[tuple[int, bool]] = []
         self.error: Exception | None = None
         self.answer: asyncio.Event | None = None
 
@@ -295,7 +303,9 @@ class FakeLock(_Port):
             await self.answer.wait()
 
     async def hold(self, channel: int, active: bool) -> None:
-        raise AssertionError("nothing here holds a gate open")
+        if self.error is not None:
+            raise self.error
+        self.holds.append((channel, active))
 
 
 class FakePrinter(_Port):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,22 @@ def test_a_whole_venue(read):
     assert found.clients["tab"].may["paper"] == frozenset({"print", "status"})
     assert found.clients["idle"].may == {}
     assert found.warnings == ()
+
+
+def test_anti_passback_and_reset_times(read):
+    text = VENUE.replace("hall: {within: foyer,", 'hall: {within: foyer, reset_at: "05:30",')
+    text = text.replace("exit: {from: hall}", "exit: {from: hall, anti_passback: soft, anti_passback_reset_s: 1.5}")
+    found = read(text)
+    assert found.zones["hall"].reset_time == time(5, 30)
+    assert found.zones["foyer"].reset_time is None
+    assert found.gates["exit"].rule == GateRule("exit", "hall", None, "soft", 1500)
+    assert read(text.replace('"05:30"', "05:30")).zones["hall"].reset_time == time(5, 30)
+
+
+@pytest.mark.parametrize("wrong", ['"5:30"', '"24:00"', "530", '"05:30:00"'])
+def test_a_reset_time_is_a_time_of_day(read, wrong):
+    with pytest.raises(ConfigurationError, match="a time of day in quotes, such as `05:00`"):
+        read(VENUE.replace("hall: {within: foyer,", f"hall: {{within: foyer, reset_at: {wrong},"))
 
 
 def test_the_zones_as_the_entry_decision_takes_them(read):

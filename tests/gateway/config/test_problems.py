@@ -474,13 +474,16 @@ CLIENT_CASES = {
     ),
     "verb of a gate": (
         "{north: [open]}",
-        '12:31: clients.tab.may.north[0]: "open" is nothing to ask of a gate; a gate knows `authenticate`, `status`',
+        (
+            '12:31: clients.tab.may.north[0]: "open" is nothing to ask of a gate; a gate knows '
+            "`authenticate`, `override`, `why`, `status`"
+        ),
     ),
     "verb of the gateway": (
         "{gateway: [print]}",
         (
             '12:33: clients.tab.may.gateway[0]: "print" is nothing to ask of the gateway; the gateway knows '
-            "`replay`, `status`"
+            "`replay`, `status`, `lock_down`, `emergency_release`, `restore`, `block`, `unblock`"
         ),
     ),
     "verb of the wallet": (

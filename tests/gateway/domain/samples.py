@@ -43,6 +43,8 @@ def _value(field: str, hint: Any) -> Any:
         return OF_MONEY[field]
     if typing.get_origin(hint) is Literal:
         return typing.get_args(hint)[0]
+    if typing.get_origin(hint) is tuple:
+        return (f"{field}-1",)
     for kind in typing.get_args(hint) or (hint,):
         match kind:
             case _ if kind is e.RequestRef:
@@ -62,7 +64,10 @@ def snapshot(state: VenueState) -> Mapping[str, Any]:
     """Return what a state knows, without what only a look-up has put into it."""
     return {
         "uses": {key: uses for key, uses in state.uses.items() if uses},
+        "day_uses": dict(state.day_uses),
         "where": dict(state.where),
+        "closures": dict(state.closures),
+        "blocks": dict(state.blocks),
         "occupancy": {zone: count for zone, count in state.occupancy.items() if count},
         "entries": dict(_plain(state.entries)),
         "gates": {key: value for key, value in _plain(state.gates) if value != msgspec.to_builtins(GateState())},

@@ -5,20 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.domain.access import (
-    Credential,
-    Entitlement,
-    GateRule,
-    Grant,
-    Presence,
-    Schedule,
-    Whereabouts,
-    Window,
-    ZoneMap,
-    decide,
-    in_schedule,
-)
+from gateway.domain.access import Credential, Entitlement, GateRule, Grant, Presence, Whereabouts, ZoneMap, decide
 from gateway.domain.reasons import Reason
+from gateway.domain.schedules import Schedule, Window, in_schedule
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW_MS = int(datetime(2026, 7, 3, 20, 0, tzinfo=BERLIN).timestamp() * 1000)

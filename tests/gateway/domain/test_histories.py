@@ -11,19 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.domain import access, drawers, gates, printing
+from gateway.domain import access, drawers, gates, printing, zones
 from gateway.domain import events as e
 from gateway.domain import state as state_module
+from gateway.domain import zone_events as ze
 from gateway.domain.reasons import Reason
 from gateway.domain.state import VenueState
 from tests.gateway.domain.samples import rebuilt, sample, snapshot
 
 UTC = ZoneInfo("UTC")
+HALF_A_DAY_MS = 13 * 3_600_000
 ZONES = access.ZoneMap(within={"hall": None, "vip": "hall"}, capacity={"hall": 2, "vip": 1})
 GATES = {
     "north": access.GateRule("north", None, "hall"),
     "south": access.GateRule("south", None, "hall", "off"),
     "vip-door": access.GateRule("vip-door", "hall", "vip"),
+    "side": access.GateRule("side", None, "hall", "soft", passback_reset_ms=HALF_A_DAY_MS),
     "exit": access.GateRule("exit", "hall", None),
 }
 WATCHED = {"north", "vip-door", "exit"}
@@ -32,6 +35,8 @@ TICKETS = {
     "deep": access.Entitlement("t-deep", "deep", ("vip",), uses_total=1),
     "again": access.Entitlement("t-again", "again", ("hall",), uses_total=1, reentry=True),
     "double": access.Entitlement("t-double", "double", ("hall",), uses_total=2),
+    "daily": access.Entitlement("t-daily", "daily", ("hall",), uses_total=3, uses_per_day=1),
+    "daily-again": access.Entitlement("t-da", "daily-again", ("vip",), uses_total=3, uses_per_day=2, reentry=True),
 }
 ACTIONS = [
     "tap",
@@ -45,6 +50,9 @@ ACTIONS = [
     "timed_out",
     "held_open",
     "restart",
+    "half_a_day",
+    "everyone_gone",
+    "closed_down",
 ]
 
 
@@ -62,6 +70,8 @@ class Venue:
         self.rows_after: list[dict[tuple[str, str], bytes]] = [{}]
         self.taken: Counter[str] = Counter()
         self.passed_on_a_use: Counter[str] = Counter()
+        self.taken_on: Counter[tuple[str, str]] = Counter()
+        self.now_ms = 1_000
         self._grants: dict[str, e.EntryGranted] = {}
 
     def record(self, *events: e.AnyEvent) -> None:
@@ -86,9 +96,11 @@ class Venue:
             case e.EntryGranted():
                 self._grants[event.entry] = event
                 self.taken[event.entitlement] += event.uses - event.uses_before
+                self.taken_on[event.entitlement, event.day] += event.uses_today - event.uses_today_before
             case e.EntryReturned():
                 grant = self._grants[event.entry]
                 self.taken[event.entitlement] -= grant.uses - grant.uses_before
+                self.taken_on[grant.entitlement, grant.day] -= grant.uses_today - grant.uses_today_before
             case e.EntryPassed():
                 grant = self._grants[event.entry]
                 self.passed_on_a_use[grant.entitlement] += grant.uses - grant.uses_before
@@ -100,6 +112,8 @@ class Venue:
                 self.tap(guest, gate)
             case "restart":
                 self.restart(gate)
+            case "half_a_day" | "everyone_gone" | "closed_down":
+                self.house_changes(action)
             case "opened" | "closed" | "held_open" if gate in WATCHED:
                 self.contact(action, gate)
             case "pulsed" if open_here:
@@ -112,6 +126,16 @@ class Venue:
                 self.record(e.GateFault(gate=gate, why="no answer"))
             case "timed_out" if open_here:
                 self.record(*gates.passage_timed_out(self.state, gate, open_here[0].granted.entry, watched=True))
+
+    def house_changes(self, action: str) -> None:
+        match action:
+            case "half_a_day":
+                self.now_ms += HALF_A_DAY_MS
+            case "everyone_gone":
+                self.record(*zones.reset(self.state, "hall", self.now_ms))
+            case "closed_down":
+                order = ze.ZoneRestored if "vip" in self.state.closures else ze.ZoneLockedDown
+                self.record(order(zone="vip", client="desk", reason="r"))
 
     def contact(self, action: str, gate: str) -> None:
         opened = partial(gates.contact_opened, lock_moved=True)
@@ -126,16 +150,21 @@ class Venue:
     def tap(self, guest: str, gate: str) -> None:
         number = len(self.history)
         request = e.RequestRef("reader", f"request-{number}")
-        refusal = gates.refusal(self.state, gate, lock_works=True, contact_works=True, contact_active=False)
+        closure = zones.closure_at(GATES[gate], ZONES, self.state.closures)
+        refusal = gates.refusal(
+            self.state, gate, lock_works=True, contact_works=True, contact_active=False, closure=closure
+        )
         presence = self.state.presence(guest)
         verdict = refusal or access.decide(
-            GATES[gate], ZONES, access.Credential("ref", guest), [TICKETS[guest]], {}, presence, 0, UTC
+            GATES[gate], ZONES, access.Credential("ref", guest), [TICKETS[guest]], {}, presence, self.now_ms, UTC
         )
         entry = f"entry-{number}"
         if isinstance(verdict, Reason):
             self.record(e.EntryDenied(entry=entry, gate=gate, reason=verdict, source="s", request=request))
             return
         before = presence.whereabouts
+        today = verdict.today or access.DayUses("", 0)
+        counted = self.state.day_uses.get(verdict.entitlement)
         self.record(
             e.EntryGranted(
                 entry=entry,
@@ -149,6 +178,12 @@ class Venue:
                 source="s",
                 from_zone=before.zone if before else None,
                 entitlement_before=before.entitlement if before else None,
+                since_ms=self.now_ms,
+                since_before_ms=before.since_ms if before else 0,
+                day=today.day,
+                uses_today=today.uses,
+                uses_today_before=counted.uses if counted and counted.day == today.day else 0,
+                flags=verdict.flags,
                 passage_observed=gate in WATCHED,
                 request=request,
             )
@@ -178,6 +213,11 @@ def test_i04_no_ticket_is_ever_used_more_often_than_it_was_sold(steps: list[tupl
             assert used == venue.taken[ticket.id], "the count is what was taken and not handed back"
             assert 0 <= used <= ticket.uses_total
             assert venue.passed_on_a_use[ticket.id] <= ticket.uses_total
+            counted = venue.state.day_uses.get(ticket.id, access.DayUses("", 0))
+            assert counted.uses == venue.taken_on[ticket.id, counted.day]
+        for (name, day), taken in venue.taken_on.items():
+            limit = next((one.uses_per_day for one in TICKETS.values() if one.id == name), None)
+            assert 0 <= taken <= (limit or 0), (name, day)
 
 
 @often

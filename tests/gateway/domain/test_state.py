@@ -23,7 +23,7 @@ def test_occupancy_counts_guests_in_every_zone_around_them() -> None:
     assert state.occupancy == {"vip": 1, "hall": 2}
     state.apply(granted(holder="a", zone="", entry="e3"))
     assert +state.occupancy == {"hall": 1}
-    assert state.where == {"b": Whereabouts("hall", "entitlement-1")}
+    assert state.where == {"b": Whereabouts("hall", "entitlement-1", 3)}
 
 
 def test_a_new_zone_map_counts_everyone_again() -> None:

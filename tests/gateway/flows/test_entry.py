@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from drivers.api import DeviceFault
 from gateway.config.schema import Contact, Gate
 from gateway.domain import events as e
-from gateway.domain.access import Entitlement, Schedule, Window
+from gateway.domain.access import Entitlement
 from gateway.domain.reasons import Reason
+from gateway.domain.schedules import Schedule, Window
 from gateway.flows.desk import Handler
 from gateway.flows.entry import EntryFlow
 from gateway.flows.gate import GateFlow

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 from datetime import time
 from pathlib import Path
@@ -7,10 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.domain.access import Credential, Entitlement, Schedule, Window
+from gateway.domain.access import Credential, Entitlement
+from gateway.domain.schedules import Schedule, Window
+from gateway.domain.tickets import IssuerKey
 from gateway.domain.wallet import Opening
 from gateway.store.credentials import CredentialKey
-from gateway.store.directory import Counts, Directory
+from gateway.store.directory import CREDENTIAL_KINDS, CREDENTIAL_STATES, Counts, Directory
 from gateway.store.errors import StorageUnavailable
 from gateway.store.importing import ImportReport, import_directory
 from tests.gateway.store.synthetic import directory_rows, tag_number, write_directory
@@ -58,6 +61,38 @@ def test_what_was_imported_is_found_by_key(tmp_path: Path, key: CredentialKey) -
     assert directory.counts == Counts(2, 2, 1, 1)
     assert directory.loaded
     assert directory.made_with == key.fingerprint
+    directory.close()
+
+
+def test_states_kinds_uses_a_day_and_issuer_keys_come_back(tmp_path: Path, key: CredentialKey) -> None:
+    rows = [
+        {"type": "credential", "technology": "barcode", "value": f"{state}-{kind}", "holder": "g", "state": state}
+        | ({"kind": kind} if kind else {})
+        for state in CREDENTIAL_STATES
+        for kind in CREDENTIAL_KINDS
+    ]
+    until = "2026-01-01T00:00:00Z"
+    public = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI"
+    rows += [
+        {"type": "entitlement", "id": "pass", "holder": "g", "zones": ["hall"], "uses": 9, "uses_per_day": 2},
+        {
+            "type": "issuer_key",
+            "id": "a",
+            "issuer": "shop",
+            "public_key": public,
+            "valid_until": until,
+        },
+    ]
+    _import(tmp_path, "\n".join(json.dumps(row) for row in rows))
+    directory = Directory.open(tmp_path)
+    for state in CREDENTIAL_STATES:
+        for kind in CREDENTIAL_KINDS:
+            ref = key.ref("barcode", f"{state}-{kind}")
+            assert directory.credential(ref) == Credential(ref, "g", state, kind=kind)
+    assert directory.entitlements("g") == (Entitlement("pass", "g", ("hall",), uses_total=9, uses_per_day=2),)
+    assert directory.issuer_keys == (IssuerKey("a", "shop", public, valid_until_ms=1_767_225_600_000),)
+    assert directory.counts.issuer_keys == 1
+    assert directory.issuer_keys is directory.issuer_keys
     directory.close()
 
 

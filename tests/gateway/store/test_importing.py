@@ -22,6 +22,10 @@ CREDENTIAL = '{"type":"credential","technology":"em4100","value":"100086F444","h
 WALLET = '{"type":"wallet","holder":"guest-1","balance_minor":2000,"currency":"EUR"'
 ENTITLEMENT = '{"type":"entitlement","id":"t","holder":"guest-1","zones":["hall"]'
 
+SCHEDULE = '{"type":"schedule","id":"s","weekly":[%s]}'
+PUBLIC_KEY = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI"
+ISSUER_KEY = '{"type":"issuer_key","id":"2026-a","issuer":"tickets-online","public_key":"%s"'
+
 
 def _import(folder: Path, content: bytes, *, allow_empty: bool = False) -> ImportReport:
     source = folder / "rows.ndjson"
@@ -52,7 +56,10 @@ def _problems(folder: Path, *lines: str) -> list[tuple[int, str]]:
         (CREDENTIAL + "}}", "each line must be one whole JSON object"),
         ("[]", "Expected `object`, got `array`"),
         ("{}", "Object missing required field `type`"),
-        ('{"type":"guest"}', "type: Invalid value 'guest', expected credential, entitlement, schedule, wallet or zone"),
+        (
+            '{"type":"guest"}',
+            "type: Invalid value 'guest', expected credential, entitlement, issuer_key, schedule, wallet or zone",
+        ),
         ('{"type":"zone","id":7}', "id: Expected `str`, got `int`"),
         ('{"type":"zone","id":""}', "id: Expected `str` of length >= 1"),
         ('{"type":"zone","id":"a","capacity":5}', "Object contains unknown field `capacity`"),
@@ -89,6 +96,31 @@ def _problems(folder: Path, *lines: str) -> list[tuple[int, str]]:
         (WALLET.replace("EUR", "euro") + "}", "currency: Expected three capital letters, such as EUR"),
         (WALLET.replace("2000", "1e30") + "}", "balance_minor: Expected `int`"),
         (WALLET.replace("2000", str(10**16)) + "}", "balance_minor: Expected `int` <= "),
+        (
+            SCHEDULE % '{"days":["fri"],"from":"18:00","to":"18:00"}',
+            "weekly[0].to: it ends when it begins; for a whole day write 00:00 to 24:00",
+        ),
+        (SCHEDULE % '{"days":["fri"],"from":"24:00","to":"02:00"}', "weekly[0].from: a day begins at 00:00"),
+        (SCHEDULE % '{"days":["fri","fri"],"from":"18:00","to":"02:00"}', "weekly[0].days: fri is named twice"),
+        (
+            SCHEDULE
+            % '{"days":["fri","sat"],"from":"18:00","to":"02:00"},{"days":["sat"],"from":"01:00","to":"04:00"}',
+            "weekly: fri 18:00 to 02:00 and sat 01:00 to 04:00 overlap",
+        ),
+        (
+            SCHEDULE % '{"days":["sun"],"from":"22:00","to":"03:00"},{"days":["mon"],"from":"02:00","to":"04:00"}',
+            "weekly: sun 22:00 to 03:00 and mon 02:00 to 04:00 overlap",
+        ),
+        (ENTITLEMENT + ',"uses_per_day":0}', "uses_per_day: Expected `int` >= 1"),
+        (ENTITLEMENT + ',"uses":2,"uses_per_day":3}', "uses_per_day: 3 a day can never be used of 2 in all"),
+        (CREDENTIAL + ',"kind":"tattoo"}', "kind: Invalid enum value 'tattoo'"),
+        (ISSUER_KEY % "k4.public.AAAA" + "}", "public_key: expected 32 bytes in base64url"),
+        (ISSUER_KEY % "AAAA" + "}", "public_key: expected a PASERK key, k4.public."),
+        (ISSUER_KEY % PUBLIC_KEY + ',"state":"old"}', "state: Invalid enum value 'old'"),
+        (
+            ISSUER_KEY % PUBLIC_KEY + ',"valid_from":"2026-02-01T00:00:00Z","valid_until":"2026-01-01T00:00:00Z"}',
+            "valid_until: must be later than valid_from",
+        ),
         ('{"type":"zone","id":"' + "x" * 70_000 + '"}', "the line is longer than 65536 bytes"),
     ],
 )
@@ -124,6 +156,17 @@ def test_repeated_rows_are_named_with_the_line_they_repeat(tmp_path: Path) -> No
 def test_a_guest_has_one_wallet(tmp_path: Path) -> None:
     other = WALLET.replace("2000", "1")
     assert _problems(tmp_path, WALLET + "}", other + "}") == [(2, "this wallet is on line 1 already")]
+
+
+def test_a_key_has_one_id_and_one_state(tmp_path: Path) -> None:
+    key = ISSUER_KEY % PUBLIC_KEY
+    assert _problems(tmp_path, key + "}", key + ',"state":"revoked"}') == [
+        (2, "issuer key '2026-a' is defined on an earlier line already")
+    ]
+    again = key.replace("2026-a", "2026-b") + ',"state":"revoked"}'
+    assert _problems(tmp_path, key + "}", again) == [
+        (2, "public_key: '2026-a' is the same key; a key has one id, one issuer and one state")
+    ]
 
 
 def test_i12_a_repeated_card_is_named_by_line_and_never_by_number(tmp_path: Path) -> None:
