@@ -43,7 +43,7 @@ class ZoneReset(Event, frozen=True, tag="zone.reset"):
 
 
 class CredentialBlocked(Event, frozen=True, tag="credential.blocked"):
-    """A credential, or all that a holder carries, is refused at every gate from here on."""
+    """A credential, or all that a holder carries, is refused at every gate and till from here on."""
 
     client: str
     reason: str

@@ -99,7 +99,7 @@ def test_there_are_enough_examples() -> None:
     assert sum(len(body.splitlines()) for body in EXAMPLES.values()) >= 50
 
 
-def test_the_page_explains_every_word_of_an_entry_decision() -> None:
+def test_the_page_explains_every_word_of_a_decision() -> None:
     source = (Path(__file__).parents[3] / "gateway/domain/reasons.py").read_text(encoding="utf-8")
     words = re.findall(r'= "(\w+)"', source.split("# Entry decisions.")[1].split("# What is wrong")[0])
     missing = [word for word in words if f"`{word}`" not in TEXT and word != Reason.STORAGE_UNAVAILABLE]

@@ -10,6 +10,7 @@ import pytest
 
 from drivers.api import DeviceTimeout
 from gateway.config.schema import Contact, Gate
+from gateway.domain import events as e
 from gateway.domain.access import Entitlement, ZoneMap
 from gateway.domain.reasons import Reason
 from gateway.flows.gate import GateFlow
@@ -141,10 +142,13 @@ async def test_i01_no_gate_is_opened_before_the_order_is_on_disk(venue: Venue) -
     assert venue.locks["north"].holds == [HELD]
 
 
-async def test_i01_an_order_that_could_not_be_stored_opens_nothing(venue: Venue) -> None:
+async def test_i01_an_order_that_could_not_be_stored_opens_nothing_and_is_refused(venue: Venue) -> None:
+    refused: list[e.RequestRef] = []
+    venue.house.recorder.failure_listeners.append(lambda requests, _: refused.extend(requests))
     venue.house.journal.fail()
     venue.order("emergency_release")
     await asyncio.sleep(5)
+    assert len(refused) == 1
     venue.house.recorder.recover()
     venue.orders.follow()
     await asyncio.sleep(5)

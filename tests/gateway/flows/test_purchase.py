@@ -9,6 +9,7 @@ import pytest
 
 from gateway.domain import events as e
 from gateway.domain import wallet_events as w
+from gateway.domain import zone_events as z
 from gateway.domain.answers import Answer
 from gateway.domain.reasons import Reason
 from gateway.domain.wallet import Opening, Policy
@@ -19,7 +20,7 @@ from tests.gateway.flows.house import CLIENT, House, request
 
 EUR = Policy(currency="EUR", hold_timeout_ms=60_000)
 ONLINE = Policy(currency="EUR", upstream=True)
-ADA, BOB, EVE, OLD = ("1000000001", "1000000002", "1000000003", "1000000004")
+ADA, BOB, EVE, OLD, LOST = ("1000000001", "1000000002", "1000000003", "1000000004", "1000000005")
 
 
 class Key:
@@ -30,7 +31,7 @@ class Key:
 
 
 class Guests(FakeDirectory):
-    """Ada and Bob have cards, Eve's is blocked, and that of the old friend is over."""
+    """Ada and Bob have cards, Eve's is blocked, that of the old friend is over, and Ada had another one before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,6 +40,7 @@ class Guests(FakeDirectory):
             (BOB, "bob", {}),
             (EVE, "eve", {"state": "blocked"}),
             (OLD, "old", {"valid_until_ms": START_MS}),
+            (LOST, "ada", {"state": "replaced"}),
         ):
             self.add(value, holder, **fields)
             # FakeDirectory names cards by readable references; here they are looked up as the real one does.
@@ -152,7 +154,13 @@ async def test_a_card_in_the_same_moment_as_the_request_pays_in_its_order() -> N
 
 @pytest.mark.parametrize(
     ("card", "reason"),
-    [(BOB, "insufficient_funds"), (EVE, "blocked"), (OLD, "expired"), ("FFFFFFFFFF", "unknown_credential")],
+    [
+        (BOB, "insufficient_funds"),
+        (EVE, "blocked"),
+        (LOST, "replaced"),
+        (OLD, "expired"),
+        ("FFFFFFFFFF", "unknown_credential"),
+    ],
 )
 async def test_a_card_that_cannot_pay_ends_the_request_with_its_one_reason(card: str, reason: str) -> None:
     bar = await funded_bar(2000)
@@ -162,6 +170,29 @@ async def test_a_card_that_cannot_pay_ends_the_request_with_its_one_reason(card:
     assert (bar.statuses(), bar.answer().reason) == (["accepted", "denied"], reason)
     assert not bar.tap(ADA)
     assert bar.balance() == 2000
+
+
+@pytest.mark.parametrize("named", [{"credential": Key().ref("em4100", ADA)}, {"holder": "ada"}])
+async def test_what_staff_blocked_pays_nothing_until_it_is_unblocked(named: dict[str, str]) -> None:
+    bar = await funded_bar(2000)
+    bar.house.recorder.record(z.CredentialBlocked(client="desk", reason="card reported stolen", **named))
+    bar.ask("charge", "r1", amount_minor=500, credential=shown(ADA))
+    await settle()
+    assert (bar.statuses(), bar.answer().reason) == (["denied"], Reason.BLOCKED)
+    bar.house.recorder.record(z.CredentialUnblocked(client="desk", reason="card found", **named))
+    bar.ask("charge", "r2", amount_minor=500, credential=shown(ADA))
+    await settle()
+    assert (bar.statuses("r2"), bar.balance()) == (["done"], 1500)
+
+
+async def test_a_credential_that_the_directory_calls_expired_is_only_paid_out() -> None:
+    bar = await funded_bar(700)
+    ref = Key().ref("em4100", ADA)
+    bar.guests._credentials[ref] = msgspec.structs.replace(bar.guests._credentials[ref], state="expired")
+    bar.ask("charge", "r1", amount_minor=100, credential=shown(ADA))
+    bar.ask("close_out", "r2", by="cash", credential=shown(ADA))
+    await settle()
+    assert (bar.answer("r1").reason, bar.statuses("r2")) == (Reason.EXPIRED, ["done"])
 
 
 async def test_a_till_hears_what_is_left_when_it_is_not_enough() -> None:

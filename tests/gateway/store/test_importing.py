@@ -155,7 +155,7 @@ def test_repeated_rows_are_named_with_the_line_they_repeat(tmp_path: Path) -> No
 
 def test_a_guest_has_one_wallet(tmp_path: Path) -> None:
     other = WALLET.replace("2000", "1")
-    assert _problems(tmp_path, WALLET + "}", other + "}") == [(2, "this wallet is on line 1 already")]
+    assert _problems(tmp_path, WALLET + "}", other + "}", CREDENTIAL + "}") == [(2, "this wallet is on line 1 already")]
 
 
 def test_a_key_has_one_id_and_one_state(tmp_path: Path) -> None:
