@@ -16,7 +16,8 @@ setup: ## install what is missing: Debian parts, .venv with the locked dependenc
 demo: setup ## a simulated venue with a story, then a live view until Ctrl-C
 	@exec $(BIN)/venue-gateway demo
 
-test: setup ## every test, end to end ones included; at most 12 minutes on two cores
+test: ## every test, end to end ones included; at most 12 minutes on two cores
+	@scripts/setup tests
 	$(BIN)/python -m pytest tests --session-timeout=720 $(PYTEST_ARGS)
 
 sim: setup ## the whole gateway on a virtual clock; SEEDS=2000 of them, or SEED=7 in full, or MUTANTS=1

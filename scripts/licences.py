@@ -57,7 +57,7 @@ NFC = """
 
 `pip install 'venue-gateway[nfc]'` adds readers that need nfcpy. **nfcpy is under the EUPL 1.1**, a copyleft licence:
 who passes on a changed nfcpy passes on its source under that licence, or a compatible one, too. The gateway does not
-contain, change or need it; without the extra it is not installed. `requirements-nfc.lock` has its versions. pydes is
+contain, change or need it; without the extra it is not installed. `requirements-hardware.lock` has its versions. pydes is
 published as source only; pip makes a pure Python wheel of it.
 
 """
@@ -128,7 +128,7 @@ def table(packages: list[Package]) -> str:
 def all_packages() -> tuple[list[Package], list[Package]]:
     """What the gateway needs, and what the extra adds to it. KeyError if the extra brings a package not known here."""
     runtime = locked(ROOT / "requirements.lock")
-    with_nfc = locked(ROOT / "requirements-nfc.lock")
+    with_nfc = locked(ROOT / "requirements-hardware.lock")
     extra = sorted(with_nfc.keys() - runtime.keys())
     needed = [described(*pin) for pin in sorted(runtime.items())]
     return needed, [Package(name, with_nfc[name], NFC_LICENCES[name], pure=True) for name in extra]

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("gateway", "drivers", "simulators")
-LOCKS = ("requirements.lock", "requirements-nfc.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-hardware.lock", "requirements-dev.lock")
 MAX_LINES = 400
 # Split, so that this file does not hold what it looks for.
 REGISTRY_HOSTS = ("pypi" + ".org", "python" + "hosted.org", "index-" + "url =", "deb.deb" + "ian.org")
@@ -137,7 +137,7 @@ def test_what_is_imported_is_declared() -> None:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_declared_dependency_is_locked_inside_its_range(lock: str) -> None:
     stated = list(project()["project"]["dependencies"])
-    if lock == "requirements-nfc.lock":
+    if lock == "requirements-hardware.lock":
         stated += project()["project"]["optional-dependencies"]["nfc"]
     if lock == "requirements-dev.lock":
         stated += project()["dependency-groups"]["dev"]
@@ -149,7 +149,7 @@ def test_every_declared_dependency_is_locked_inside_its_range(lock: str) -> None
 
 def test_the_locks_agree() -> None:
     runtime = pins("requirements.lock").items()
-    assert runtime <= pins("requirements-nfc.lock").items()
+    assert runtime <= pins("requirements-hardware.lock").items()
     assert runtime <= pins("requirements-dev.lock").items()
 
 
