@@ -14,6 +14,14 @@ import msgspec
 
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.reasons import Reason
+from gateway.domain.redemption_events import (
+    RedemptionArmed,
+    RedemptionCancelled,
+    RedemptionDenied,
+    RedemptionFailed,
+    RedemptionMade,
+    RedemptionUndone,
+)
 from gateway.domain.wallet_events import (
     WalletArmed,
     WalletCancelled,
@@ -383,6 +391,12 @@ AnyEvent: TypeAlias = (
     | WalletCancelled
     | WalletShown
     | WalletContact
+    | RedemptionArmed
+    | RedemptionMade
+    | RedemptionUndone
+    | RedemptionDenied
+    | RedemptionFailed
+    | RedemptionCancelled
 )
 """Every event there is; decoding a journal row goes through this union."""
 

@@ -71,6 +71,20 @@ class Lookup:
             return self._signed(ref, carried, value, now_ms)
         return Found(ref, *carried) if carried is not None else Found(ref, fault=Reason.UNKNOWN_CREDENTIAL)
 
+    def by_ref(self, ref: str) -> Found:
+        """Return what is known of a credential by the reference from an earlier answer. Raises StorageUnavailable.
+
+        A signed ticket that the directory does not list has to be shown itself.
+        """
+        if not self.directory.loaded:
+            return Found(ref, fault=Reason.DIRECTORY_UNAVAILABLE)
+        carried = self.directory.carried(ref)
+        return Found(ref, *carried) if carried is not None else Found(ref, fault=Reason.UNKNOWN_CREDENTIAL)
+
+    def shown(self, shown: Presented | str, now_ms: int) -> Found:
+        """Return what is known of a card or code, or of the reference of one. Raises StorageUnavailable."""
+        return self.by_ref(shown) if isinstance(shown, str) else self.find(shown.technology, shown.value, now_ms)
+
     def holder(self, holder: str) -> Found:
         """Return what a holder is entitled to, whichever of their credentials they would show."""
         if not self.directory.loaded:
