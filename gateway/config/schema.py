@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from gateway.config.feedback import Feedback
 from gateway.domain.access import GateRule, ZoneMap
 from gateway.domain.money import BALANCE_MAX_MINOR
 from gateway.domain.wallet import Policy
@@ -23,7 +24,7 @@ from gateway.domain.wallet import Policy
 NAME_PATTERN = "^[a-z0-9][a-z0-9-]{0,62}$"
 """Names are MQTT topic levels, broker users and file names, so they are plain everywhere."""
 
-RESERVED_NAMES: tuple[str, ...] = ("gateway", "wallet")
+RESERVED_NAMES: tuple[str, ...] = ("gateway", "wallet", "entitlements")
 """Targets of their own; no device and no gate may be called so."""
 
 DEFAULT_STATE_DIR = "/var/lib/venue-gateway"
@@ -36,6 +37,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "wallet": (
         "charge", "top_up", "refund", "tip", "deposit", "hold", "capture", "transfer", "close_out", "balance", "cancel",
     ),
+    "entitlements": ("redeem", "undo", "cancel", "why"),
 }  # fmt: skip
 """What can be asked of each kind of target; `gate` here is an entry under `gates:`, not a relay board."""
 
@@ -317,6 +319,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
     limits: Limits = msgspec.field(default_factory=Limits)
     wallet: Wallet = msgspec.field(default_factory=Wallet)
+    feedback: Feedback = msgspec.field(default_factory=Feedback)
     digest: str = ""
     warnings: tuple[str, ...] = ()
     """Lines in the form of problems that stop nothing: `check` prints them, `run` logs them."""

@@ -101,14 +101,22 @@ class Lookup:
             log.warning("ticket_not_authentic", why=str(error))
             return Found(ref, known, fault=Reason.AUTHENTICITY_FAILED)
         own = ticket.entitlement
-        credential = known or Credential(ref, own.holder, kind="qr_code")
+        credential = known or Credential(ref, own.holder, "active", own.valid_until_ms, "qr_code")
         if fault := tickets.venue_fault(ticket, self.venue_id):
             return Found(ref, credential, fault=fault)
         # Where the directory has the ticket itself it may have changed it since; any other ticket has its own code.
-        return Found(ref, credential, tuple(one for one in listed if one.id == own.id) or (own,))
+        at_gates = tuple(one for one in listed if one.id == own.id) or (own,)
+        return Found(ref, credential, at_gates + _redeemable(listed, ticket))
 
     def _current_keyring(self) -> tickets.Keyring:
         if self._keys is not self.directory.issuer_keys:
             self._keys = self.directory.issuer_keys
             self._keyring = tickets.Keyring(self._keys)
         return self._keyring
+
+
+def _redeemable(listed: tuple[Entitlement, ...], ticket: tickets.Ticket) -> tuple[Entitlement, ...]:
+    """Return what its holder may redeem by the directory, and what stands on the ticket itself."""
+    items = tuple(one for one in listed if one.item)
+    known = {one.id for one in items}
+    return items + tuple(one for one in ticket.vouchers if one.id not in known)

@@ -10,10 +10,12 @@ import structlog
 
 from gateway.domain.answers import Answer, failed
 from gateway.domain.events import RequestRef
+from gateway.domain.feedback import answered
+from gateway.domain.feedback_book import Book
 from gateway.domain.reasons import Reason
 from gateway.flows.recorder import Committed
 from gateway.mqtt.connection import Outcome
-from gateway.mqtt.messages import Response, timestamp
+from gateway.mqtt.messages import Response, Told, timestamp
 from gateway.mqtt.pending import Pending, ReplyTo
 from gateway.mqtt.session import Session
 from gateway.mqtt.topics import Topics
@@ -41,6 +43,7 @@ class Answers:
         self._topics = topics
         self._now_ms = now_ms
         self.pending = Pending()
+        self.book = Book()
         self._kept: deque[_Sealed] = deque()
         self._kept_bytes = 0
         self.dropped = 0
@@ -82,8 +85,14 @@ class Answers:
             message=answer.message,
             data=answer.data,
             note=reply_to.note,
+            feedback=self._feedback(answer, reply_to),
         )
         return _encode(response)
+
+    def _feedback(self, answer: Answer, reply_to: ReplyTo) -> Told | None:
+        """What a reader or tablet shows the guest: it is asked for by whoever stands before them."""
+        shown = answered(reply_to.verb, answer, self._topics.client_of(reply_to.topic))
+        return Told(**self.book.told(shown)) if shown is not None else None
 
     def answer(self, request: RequestRef, answer: Answer) -> None:
         """Send an answer that was promised earlier to where its request wanted it."""
