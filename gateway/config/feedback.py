@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Annotated
 
@@ -108,6 +109,9 @@ def _check_outcomes(node: tree.Node | None, path: str, read: Feedback, problems:
             problems.add(entry.key_mark, join(path, name), f"unknown outcome; {advice(name, OUTCOME_WORDS, '')}")
         texts = _child(entry.node, "text")
         for language, line in texts.entries.items() if isinstance(texts, tree.Mapping) else ():
+            if re.fullmatch("[a-z]{2}", language) is None:
+                message = "expected a language of two letters (ISO 639-1), such as de or en"
+                problems.add(line.key_mark, join(join(join(path, name), "text"), language), message)
             _check_text(line, join(join(join(path, name), "text"), language), read, problems)
 
 

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.domain import redemption_events as r
 from gateway.domain.access import Entitlement
 from gateway.domain.answers import Answer
 from gateway.domain.reasons import Reason
@@ -154,12 +153,28 @@ async def test_a_crash_forgets_nothing_and_no_reader_waits_after_it(bar: Bar) ->
 async def test_i01_what_cannot_be_stored_uses_nothing(bar: Bar) -> None:
     bar.ask("redeem", "r2", lines=DRINK, reader="reader")
     await settle()
-    bar.house.journal.fail_next(StorageUnavailable("disk full"))
-    with pytest.raises(StorageUnavailable):
-        await bar.house.recorder.record(r.RedemptionCancelled(redemption="x", client="y"))
+    bar.house.journal.fail()
+    bar.tap()
+    await settle()
+    assert bar.ask("redeem", "r3", lines=DRINK, credential=shown()).reason is Reason.STORAGE_UNAVAILABLE
+    bar.house.recorder.recover()
+    bar.flow.storage_recovered()
+    assert bar.uses == {}
+    assert bar.tap()
+    await settle()
+    assert (bar.answer("r2").status, bar.uses) == ("done", {"drinks": 1})
+
+
+async def test_i01_a_tap_at_a_full_disk_is_refused_and_the_reader_waits_on_till_the_disk_is_well(bar: Bar) -> None:
+    bar.ask("redeem", "r2", lines=DRINK, reader="reader")
+    await settle()
+    bar.house.journal.failed = StorageUnavailable("the disk is full")
     with pytest.raises(StorageUnavailable):
         bar.tap()
-    assert bar.ask("redeem", "r3", lines=DRINK, credential=shown()).reason is Reason.STORAGE_UNAVAILABLE
+    await asyncio.sleep(40)
+    bar.house.journal.failed = None
+    await asyncio.sleep(2)
+    assert bar.answer("r2").reason is Reason.REDEMPTION_TIMED_OUT
 
 
 async def test_a_reader_waits_for_a_card_or_for_money_never_for_both(bar: Bar) -> None:
