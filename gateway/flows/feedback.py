@@ -50,6 +50,7 @@ class FeedbackFlow:
         self._readers: Mapping[str, SignalPort] = {}
         self._next: dict[str, Shown] = {}
         self._showing: set[str] = set()
+        self._failing: set[str] = set()
 
     def configure(self, book: Book, show_s: float, readers: Mapping[str, SignalPort]) -> None:
         """Take the signals, how long each is shown, and the readers."""
@@ -90,9 +91,13 @@ class FeedbackFlow:
         try:
             async with asyncio.timeout(DEVICE_TIMEOUT_S):
                 await self._signal(reader.live(), self.book.signal(shown.place, shown.outcome), shown)
+            self._failing.discard(shown.place)
         except (DriverError, TimeoutError) as error:
             # The decision stands; only the light or the beep is missing, and the device itself is watched elsewhere.
-            log.warning("feedback_not_shown", reader=shown.place, outcome=shown.outcome, why=str(error) or "no answer")
+            # It is told once, until the reader shows something again: a broken light must not fill the log.
+            if shown.place not in self._failing:
+                self._failing.add(shown.place)
+                log.warning("feedback_not_shown", reader=shown.place, why=str(error) or "no answer")
 
     async def _signal(self, device: object, signal: Signal, shown: Shown) -> None:
         on_ms = self._show_ms if shown.until_ms is None else max(1, shown.until_ms - self._now_ms())
