@@ -14,14 +14,7 @@ import msgspec
 
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.reasons import Reason
-from gateway.domain.redemption_events import (
-    RedemptionArmed,
-    RedemptionCancelled,
-    RedemptionDenied,
-    RedemptionFailed,
-    RedemptionMade,
-    RedemptionUndone,
-)
+from gateway.domain.redemption_events import RedemptionEvent
 from gateway.domain.wallet_events import (
     WalletArmed,
     WalletCancelled,
@@ -391,12 +384,7 @@ AnyEvent: TypeAlias = (
     | WalletCancelled
     | WalletShown
     | WalletContact
-    | RedemptionArmed
-    | RedemptionMade
-    | RedemptionUndone
-    | RedemptionDenied
-    | RedemptionFailed
-    | RedemptionCancelled
+    | RedemptionEvent
 )
 """Every event there is; decoding a journal row goes through this union."""
 

@@ -5,6 +5,8 @@ A redemption's id is made from the client's name and its request's id, such as `
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
 from gateway.domain.event import Event, RequestRef
@@ -100,3 +102,8 @@ class RedemptionCancelled(Event, frozen=True, tag="redemption.cancelled"):
     redemption: str
     client: str
     request: RequestRef | None = None
+
+
+RedemptionEvent: TypeAlias = (
+    RedemptionArmed | RedemptionMade | RedemptionUndone | RedemptionDenied | RedemptionFailed | RedemptionCancelled
+)
