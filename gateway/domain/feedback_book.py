@@ -44,6 +44,7 @@ class Book:
         self._outcomes = outcomes or {}
         self._places = places or {}
         self._known: dict[tuple[str, str], Signal] = {}
+        self._told: dict[tuple[str, str], dict[str, Any]] = {}
 
     def signal(self, place: str, outcome: str) -> Signal:
         """Return how an outcome, or a reason word, is told at a reader or to a client."""
@@ -65,11 +66,18 @@ class Book:
 
     def told(self, shown: Shown) -> dict[str, Any]:
         """Return a signal with its texts as they are said, in every language of the venue that has one."""
+        key = (shown.place if shown.place in self._places else "", shown.outcome)
+        if (known := self._told.get(key)) is not None:
+            return known
         signal = self.signal(shown.place, shown.outcome)
         own = self._places.get(shown.place, Place()).language
         wanted = [own] if own else self._languages
         texts = {one: spoken(signal.text[one], one, shown.values) for one in wanted if one in signal.text}
-        return {"tone": signal.tone, "colour": signal.colour, "text": texts}
+        told = {"tone": signal.tone, "colour": signal.colour, "text": texts}
+        if not any("{" in text for text in signal.text.values()):
+            # It is the same for every guest.
+            self._told[key] = told
+        return told
 
     def _made(self, place: Place, outcome: str) -> Signal:
         refusal = outcome not in OUTCOMES

@@ -51,6 +51,7 @@ class FeedbackFlow:
         self._next: dict[str, Shown] = {}
         self._showing: set[str] = set()
         self._failing: set[str] = set()
+        self._able: dict[type, bool] = {}
 
     def configure(self, book: Book, show_s: float, readers: Mapping[str, SignalPort]) -> None:
         """Take the signals, how long each is shown, and the readers."""
@@ -70,12 +71,19 @@ class FeedbackFlow:
     def show(self, shown: Shown) -> None:
         """Begin to show an outcome at a reader; whatever is still to be shown there is dropped for it."""
         reader = self._readers.get(shown.place)
-        if reader is None or not reader.online or not isinstance(reader.live(), (Beeper, Light, Display)):
+        if reader is None or not reader.online or not self._can_tell(reader.live()):
             return
         self._next[shown.place] = shown
         if shown.place not in self._showing:
             self._showing.add(shown.place)
             self._spawn(self._run(shown.place))
+
+    def _can_tell(self, device: object) -> bool:
+        """Remembered for each model: asking takes longer than everything else here."""
+        able = self._able.get(type(device))
+        if able is None:
+            able = self._able[type(device)] = isinstance(device, (Beeper, Light, Display))
+        return able
 
     async def _run(self, place: str) -> None:
         try:
