@@ -77,11 +77,10 @@ class Reporter:
         fresh, self._fresh = self._fresh, []
         for one in fresh:
             event = one.entry.event
-            kind = str(event.__struct_config__.tag)
-            if kind not in _QUIET:
-                level = "warning" if isinstance(event, _ALARMS) else "info"
-                logs.fact(level, kind, {"seq": one.entry.seq, **_logged(event)})
-            self._changed |= kind.startswith(("entry.", "gate.", "drawer.", "zone."))
+            telling = _TELLING[type(event)]
+            if telling.level:
+                logs.fact(telling.level, telling.kind, {"seq": one.entry.seq, **telling.logged(event)})
+            self._changed |= telling.changes_gates
         if self._changed and self._announcing is None:
             self._announcing = asyncio.get_running_loop().call_later(ANNOUNCE_S, self._announce_changed)
 
@@ -343,17 +342,32 @@ _LOGGED_FIELDS = (
 """What of an event goes into its log line. Credentials stay out, even as references."""
 
 
-def _fields_of(event_type: type[msgspec.Struct]) -> tuple[str, ...]:
-    return tuple(name for name in event_type.__struct_fields__ if name in _LOGGED_FIELDS)
+class _Telling(msgspec.Struct, frozen=True):
+    """How facts of one kind are told: at which level of the log (none when it is empty), and with which fields."""
+
+    kind: str
+    level: str
+    fields: tuple[str, ...]
+    changes_gates: bool
+
+    def logged(self, event: e.AnyEvent) -> dict[str, Any]:
+        """Return what of an event goes into its log line."""
+        return {name: value for name in self.fields if (value := getattr(event, name)) not in _NOTHING}
 
 
-_LOGGED: dict[type, tuple[str, ...]] = {event_type: _fields_of(event_type) for event_type in get_args(e.AnyEvent)}
+_NOTHING = (None, "", ())
 
 
-def _logged(event: e.AnyEvent) -> dict[str, Any]:
-    """Return what of an event goes into its log line."""
-    values = ((name, getattr(event, name)) for name in _LOGGED[type(event)])
-    return {name: value for name, value in values if value not in (None, "", ())}
+def _telling(event_type: type[msgspec.Struct]) -> _Telling:
+    kind = str(event_type.__struct_config__.tag)
+    level = "warning" if issubclass(event_type, _ALARMS) else "info"
+    fields = tuple(name for name in event_type.__struct_fields__ if name in _LOGGED_FIELDS)
+    changes_gates = kind.startswith(("entry.", "gate.", "drawer.", "zone."))
+    return _Telling(kind, "" if kind in _QUIET else level, fields, changes_gates)
+
+
+# Worked out once: under load there are thousands of facts a second.
+_TELLING: dict[type, _Telling] = {event_type: _telling(event_type) for event_type in get_args(e.AnyEvent)}
 
 
 def _told(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]] | None:

@@ -35,12 +35,16 @@ class Ids(Protocol):
 
 
 class Committed(msgspec.Struct, frozen=True, gc=False):
-    """A journal entry that is on disk, its event's JSON, and the answer it gives to a request, if any."""
+    """A journal entry that is on disk, its event's JSON, and the answer it gives to a request, if any.
+
+    `request_key` is the request's key in the state, and empty without a request.
+    """
 
     entry: e.Entry
     body: bytes
     request: e.RequestRef | None = None
     answer: Answer | None = None
+    request_key: str = ""
 
 
 Commit = asyncio.Future[None]
@@ -81,7 +85,9 @@ class Recorder:
 
         A journal that is ahead of the clock, because the clock was wrong in an earlier run, does not move it.
         """
-        self._seen_ms = max(self._seen_ms, self._now_ms())
+        now_ms = self._now_ms()
+        if now_ms > self._seen_ms:
+            self._seen_ms = now_ms
         return self._seen_ms
 
     @property
@@ -111,24 +117,17 @@ class Recorder:
         # Time never goes backwards in the journal, whatever the clock does.
         now_ms = max(self.now_ms(), self._last_at_ms)
         commit: Commit = asyncio.get_running_loop().create_future()
-        rows: list[Row] = []
-        entries: list[e.Entry] = []
-        for number, event in enumerate(events):
-            identity = self._ids(now_ms)
-            rows.append(Row(self._next_seq + number, identity, now_ms, _encode(event)))
-            entries.append(e.Entry(self._next_seq + number, id_text(identity), now_ms, event))
+        committed: list[Committed] = []
+        seq = self._next_seq
+        rows = [Row(seq + number, self._ids(now_ms), now_ms, _encode(event)) for number, event in enumerate(events)]
 
         def done(error: StorageUnavailable | None) -> None:
             self._committed(committed, commit, error)
 
-        self.journal.append(rows, done, urgent=urgent, follow_up=follow_up, attachments=attachments or {})
+        self.journal.append(rows, done, urgent=urgent, follow_up=follow_up, attachments=attachments)
         self._next_seq += len(rows)
         self._last_at_ms = now_ms
-        committed = [self._apply(entry, row.body) for entry, row in zip(entries, rows, strict=True)]
-        for one, key in _requests_in(committed):
-            self._unstored[key] = self._unstored.get(key, 0) + 1
-            if begins(one.entry.event):
-                self._never_stored.add(key)
+        committed.extend(map(self._apply, rows, events))
         return commit
 
     def answered(self, client: str, request_id: str) -> StoredAnswer | None:
@@ -263,9 +262,17 @@ class Recorder:
                     self._folded.add(key)
                 self.state.forget(kind, key)
 
-    def _apply(self, entry: e.Entry, body: bytes) -> Committed:
-        answered = self.state.apply(entry.event, entry.at_ms)
-        return Committed(entry, body, *answered) if answered else Committed(entry, body)
+    def _apply(self, row: Row, event: e.AnyEvent) -> Committed:
+        entry = e.Entry(row.seq, id_text(row.id), row.at_ms, event)
+        answered = self.state.apply(event, row.at_ms)
+        if answered is None:
+            return Committed(entry, row.body)
+        request, answer = answered
+        key = request_key(request.client, request.id)
+        self._unstored[key] = self._unstored.get(key, 0) + 1
+        if begins(event):
+            self._never_stored.add(key)
+        return Committed(entry, row.body, request, answer, key)
 
     def _tell(self) -> None:
         """Tell the listeners once of all that one commit brought; whoever awaits it has been woken before."""
@@ -274,13 +281,12 @@ class Recorder:
             listener(untold)
 
     def _stored(self, committed: Sequence[Committed]) -> None:
-        for one, key in _requests_in(committed):
-            left = self._unstored[key] - 1
-            if left:
-                self._unstored[key] = left
-            else:
-                del self._unstored[key]
-            if begins(one.entry.event):
+        for one in committed:
+            if key := one.request_key:
+                if left := self._unstored[key] - 1:
+                    self._unstored[key] = left
+                else:
+                    del self._unstored[key]
                 self._never_stored.discard(key)
 
     def _committed(self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None) -> None:
@@ -312,7 +318,3 @@ def _by_kind(changed: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for kind in sorted(kinds):
         for key in sorted(kinds[kind]):
             yield kind, key
-
-
-def _requests_in(committed: Sequence[Committed]) -> list[tuple[Committed, str]]:
-    return [(one, request_key(one.request.client, one.request.id)) for one in committed if one.request is not None]
