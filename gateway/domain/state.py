@@ -223,8 +223,10 @@ class VenueState:
             self._touch("use", entitlement)
 
     def _set_day_uses(self, entitlement: str, day: str, uses: int) -> None:
+        if not entitlement or not day:
+            return
         counted = DayUses(day, uses)
-        if entitlement and day and self.day_uses.get(entitlement) != counted:
+        if self.day_uses.get(entitlement) != counted:
             self.day_uses[entitlement] = counted
             self._touch("day_use", entitlement)
 

@@ -22,6 +22,10 @@ from gateway.store.journal import Journal, Row, StorageUnavailable
 
 FOLD_ROWS_PER_CHUNK = 100
 """How many state rows are written between two batches: about a millisecond of the writer's time."""
+GATHER_MS = 5
+"""Under load whoever only follows what happens hears of it this often: the next guest at the gate goes first."""
+GATHER_ENTRIES_MAX = 200
+MS_PER_S = 1000
 DIRTY_ROWS_MAX = 20_000
 """Changed rows that make a fold due; few folds touch each database page less often than many."""
 
@@ -66,6 +70,9 @@ class Recorder:
         self.state = state
         self.journal = journal
         self.listeners: list[Callable[[Sequence[Committed]], None]] = []
+        """Told of every commit at once: answers, for which somebody waits."""
+        self.followers: list[Callable[[Sequence[Committed]], None]] = []
+        """Told a moment later, of all that was committed meanwhile: the feed and the log."""
         self.failure_listeners: list[Callable[[Sequence[e.RequestRef], StorageUnavailable], None]] = []
         self._now_ms = now_ms
         self._ids = ids
@@ -78,6 +85,8 @@ class Recorder:
         self._never_stored: set[str] = set()
         self._seen_ms = 0
         self._untold: list[Committed] = []
+        self._to_follow: list[Committed] = []
+        self._told_at_s = 0.0
         self._folded = Sieve()
 
     def now_ms(self) -> int:
@@ -85,9 +94,7 @@ class Recorder:
 
         A journal that is ahead of the clock, because the clock was wrong in an earlier run, does not move it.
         """
-        now_ms = self._now_ms()
-        if now_ms > self._seen_ms:
-            self._seen_ms = now_ms
+        self._seen_ms = max(self._seen_ms, self._now_ms())
         return self._seen_ms
 
     @property
@@ -279,6 +286,20 @@ class Recorder:
         untold, self._untold = self._untold, []
         for listener in self.listeners:
             listener(untold)
+        loop = asyncio.get_running_loop()
+        if not self._to_follow:
+            loop.call_at(max(loop.time(), self._told_at_s + GATHER_MS / MS_PER_S), self.tell_followers)
+        self._to_follow += untold
+        if len(self._to_follow) >= GATHER_ENTRIES_MAX:
+            self.tell_followers()
+
+    def tell_followers(self) -> None:
+        """Tell the followers of everything on disk that they have not heard of; also before an end."""
+        to_follow, self._to_follow = self._to_follow, []
+        self._told_at_s = asyncio.get_running_loop().time()
+        if to_follow:
+            for follower in self.followers:
+                follower(to_follow)
 
     def _stored(self, committed: Sequence[Committed]) -> None:
         for one in committed:

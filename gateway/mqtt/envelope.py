@@ -39,7 +39,7 @@ class Malformed(Exception):
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The parts of a request. `data` is raw JSON; `asked` is what it says, as the type of its verb, if that is known."""
+    """The parts of a request. `data` is raw JSON; `asked` is what it says, where the verb is a known one."""
 
     id: str
     expires_at_ms: int | None
