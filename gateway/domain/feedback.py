@@ -35,6 +35,14 @@ class Signal(msgspec.Struct, frozen=True):
     text: Mapping[str, str]
 
 
+class Told(msgspec.Struct, frozen=True):
+    """What a client that stands before the guest shows: a tone, a colour, and a line in each language of the venue."""
+
+    tone: Tone
+    colour: Colour
+    text: dict[str, str]
+
+
 class Shown(msgspec.Struct, frozen=True):
     """One outcome at one reader or client, with what its texts may speak of; `until_ms` where it stands until then."""
 

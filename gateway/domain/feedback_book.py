@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
-from gateway.domain.feedback import OUTCOMES, Colour, Shown, Signal, Tone, spoken
+from gateway.domain.feedback import OUTCOMES, Colour, Shown, Signal, Told, Tone, spoken
 from gateway.domain.feedback_texts import DEFAULTS
 
 OTHER_LANGUAGE = "en"
@@ -44,7 +43,7 @@ class Book:
         self._outcomes = outcomes or {}
         self._places = places or {}
         self._known: dict[tuple[str, str], Signal] = {}
-        self._told: dict[tuple[str, str], dict[str, Any]] = {}
+        self._told: dict[tuple[str, str], Told] = {}
 
     def signal(self, place: str, outcome: str) -> Signal:
         """Return how an outcome, or a reason word, is told at a reader or to a client."""
@@ -64,7 +63,7 @@ class Book:
                 return spoken(signal.text[language], language, shown.values)
         return ""
 
-    def told(self, shown: Shown) -> dict[str, Any]:
+    def told(self, shown: Shown) -> Told:
         """Return a signal with its texts as they are said, in every language of the venue that has one."""
         key = (shown.place if shown.place in self._places else "", shown.outcome)
         if (known := self._told.get(key)) is not None:
@@ -73,7 +72,7 @@ class Book:
         own = self._places.get(shown.place, Place()).language
         wanted = [own] if own else self._languages
         texts = {one: spoken(signal.text[one], one, shown.values) for one in wanted if one in signal.text}
-        told = {"tone": signal.tone, "colour": signal.colour, "text": texts}
+        told = Told(signal.tone, signal.colour, texts)
         if not any("{" in text for text in signal.text.values()):
             # It is the same for every guest.
             self._told[key] = told

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import structlog
 
 from gateway.domain.answers import Answer, failed
 from gateway.domain.events import RequestRef
-from gateway.domain.feedback import answered
+from gateway.domain.feedback import Told, answered
 from gateway.domain.feedback_book import Book
 from gateway.domain.reasons import Reason
 from gateway.flows.recorder import Committed
 from gateway.mqtt.connection import Outcome
-from gateway.mqtt.messages import Response, Told, timestamp
+from gateway.mqtt.messages import Response, timestamp
 from gateway.mqtt.pending import Pending, ReplyTo
 from gateway.mqtt.session import Session
 from gateway.mqtt.topics import Topics
@@ -92,7 +93,7 @@ class Answers:
     def _feedback(self, answer: Answer, reply_to: ReplyTo) -> Told | None:
         """What a reader or tablet shows the guest: it is asked for by whoever stands before them."""
         shown = answered(reply_to.verb, answer, self._topics.client_of(reply_to.topic))
-        return Told(**self.book.told(shown)) if shown is not None else None
+        return self.book.told(shown) if shown is not None else None
 
     def answer(self, request: RequestRef, answer: Answer) -> None:
         """Send an answer that was promised earlier to where its request wanted it."""
@@ -100,14 +101,17 @@ class Answers:
         self.send(request.id, answer, reply_to or ReplyTo(self._topics.responses(request.client)))
 
     def _deliver(self, sealed: _Sealed) -> None:
-        def acknowledged(outcome: Outcome) -> None:
-            if outcome is Outcome.LOST:
-                self._keep(sealed)
-
         # Behind others that wait, it waits too: a client must not hear `done` before `accepted`.
         if self._kept or not self._session.publish(
-            sealed.topic, sealed.payload, correlation_data=sealed.correlation_data, on_ack=acknowledged
+            sealed.topic,
+            sealed.payload,
+            correlation_data=sealed.correlation_data,
+            on_ack=partial(self._acknowledged, sealed),
         ):
+            self._keep(sealed)
+
+    def _acknowledged(self, sealed: _Sealed, outcome: Outcome) -> None:
+        if outcome is Outcome.LOST:
             self._keep(sealed)
 
     def _keep(self, sealed: _Sealed) -> None:

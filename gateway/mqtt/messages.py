@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.domain.answers import Status
-from gateway.domain.feedback import Colour, Tone
+from gateway.domain.feedback import Told
 from gateway.domain.reasons import Reason
 from gateway.flows import purchase_data as wallets
 from gateway.flows import redeem_data
@@ -152,14 +152,6 @@ VERB_EXAMPLES: Mapping[str, str] = {
     "unblock": '{"holder": "guest-1", "reason": "card found"}',
 }
 """One right `data` of each verb: shown to whoever sent a wrong one, and in the AsyncAPI document."""
-
-
-class Told(msgspec.Struct, frozen=True):
-    """What a client that stands before the guest shows: a tone, a colour, and a line in each language of the venue."""
-
-    tone: Tone
-    colour: Colour
-    text: dict[str, str]
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from gateway.config.feedback import Feedback
-from gateway.domain.feedback import Shown
+from gateway.domain.feedback import Shown, Told
 
 HEAD = """\
 venue: {id: hall, timezone: Europe/Berlin, currency: EUR}
@@ -19,11 +19,9 @@ clients: {vip-reader: {may: {wallet: [balance]}}}
 def test_a_venue_without_it_has_german_and_english() -> None:
     book = Feedback().book
     assert book.line(Shown("reader", "granted")) == "Willkommen"
-    assert book.told(Shown("vip-reader", "no_uses_left")) == {
-        "tone": "long",
-        "colour": "red",
-        "text": {"de": "Bereits eingelöst", "en": "Already used"},
-    }
+    assert book.told(Shown("vip-reader", "no_uses_left")) == Told(
+        "long", "red", {"de": "Bereits eingelöst", "en": "Already used"}
+    )
 
 
 def test_what_is_written_takes_the_place_of_what_is_built_in(problems, read) -> None:
@@ -49,7 +47,7 @@ feedback:
     assert book.signal("other", "granted").tone == "none"
     assert book.signal("reader", "blocked").colour == "amber"
     assert (book.signal("other", "expired").colour, book.signal("other", "blocked").colour) == ("red", "amber")
-    assert book.told(Shown("vip-reader", "expired"))["text"] == {"de": "Nicht mehr gültig"}
+    assert book.told(Shown("vip-reader", "expired")).text == {"de": "Nicht mehr gültig"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from gateway.domain import events as e
 from gateway.domain import redemption_events as r
 from gateway.domain import wallet_events as w
 from gateway.domain.answers import Answer, denied, failed
-from gateway.domain.feedback import OUTCOMES, Shown, answered, shown_by, text_fault
+from gateway.domain.feedback import OUTCOMES, Shown, Told, answered, shown_by, text_fault
 from gateway.domain.feedback_book import Book
 from gateway.domain.feedback_texts import DEFAULTS
 from gateway.domain.reasons import Reason
@@ -52,11 +52,9 @@ def test_a_drink_in_both_languages() -> None:
                   balances={"wallet:ada": 750})  # fmt: skip
     shown = shown_by(paid)
     assert shown == Shown("bar", "paid", {"amount": (1250, "EUR"), "balance": (750, "EUR"), "holder": "ada"})
-    assert BOOK.told(shown) == {
-        "tone": "short",
-        "colour": "green",
-        "text": {"de": "12,50 EUR bezahlt, Rest 7,50 EUR", "en": "12.50 EUR paid, 7.50 EUR left"},
-    }
+    assert BOOK.told(shown) == Told(
+        "short", "green", {"de": "12,50 EUR bezahlt, Rest 7,50 EUR", "en": "12.50 EUR paid, 7.50 EUR left"}
+    )
 
 
 def test_a_voucher_and_what_is_left() -> None:
@@ -90,7 +88,7 @@ def test_what_no_guest_stands_for_shows_nothing() -> None:
 def test_an_answer_to_a_client_is_told_alike(verb: str, answer: Answer, outcome: str) -> None:
     shown = answered(verb, answer, "client")
     assert (shown.place, shown.outcome) == ("client", outcome)
-    assert set(BOOK.told(shown)["text"]) == {"de", "en"}
+    assert set(BOOK.told(shown).text) == {"de", "en"}
 
 
 @pytest.mark.parametrize("verb", ["print", "open", "status", "why", "override", ""])
