@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading
+from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading, Tampered
 from gateway import __version__, logs
 from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import events as e
@@ -362,6 +362,8 @@ def _told(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]] 
             return "reading", {"technology": event.technology, "symbology": event.symbology}
         case InputChanged():
             return "input", {"channel": event.channel, "active": event.active}
+        case Tampered():
+            return "tamper", {"active": event.active}
         case PrinterStatus():
             return "status", {**_status_fields(event)}
         case Noise():

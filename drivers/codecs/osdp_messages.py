@@ -62,9 +62,13 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class RawCard(msgspec.Struct, frozen=True):
-    """A card as the bits it gave, the first one first; `bits` is their text of 0 and 1."""
+    """A card as the bits it gave, the first one first; `bits` is their text of 0 and 1.
+
+    `wiegand` is True where the reader says that the first and the last are parity bits.
+    """
 
     bits: str
+    wiegand: bool = False
 
     def __repr__(self) -> str:
         return f"RawCard(<{len(self.bits)} bits hidden>)"
@@ -144,7 +148,7 @@ def _identity(data: bytes) -> Identity:
 def _raw_card(data: bytes) -> Message:
     count = data[2] | data[3] << 8
     bits = "".join(f"{byte:08b}" for byte in data[4 : 4 + (count + 7) // 8])
-    return RawCard(bits[:count]) if 0 < count <= len(bits) else Unreadable(RAW)
+    return RawCard(bits[:count], data[1] == 1) if 0 < count <= len(bits) else Unreadable(RAW)
 
 
 def _formatted_card(data: bytes) -> Message:

@@ -102,6 +102,11 @@ class Panel:
         return self._step == "online"
 
     @property
+    def present(self) -> bool:
+        """True while the reader answers, whether or not it has come online yet."""
+        return self._step != "identify"
+
+    @property
     def in_a_hurry(self) -> bool:
         """True while there is more to send than the next poll."""
         return bool(self._orders) or self._step != "online" or self._sent is not None

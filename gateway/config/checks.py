@@ -19,6 +19,7 @@ KIND_WORDS = {
     "gate": "a relay board",
     "printer": "a printer",
     "drawer": "a cash drawer",
+    "bus": "a bus",
 }
 _OUTSIDE_WORDS = ("outside", "out", "street", "none", "world")
 Devices = Mapping[str, DeviceDraft]
@@ -60,6 +61,8 @@ def _addresses(device: DeviceDraft) -> Iterable[tuple[str, object]]:
             # One port may be written with and without its scheme and settings: serial:///dev/x?baud=9600 is /dev/x.
             bare = value.removeprefix("serial://").split("?")[0]
             yield key, os.path.normpath(bare) if bare.startswith("/") else bare.lower()
+    if "bus" in device.fields and (address := device.get("address")) is not None:
+        yield "address", (device.get("bus"), address)
     if device.kind == "drawer" and (pin := device.get("pin")) is not None:
         yield "pin", (device.get("printer"), pin)
 
@@ -78,6 +81,21 @@ def check_drawers(devices: Devices, problems: Problems) -> None:
         elif devices[name].kind not in {"printer", None}:
             hint = advice(name, printers, "add a printer under `devices:`")
             problems.add(mark, path, f"`{name}` is {_kind(devices[name])}, not a printer; {hint}")
+
+
+def check_buses(devices: Devices, problems: Problems) -> None:
+    """A device that shares a bus names one that exists."""
+    buses = [name for name, device in devices.items() if device.kind == "bus"]
+    for device in devices.values():
+        name = device.get("bus")
+        if "bus" not in device.fields or not isinstance(name, str):
+            continue
+        path, mark = f"devices.{device.name}.bus", device.place("bus")
+        hint = advice(name, buses, "add a bus under `devices:`")
+        if name not in devices:
+            problems.add(mark, path, f"no bus is called {quote(name)}; {hint}")
+        elif devices[name].kind not in {"bus", None}:
+            problems.add(mark, path, f"`{name}` is {_kind(devices[name])}, not a bus; {hint}")
 
 
 def check_zones(zones: Mapping[str, Draft], problems: Problems) -> None:

@@ -115,6 +115,7 @@ def _check(
 ) -> None:
     checks.check_ports(devices, problems)
     checks.check_drawers(devices, problems)
+    checks.check_buses(devices, problems)
     checks.check_names(devices, gates, problems)
     checks.check_zones(zones, problems)
     checks.check_gates(gates, zones, devices, clients, problems)
