@@ -91,7 +91,7 @@ class Reader:
         self._keys: Keys | None = None
         self._session: SecureSession | None = None
         self._last: tuple[int, bytes] | None = None
-        self._sequence = 0
+        self._sequence: int | None = None
 
     @property
     def secure(self) -> bool:
@@ -111,7 +111,7 @@ class Reader:
             return self._spoilt(self._last[1])
         if frame.sequence == 0:
             self.forget()
-        elif frame.sequence != self._sequence % 3 + 1:
+        elif self._sequence is None or frame.sequence != self._sequence % 3 + 1:
             return self._plain(frame, m.NAK, bytes([m.WRONG_SEQUENCE]))
         self._sequence = frame.sequence
         wire = self._reply(frame)

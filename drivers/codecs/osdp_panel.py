@@ -32,6 +32,7 @@ ATTEMPTS = 3
 """A reader that did not answer the same frame so often in a row is lost."""
 MAX_BUSY = 100
 MAX_ORDERS = 8
+WANTS_KEY = "takes nothing without a secure channel: give its key as `key_file`"
 
 _Step = Literal["identify", "challenge", "prove", "install", "status", "online"]
 
@@ -218,8 +219,8 @@ class Panel:
                 return self._stated(message)
 
     def _identified(self, message: m.Message) -> list[PanelEvent]:
-        if isinstance(message, m.Refusal) and message.code in {m.NO_SECURITY, m.NEEDS_SECURITY}:
-            return self._lose("takes nothing without a secure channel: give its key as `key_file`")
+        if _wants_security(message):
+            return self._lose(WANTS_KEY)
         if isinstance(message, m.Identity):
             self._identity = message
         self._step = "challenge" if self._key is not None else "status"
@@ -255,6 +256,8 @@ class Panel:
 
     def _stated(self, message: m.Message) -> list[PanelEvent]:
         """Come online, whether or not the reader can tell of its housing."""
+        if _wants_security(message):
+            return self._lose(WANTS_KEY)
         self._step = "online"
         events: list[PanelEvent] = [CameOnline(self._identity, secure=self._session is not None)]
         return [*events, message] if isinstance(message, m.LocalStatus) else events
@@ -292,3 +295,7 @@ class Panel:
         if self._keys is None:
             raise RuntimeError("the secure channel is proved before it was challenged")
         return self._keys
+
+
+def _wants_security(message: m.Message) -> bool:
+    return isinstance(message, m.Refusal) and message.code in {m.NO_SECURITY, m.NEEDS_SECURITY}
