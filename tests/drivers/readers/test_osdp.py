@@ -10,6 +10,7 @@ import pytest
 
 from drivers.api import DeviceFault, DeviceOffline, Driver, DriverError, InputChanged, Noise, Online, Reading, Tampered
 from drivers.codecs.wiegand import frame_of
+from drivers.readers import osdp_bus
 from drivers.readers.osdp import OsdpReader, OsdpReaderOptions
 from drivers.readers.osdp_bus import OsdpBus, OsdpBusOptions
 from simulators.line import Line
@@ -169,7 +170,8 @@ async def test_libosdps_new_reader_is_given_the_key(libosdp_end, key_file):
             assert "took the venue's key" in online.detail
 
 
-async def test_an_absent_reader_is_offline_and_costs_the_other_only_its_silence(device):
+async def test_an_absent_reader_is_offline_and_costs_the_other_only_its_silence(device, monkeypatch):
+    monkeypatch.setattr(osdp_bus, "PROBE_S", 0.1)
     readers = {1: Reader(1, None), 5: Reader(5, None)}
     readers[5].away = True
     bus_device = simulated(device, readers)
