@@ -17,6 +17,7 @@ from drivers.readers.rdm6300 import Rdm6300Reader
 from drivers.readers.twn4 import Twn4Reader
 from drivers.readers.wiegand_serial import WiegandSerialReader
 from drivers.scanners.serial_scanner import SerialScanner
+from drivers.scanners.wedge import WedgeScanner
 from gateway.config.schema import DriverKind, Kind
 
 
@@ -43,6 +44,7 @@ DRIVERS: Mapping[str, DriverEntry] = {
     "twn4": _entry("reader", Twn4Reader),
     "wiegand-serial": _entry("reader", WiegandSerialReader),
     "serial-scanner": _entry("scanner", SerialScanner),
+    "wedge": _entry("scanner", WedgeScanner),
     "lcus": _entry("gate", LcusRelay),
     "modbus-relay": _entry("gate", ModbusRelay),
     "escpos": _entry("printer", EscposPrinter),
