@@ -19,8 +19,8 @@ KeyFile = Annotated[
     Meta(
         min_length=1,
         max_length=255,
-        description="File with the key as hex digits and nothing else: the name of a systemd credential of the service, "
-        "or an absolute path that only the daemon can read (mode 0600).",
+        description="File with the key as hex digits and nothing else: the name of a systemd credential of the "
+        "service, or an absolute path that only the daemon can read (mode 0600).",
         examples=["osdp-key"],
     ),
 ]

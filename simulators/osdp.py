@@ -250,7 +250,9 @@ def _card(bits: str, *, wiegand: bool) -> bytes:
     return bytes([0, wiegand]) + len(bits).to_bytes(2, "little") + data
 
 
-def make_readers(addresses: list[int], key: str = "", security: Literal["none", "key", "new"] = "none") -> dict[int, Reader]:
+def make_readers(
+    addresses: list[int], key: str = "", security: Literal["none", "key", "new"] = "none"
+) -> dict[int, Reader]:
     """Readers at `addresses`: without secure channel, with `key` (hex), or new from the factory."""
     secret = parse_hex(key) if security == "key" else None
     return {address: Reader(address, secret, factory_new=security == "new") for address in addresses}

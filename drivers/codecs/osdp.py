@@ -1,9 +1,9 @@
 """OSDP frames: what passes on the RS-485 bus between a control panel and the readers on it.
 
 A frame is `53`, address (bit 7 set in a reply), length in two bytes, a control byte (sequence number, CRC or checksum,
-security block or none), an optional security block, one byte of command or reply, its data, an optional four bytes of
-message authentication code, and a CRC-16 (polynomial 1021, first value 1D0F, low byte first) or a checksum of one byte.
-A mark `FF` may stand before it. Source: SIA OSDP 2.2, which is IEC 60839-11-5; what the data means is in `osdp_messages`.
+security block or none), an optional security block, one byte of command or reply, its data, four bytes of message
+authentication code where it is secured, and a CRC-16 (polynomial 1021, from 1D0F, low byte first) or a checksum.
+authentication code where it is secured, and a CRC-16 (polynomial 1021, from 1D0F, low byte first) or a checksum.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ LED, BUZ, KEYSET, CHLNG, SCRYPT = 0x69, 0x6A, 0x75, 0x76, 0x77
 ACK, NAK, PDID, PDCAP, LSTATR, RSTATR = 0x40, 0x41, 0x45, 0x46, 0x48, 0x4B
 RAW, FMT, KEYPAD, CCRYPT, RMAC_I, BUSY = 0x50, 0x51, 0x53, 0x76, 0x78, 0x79
 
-Color = Literal["off", "red", "green", "amber", "blue", "magenta", "cyan", "white"]
-COLORS: tuple[Color, ...] = ("off", "red", "green", "amber", "blue", "magenta", "cyan", "white")
+Colour = Literal["off", "red", "green", "amber", "blue", "magenta", "cyan", "white"]
+COLOURS: tuple[Colour, ...] = ("off", "red", "green", "amber", "blue", "magenta", "cyan", "white")
 """In the order of their numbers on the wire."""
 
 UNIT_MS = 100
@@ -105,9 +105,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     code: int
 
 
-Message = (
-    Acknowledged | Refusal | Identity | RawCard | FormattedCard | Keys | LocalStatus | Unreadable
-)
+Message = Acknowledged | Refusal | Identity | RawCard | FormattedCard | Keys | LocalStatus | Unreadable
 
 
 def read_reply(code: int, data: bytes) -> Message:
@@ -165,24 +163,24 @@ def _keys(data: bytes) -> Message:
     return Keys("".join(names.get(byte, chr(byte)) for byte in data[2 : 2 + count] if byte in b"\x7f\r0123456789ABCD"))
 
 
-def set_led(color: Color, on_ms: int) -> bytes:
-    """Return the data of LED: the first light in `color` for `on_ms`, rounded up to 100 ms, then as before."""
-    number = COLORS.index(color)
+def set_led(colour: Colour, on_ms: int) -> bytes:
+    """Return the data of LED: the first light in `colour` for `on_ms`, rounded up to 100 ms, then as before."""
+    number = COLOURS.index(colour)
     ticks = _ticks(on_ms, 0xFFFF)
     # A temporary setting: its light is on all the time (1 on, 0 off) until its timer has run down.
     temporary = bytes([2, 1, 0, number, 0]) + ticks.to_bytes(2, "little")
     return bytes([0, 0]) + temporary + bytes([0, 0, 0, 0, 0])
 
 
-def rest_led(color: Color) -> bytes:
+def rest_led(colour: Colour) -> bytes:
     """Return the data of LED that ends what is temporary and sets the colour of the first light at rest."""
-    number = COLORS.index(color)
+    number = COLOURS.index(colour)
     return bytes([0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0, number, number])
 
 
-def sound_buzzer(times: int, on_ms: int, off_ms: int) -> bytes:
-    """Return the data of BUZ: the default tone, `times` (1 to 255) over, times rounded up to 100 ms."""
-    return bytes([0, 2, _ticks(on_ms, 255), _ticks(off_ms, 255), min(max(times, 1), 255)])
+def sound_buzzer(count: int, on_ms: int, off_ms: int) -> bytes:
+    """Return the data of BUZ: the default tone, `count` (1 to 255) times, durations rounded up to 100 ms."""
+    return bytes([0, 2, _ticks(on_ms, 255), _ticks(off_ms, 255), min(max(count, 1), 255)])
 
 
 def set_key(key: bytes) -> bytes:

@@ -72,7 +72,13 @@ class _Sent(msgspec.Struct):
 
 
 class Panel:
-    """The panel's side of one reader. With a `key` nothing is believed that does not come through the secure channel."""
+    """The panel's side of one reader. With a `key`, only the secure channel is believed."""
+
+    _step: _Step
+    _sent: _Sent | None
+    _keys: Keys | None
+    _session: SecureSession | None
+    _default_key: bool
 
     def __init__(
         self,
@@ -280,16 +286,16 @@ class Panel:
 
     def _begin(self) -> None:
         """Sequence number 0 tells a reader to forget what was before."""
-        self._step: _Step = "identify"
+        self._step = "identify"
         self._sequence = 0
-        self._sent: _Sent | None = None
+        self._sent = None
         self._attempts = 0
         self._busy_count = 0
         self._default_key = False
         self._identity = m.Identity("", 0, 0, 0, "")
         self._panel_nonce = b""
-        self._keys: Keys | None = None
-        self._session: SecureSession | None = None
+        self._keys = None
+        self._session = None
 
     def _require_keys(self) -> Keys:
         if self._keys is None:

@@ -1,7 +1,7 @@
-"""OSDP's secure channel: both sides prove that they hold the same key, then every frame is authenticated and enciphered.
+"""OSDP's secure channel: both sides prove that they hold one key, then frames are authenticated and enciphered.
 
-Source: SIA OSDP 2.2, annex D; its example in annex E is a test here. AES-128 throughout. The panel's random number comes
-in from outside, because the channel's keys are made of it: one that repeats makes old recordings valid again.
+Source: SIA OSDP 2.2, annex D; its example in annex E is a test here. AES-128 throughout. The panel's random number
+comes in from outside, because the channel's keys are made of it: one that repeats makes old recordings valid again.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class SecureSession:
         return bytes([osdp.MARK]) + signed + osdp.check_of(signed, crc=frame.crc)
 
     def open(self, frame: Frame) -> bytes | None:
-        """Return the data of a frame in clear; None when it is not authentic, and then nothing of it may be believed."""
+        """Return the data of a frame in clear; None when it is not authentic and nothing of it may be believed."""
         kinds = (_PLAIN[frame.reply], _ENCIPHERED[frame.reply])
         if frame.block is None or frame.block.kind not in kinds:
             return None

@@ -1,7 +1,7 @@
 """Elatec TWN4 with the Simple Protocol firmware: a line of hex digits asks, a line of hex digits answers.
 
 Both end in CR. An answer begins with an error byte, 00 for none. `0004FF` asks for the version, `050010` searches a tag
-(an ID of at most 16 bytes), `0407` beeps, `0410` to `0414` are for the lights; numbers of two bytes have the low one first.
+(an ID of at most 16 bytes), `0407` beeps, `0410` to `0414` are for the lights; numbers have their low byte first.
 Source: Elatec's Simple Protocol as c3rebro/Elatec.NET speaks it, whose recorded frames are tests here.
 """
 
@@ -16,7 +16,7 @@ from drivers.codecs.decoder import Decoder
 VERSION = b"0004FF\r"
 SEARCH_TAG = b"050010\r"
 LED_INIT = b"041007\r"
-RED, GREEN, YELLOW = 1, 2, 4
+RED, GREEN, YELLOW, ALL_LEDS = 1, 2, 4, 7
 
 _END = re.compile(rb"[\r\n]+")
 _ANSWER = re.compile(rb"(?:[0-9A-Fa-f]{2})+")

@@ -22,18 +22,19 @@ _ALT_CODE_MAX = 0x10FFFF
 
 _PLAIN_CODES = (*range(2, 14), *range(16, 28), *range(30, 42), 43, *range(44, 54), 86)
 _KEYPAD = {82: "0", 79: "1", 80: "2", 81: "3", 75: "4", 76: "5", 77: "6", 71: "7", 72: "8", 73: "9"}
-_KEYPAD_SIGNS = {55: "*", 74: "-", 78: "+", 83: ".", 98: "/"}
+_KEYPAD_CHARACTERS: dict[int, str] = {**_KEYPAD, 55: "*", 74: "-", 78: "+", 83: ".", 98: "/"}
 
 _ROWS: dict[Layout, tuple[str, str]] = {
     "us": (
-        "1234567890-=" "qwertyuiop[]" "asdfghjkl;'`" "\\" "zxcvbnm,./" "<",
-        '!@#$%^&*()_+' "QWERTYUIOP{}" 'ASDFGHJKL:"~' "|" "ZXCVBNM<>?" ">",
+        "1234567890-=qwertyuiop[]asdfghjkl;'`\\zxcvbnm,./<",
+        '!@#$%^&*()_+QWERTYUIOP{}ASDFGHJKL:"~|ZXCVBNM<>?>',
     ),
     "de": (
-        "1234567890ß´" "qwertzuiopü+" "asdfghjklöä^" "#" "yxcvbnm,.-" "<",
-        '!"§$%&/()=?`' "QWERTZUIOPÜ*" "ASDFGHJKLÖÄ°" "'" "YXCVBNM;:_" ">",
+        "1234567890ß´qwertzuiopü+asdfghjklöä^#yxcvbnm,.-<",
+        "!\"§$%&/()=?`QWERTZUIOPÜ*ASDFGHJKLÖÄ°'YXCVBNM;:_>",
     ),
-}  # fmt: skip
+}
+"""The characters of `_PLAIN_CODES`, alone and with Shift."""
 _ALT_GR_KEYS: dict[Layout, dict[int, str]] = {
     "us": {},
     "de": {3: "²", 4: "³", 8: "{", 9: "[", 10: "]", 11: "}", 12: "\\", 16: "@", 18: "€", 27: "~", 50: "µ", 86: "|"},
@@ -49,12 +50,14 @@ class WedgeDecoder:
     Keys that pause for longer than `pause_s` belong to different codes: the earlier ones are refused.
     """
 
+    _dead: str
+
     def __init__(
         self, layout: Layout = "us", *, prefix: str = "", suffix: str = "", aim: bool = True, pause_s: float = 1.0
     ) -> None:
         plain, shifted = _ROWS[layout]
-        self._plain = dict(zip(_PLAIN_CODES, plain, strict=True))
-        self._shifted = dict(zip(_PLAIN_CODES, shifted, strict=True))
+        self._plain: dict[int, str] = dict(zip(_PLAIN_CODES, plain, strict=True))
+        self._shifted: dict[int, str] = dict(zip(_PLAIN_CODES, shifted, strict=True))
         self._alt_gr = _ALT_GR_KEYS[layout]
         self._dead_keys = _DEAD[layout]
         self._lines = ScannerLineDecoder(prefix=prefix, suffix=suffix, aim=aim)
@@ -135,8 +138,8 @@ class WedgeDecoder:
         shifted = bool(self._held & _SHIFT)
         if code == _SPACE:
             return " "
-        if (char := _KEYPAD.get(code) or _KEYPAD_SIGNS.get(code)) is not None:
-            return char
+        if code in _KEYPAD_CHARACTERS:
+            return _KEYPAD_CHARACTERS[code]
         plain = self._plain.get(code, "")
         if self._caps and plain.isalpha() and plain != "ß":
             shifted = not shifted

@@ -1,8 +1,8 @@
 """Wiegand: what a card reader says in 26, 34 or 37 bits, and how a serial bridge passes such bits on.
 
 The first bit makes the first half even, the last makes the last half odd; between them stand the facility code and the
-card number. Sources: Civintec CN56 manual, p. 25 (26 and 34 bits); HID's formats H10301 (26) and H10304 (37, whose halves
-share their middle bit). How a bridge frames the bits on its serial line is its maker's affair, so `Framing` describes it.
+card number. Sources: Civintec CN56 manual, p. 25 (26 and 34 bits); HID's formats H10301 (26) and H10304 (37, whose
+halves share their middle bit). How a bridge frames the bits on its line is its maker's affair: `Framing` describes it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Card(msgspec.Struct, frozen=True):
     def value(self, form: Value = "hex") -> str:
         """Return the number as text.
 
-        hex: all bits, upper case, `D41B81`; facility-number: `212-7041`; number: `7041`. Where there is no facility code
-        the last two are the whole number.
+        hex: all bits, upper case, `D41B81`; facility-number: `212-7041`; number: `7041`. Where there is no facility
+        code the last two are the whole number.
         """
         if form == "hex":
             return f"{int(self.bits, 2):0{(len(self.bits) + 3) // 4}X}"

@@ -13,7 +13,6 @@ from drivers.api import (
     DeviceFault,
     DeviceOffline,
     DeviceTimeout,
-    DriverError,
     Emit,
     Noise,
     Online,
@@ -95,16 +94,16 @@ class OsdpReader:
                 self._seat = None
                 self._fail_orders()
 
-    async def beep(self, times: int = 1, on_ms: int = 100, off_ms: int = 100) -> None:
-        """Sound the buzzer `times` over; times are rounded up to 100 ms.
+    async def beep(self, count: int = 1, on_ms: int = 100, off_ms: int = 100) -> None:
+        """Sound the buzzer `count` times; durations are rounded up to 100 ms.
 
-        Returns when the reader has acknowledged it. Raises DeviceOffline, DeviceTimeout, or DeviceFault when it refused.
+        Returns when the reader has acknowledged it. Raises DeviceOffline, DeviceTimeout, DeviceFault when it refused.
         """
-        await self._order(m.BUZ, m.sound_buzzer(times, on_ms, off_ms))
+        await self._order(m.BUZ, m.sound_buzzer(count, on_ms, off_ms))
 
-    async def light(self, color: m.Color, on_ms: int = 1000) -> None:
-        """Show `color` for `on_ms`, rounded up to 100 ms, and then what was shown before; raises as `beep` does."""
-        await self._order(m.LED, m.set_led(color, on_ms))
+    async def light(self, colour: m.Colour, on_ms: int = 1000) -> None:
+        """Show `colour` for `on_ms`, rounded up to 100 ms, and then what was shown before; raises as `beep` does."""
+        await self._order(m.LED, m.set_led(colour, on_ms))
 
     async def _order(self, code: int, data: bytes) -> None:
         seat = self._seat

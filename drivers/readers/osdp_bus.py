@@ -142,7 +142,7 @@ class OsdpBus:
             self._ask(seat, now_s)
 
     def _rank(self, seat: Seat) -> tuple[float, float]:
-        """Return when a reader is due, and when it was asked last: of those due together, the longest ago goes first."""
+        """Return when a reader is due and when it was asked last: of those due, the one longest ago goes first."""
         if not seat.panel.present:
             return max(seat.asked_s, self._probe_from_s), seat.asked_s
         pause_s = 0.0 if seat.panel.in_a_hurry else self._options.poll_ms / 1000

@@ -19,9 +19,18 @@ from drivers.transports import Transport, open_transport
 
 ATTEMPTS = 3
 MAX_WAITING = 8
+MAX_BEEPS = 10
 VOLUME = 100
 FREQUENCY_HZ = 2400
-_LEDS = {"red": twn4.RED, "green": twn4.GREEN, "amber": twn4.YELLOW}
+Colour = Literal["red", "green", "amber", "blue", "white"]
+_LEDS: dict[str, int] = {
+    "red": twn4.RED,
+    "green": twn4.GREEN,
+    "amber": twn4.YELLOW,
+    # The nearest of its three lights.
+    "blue": twn4.YELLOW,
+    "white": twn4.ALL_LEDS,
+}
 
 
 class Twn4Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +72,7 @@ class Twn4Reader:
         self._answer: asyncio.Future[Answer] | None = None
         self._searching = False
         self._waiting = 0
+        self._dark_at_s: float | None = None
 
     async def run(self) -> None:
         """Search tags until cancelled; raises DriverError when the port is gone or nothing answers on it."""
@@ -70,6 +80,7 @@ class Twn4Reader:
         self._decoder = Twn4Decoder()
         try:
             async with await open_transport(options.port, self._on_bytes, baud=options.baud) as transport:
+                transport.closed.add_done_callback(self._on_closed)
                 version = await self._greet(transport)
                 self._transport = transport
                 self._emit(Online(version))
@@ -78,22 +89,22 @@ class Twn4Reader:
             self._transport = None
             self._noise.close()
 
-    async def beep(self, times: int = 1, on_ms: int = 100, off_ms: int = 100) -> None:
-        """Sound `times` over (at most 10); returns when the reader has taken the last, before it has sounded.
+    async def beep(self, count: int = 1, on_ms: int = 100, off_ms: int = 100) -> None:
+        """Sound `count` times (at most 10); returns when the reader has taken the last command.
 
         Raises DeviceOffline, DeviceTimeout, or DeviceFault when it refused or too many commands wait.
         """
-        for _ in range(min(times, 10)):
+        for _ in range(min(count, MAX_BEEPS)):
             await self._order(twn4.beep(VOLUME, FREQUENCY_HZ, on_ms, off_ms))
 
-    async def light(self, color: Literal["red", "green", "amber"], on_ms: int = 1000) -> None:
-        """Show `color` for `on_ms` and then none; raises as `beep` does, DeviceFault for a light it does not have."""
-        led = _LEDS.get(color)
-        if led is None:
-            raise DeviceFault(f"the TWN4 on {self._options.port} has no {color} light: it has {', '.join(_LEDS)}")
-        await self._order(twn4.led_on(led))
-        await asyncio.sleep(on_ms / 1000)
-        await self._order(twn4.led_off(led))
+    async def light(self, colour: Colour, on_ms: int = 1000) -> None:
+        """Show `colour`, or the nearest that it has, for `on_ms` and then none; raises as `beep` does.
+
+        Returns when the reader has taken the command. Another colour meanwhile takes the place of the first.
+        """
+        await self._order(twn4.led_off(twn4.ALL_LEDS))
+        await self._order(twn4.led_on(_LEDS[colour]))
+        self._dark_at_s = asyncio.get_running_loop().time() + on_ms / 1000
 
     async def _greet(self, transport: Transport) -> str:
         # An empty command first: it ends whatever half a line the reader still has from before.
@@ -108,6 +119,9 @@ class Twn4Reader:
     async def _search(self, transport: Transport) -> None:
         while not transport.closed.done():
             await self._ask_patiently(transport, twn4.SEARCH_TAG)
+            if self._dark_at_s is not None and asyncio.get_running_loop().time() >= self._dark_at_s:
+                self._dark_at_s = None
+                await self._ask_patiently(transport, twn4.led_off(twn4.ALL_LEDS))
             await asyncio.wait({transport.closed}, timeout=self._options.search_ms / 1000)
         raise await transport.lost()
 
@@ -118,7 +132,8 @@ class Twn4Reader:
             except DeviceTimeout:
                 continue
         raise DeviceOffline(
-            f"no TWN4 answers on {self._options.port}: check its power, its speed and that it has the Simple Protocol firmware"
+            f"no TWN4 answers on {self._options.port}: check its power, its speed and that it has the firmware for the "
+            "Simple Protocol"
         )
 
     async def _order(self, command: bytes) -> None:
@@ -138,19 +153,20 @@ class Twn4Reader:
     async def _ask(self, transport: Transport, command: bytes) -> Answer:
         """Send one command when the line is free and return its answer."""
         async with self._line:
-            self._answer = asyncio.get_running_loop().create_future()
-            self._searching = command == twn4.SEARCH_TAG
-            transport.write(command)
+            answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            self._answer, self._searching = answer, command == twn4.SEARCH_TAG
             try:
+                transport.write(command)
                 async with asyncio.timeout(self._options.answer_timeout_ms / 1000):
-                    await asyncio.wait({self._answer, transport.closed}, return_when=asyncio.FIRST_COMPLETED)
-                if self._answer.done():
-                    return self._answer.result()
-                raise transport.closed.result()
+                    return await answer
             except TimeoutError as error:
                 raise DeviceTimeout(f"no answer on {self._options.port} in time") from error
             finally:
                 self._answer = None
+
+    def _on_closed(self, closed: asyncio.Future[DeviceOffline]) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(closed.result())
 
     def _on_bytes(self, data: bytes) -> None:
         self._decoder.receive_data(data)

@@ -28,8 +28,8 @@ class WiegandSerialOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     framing: Annotated[
         wiegand.Form,
         Meta(
-            description="How the bridge writes a card: hex, decimal or bits as text in lines that end in CR, LF or both; "
-            "binary as bytes."
+            description="How the bridge writes a card: hex, decimal or bits as text in lines that end in CR, LF or "
+            "both; binary as bytes."
         ),
     ] = "hex"
     bits: Annotated[

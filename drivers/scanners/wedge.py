@@ -25,7 +25,7 @@ class WedgeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         str,
         Meta(
             pattern="^/.+",
-            description="The scanner's input device, by its lasting name under /dev/input/by-id, which ends in -event-kbd.",
+            description="The scanner's input device: its lasting name under /dev/input/by-id, ending in -event-kbd.",
             examples=["/dev/input/by-id/usb-Honeywell_3320G-event-kbd"],
         ),
     ]

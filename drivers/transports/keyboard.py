@@ -6,8 +6,8 @@ import asyncio
 import errno
 import importlib
 import os
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Iterable
+from typing import Protocol, Self
 
 from drivers.api import DeviceFault, DeviceOffline, DriverError
 from drivers.transports.errors import why_lost
@@ -18,6 +18,35 @@ SYN_DROPPED = 3
 OnKey = Callable[[int, int, float], None]
 
 
+class KeyEvent(Protocol):
+    """One event as python-evdev gives it: `sec` and `usec` are when the kernel saw it."""
+
+    type: int
+    code: int
+    value: int
+    sec: int
+    usec: int
+
+
+class InputDevice(Protocol):
+    """What is used of python-evdev's class of this name."""
+
+    name: str
+    fd: int
+
+    def read(self) -> Iterable[KeyEvent]:
+        """Return the events that wait; raises BlockingIOError when none does."""
+        ...
+
+    def grab(self) -> None:
+        """Take the device for this process alone."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
 class Keyboard:
     """An input device that is read by this process alone: nothing of what it types reaches a console or a desktop.
 
@@ -25,7 +54,7 @@ class Keyboard:
     some. `closed` gets its result, the DeviceOffline that tells why, as soon as the device is gone.
     """
 
-    def __init__(self, path: str, device: Any, on_key: OnKey, on_lost: Callable[[], None]) -> None:  # noqa: ANN401
+    def __init__(self, path: str, device: InputDevice, on_key: OnKey, on_lost: Callable[[], None]) -> None:
         self.name = str(device.name)
         self.closed: asyncio.Future[DeviceOffline] = asyncio.get_running_loop().create_future()
         self._path = path
@@ -77,20 +106,20 @@ async def open_keyboard(path: str, on_key: OnKey, on_lost: Callable[[], None]) -
     return Keyboard(path, device, on_key, on_lost)
 
 
-def _open(path: str) -> Any:  # noqa: ANN401 - python-evdev carries no types
+def _open(path: str) -> InputDevice:
     try:
         evdev = importlib.import_module("evdev")
     except ImportError as error:
         raise DeviceFault("keyboard wedges need python-evdev: install venue-gateway[wedge]") from error
-    device = None
+    device: InputDevice | None = None
     try:
         device = evdev.InputDevice(path)
         device.grab()
+        return device
     except OSError as error:
         if device is not None:
             device.close()
         raise _cannot_open(path, error) from error
-    return device
 
 
 def _cannot_open(path: str, error: OSError) -> DriverError:

@@ -79,7 +79,9 @@ def test_what_is_encoded_is_read_back(address, reply, sequence, code, data, crc)
         assert (frame.data, frame.block, frame.crc) == (data, block, crc)
 
 
-@given(st.lists(st.one_of(st.binary(max_size=30), st.sampled_from([POLL, ACK, POLL[:4], b"S", b"\xffS\x00\x09\x00\x0c"]))))
+@given(
+    st.lists(st.one_of(st.binary(max_size=30), st.sampled_from([POLL, ACK, POLL[:4], b"S", b"\xffS\x00\x09\x00\x0c"])))
+)
 def test_no_input_makes_the_decoder_raise_or_grow(pieces):
     decoder = OsdpDecoder()
     for piece in pieces:

@@ -168,7 +168,9 @@ def test_another_readers_reply_an_echo_and_a_late_one_are_no_answers():
     assert [one.take(frame) for frame in (command, Frame(2, True, command.sequence, m.ACK), late)] == [None] * 3
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 255), st.binary(max_size=40))), st.booleans(), st.booleans())
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 255), st.binary(max_size=40))), st.booleans(), st.booleans()
+)
 def test_no_replies_make_a_panel_raise(replies, with_key, install):
     one = panel(key=KEY if with_key else None, install_key=with_key and install)
     for sequence, code, data in replies:

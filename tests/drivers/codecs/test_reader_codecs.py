@@ -48,7 +48,9 @@ def test_twn4_reads_a_tag_between_noise(feed):
     assert twn4.read_tag(other) == Tag("twn4-ee", "AA")
 
 
-@pytest.mark.parametrize("line", ["01", "00", "000180380704", "00018000000000", "000180380604DE5F1EACC040", "0101800801AA"])
+@pytest.mark.parametrize(
+    "line", ["01", "00", "000180380704", "00018000000000", "000180380604DE5F1EACC040", "0101800801AA"]
+)
 def test_twn4_what_is_no_tag_is_none(line):
     assert twn4.read_tag(Answer(bytes.fromhex(line)[0], bytes.fromhex(line)[1:])) is None
 

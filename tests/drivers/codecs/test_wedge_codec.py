@@ -15,11 +15,13 @@ SHIFT, CTRL, ALT, ALT_GR, CAPS = 42, 29, 56, 100, 58
 # By hand from a keyboard's keycaps, not from the table under test: key, modifier, character.
 US = [(30, 0, "a"), (30, SHIFT, "A"), (44, 0, "z"), (21, 0, "y"), (3, SHIFT, "@"), (53, SHIFT, "?"), (53, 0, "/"),
       (12, 0, "-"), (12, SHIFT, "_"), (39, SHIFT, ":"), (27, 0, "]"), (43, 0, "\\"), (41, SHIFT, "~"), (11, 0, "0"),
-      (57, 0, " "), (13, 0, "="), (8, SHIFT, "&"), (5, SHIFT, "$"), (2, 0, "1"), (52, 0, "."), (51, 0, ",")]  # fmt: skip
+      (57, 0, " "), (13, 0, "="), (8, SHIFT, "&"), (5, SHIFT, "$"), (2, 0, "1"), (52, 0, "."),
+      (51, 0, ",")]  # fmt: skip
 DE = [(30, 0, "a"), (44, 0, "y"), (21, 0, "z"), (21, SHIFT, "Z"), (16, ALT_GR, "@"), (12, 0, "ß"), (12, SHIFT, "?"),
       (8, SHIFT, "/"), (53, 0, "-"), (53, SHIFT, "_"), (52, SHIFT, ":"), (10, ALT_GR, "]"), (9, ALT_GR, "["),
       (12, ALT_GR, "\\"), (43, 0, "#"), (39, 0, "ö"), (40, SHIFT, "Ä"), (26, 0, "ü"), (11, SHIFT, "="), (27, 0, "+"),
-      (7, SHIFT, "&"), (86, ALT_GR, "|"), (86, 0, "<"), (18, ALT_GR, "€"), (51, SHIFT, ";"), (27, ALT_GR, "~")]  # fmt: skip
+      (7, SHIFT, "&"), (86, ALT_GR, "|"), (86, 0, "<"), (18, ALT_GR, "€"), (51, SHIFT, ";"),
+      (27, ALT_GR, "~")]  # fmt: skip
 
 
 class Typist:
@@ -116,7 +118,10 @@ def test_repeated_keys_type_once():
     assert one.scan([]) == [ScannedLine("a")]
 
 
-@given(st.lists(st.tuples(st.integers(-1, 800), st.integers(-1, 3), st.floats(0, 10)), max_size=200), st.sampled_from(["us", "de"]))
+@given(
+    st.lists(st.tuples(st.integers(-1, 800), st.integers(-1, 3), st.floats(0, 10)), max_size=200),
+    st.sampled_from(["us", "de"]),
+)
 def test_no_keys_make_it_raise(keys, layout):
     decoder = WedgeDecoder(layout)
     for code, value, at_s in keys:

@@ -67,7 +67,9 @@ class Peripheral:
 
 
 @contextmanager
-def peripherals(fd: int, readers: dict[int, bytes | None], flags: tuple[int, ...] = ()) -> Iterator[dict[int, Peripheral]]:
+def peripherals(
+    fd: int, readers: dict[int, bytes | None], flags: tuple[int, ...] = ()
+) -> Iterator[dict[int, Peripheral]]:
     """Run libosdp readers, address → key or None, on the line `fd` in a thread of their own."""
     wires: dict[int, Wire] = {}
     wires.update({address: Wire(fd, address, wires) for address in readers})

@@ -142,7 +142,9 @@ async def with_libosdp(device: PtyDevice, key: bytes | None, **options: object) 
         buzzer, led = peers[1].commands[-2:]
         assert (buzzer["rep_count"], buzzer["on_count"]) == (2, 1)
         assert (led["on_color"], led["timer_count"], led["temporary"]) == (2, 5, True)
-        peers[5].context.submit_event({**card, "length": 32, "format": osdp.CardFormat.Unspecified, "data": b"\4\5\6\7"})
+        peers[5].context.submit_event(
+            {**card, "length": 32, "format": osdp.CardFormat.Unspecified, "data": b"\4\5\6\7"}
+        )
         assert (await bus.events(5).wait_for(Reading, 2))[1] == Reading("wiegand", "04050607")
         assert bus.events(1).of(Reading) == []
         return bus.events(1).of(Online)[0].detail
