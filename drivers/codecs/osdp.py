@@ -3,7 +3,6 @@
 A frame is `53`, address (bit 7 set in a reply), length in two bytes, a control byte (sequence number, CRC or checksum,
 security block or none), an optional security block, one byte of command or reply, its data, four bytes of message
 authentication code where it is secured, and a CRC-16 (polynomial 1021, from 1D0F, low byte first) or a checksum.
-authentication code where it is secured, and a CRC-16 (polynomial 1021, from 1D0F, low byte first) or a checksum.
 """
 
 from __future__ import annotations
