@@ -46,3 +46,10 @@ def test_a_reader_restarts_with_its_bus_and_only_with_its_own():
     out = "  out: {driver: osdp, bus: other, address: 0}\n"
     before, after = load(IN + out).devices, load(IN + out, baud=19_200).devices
     assert {name for name in before if before[name].digest != after[name].digest} == {"bus", "in"}
+
+
+def test_a_wedge_by_a_number_is_warned_of():
+    text = HEAD.replace("in, out", "in").replace("BAUD", "9600") + IN
+    wedge = "  desk: {driver: wedge, port: /dev/input/event3}\n"
+    (warning,) = loads((text.replace("[in]", "[in, desk]") + wedge).encode(), "v.yaml", kinds()).warnings
+    assert "/dev/input/by-id/" in warning
