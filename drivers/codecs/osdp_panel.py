@@ -32,16 +32,20 @@ ATTEMPTS = 3
 """A reader that did not answer the same frame so often in a row is lost."""
 MAX_BUSY = 100
 MAX_ORDERS = 8
+SETTLED = 20
+"""A reader that has answered so many frames may begin anew without being lost."""
 WANTS_KEY = "takes nothing without a secure channel: give its key as `key_file`"
 
+_Order = tuple[int, int, bytes]
 _Step = Literal["identify", "challenge", "prove", "install", "status", "online"]
 
 
 class CameOnline(msgspec.Struct, frozen=True):
-    """The reader answers, and its channel is secure where `secure` says so."""
+    """The reader answers, and its channel is secure where `secure` says so; `again` is why it had to begin anew."""
 
     identity: m.Identity
     secure: bool
+    again: str = ""
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -78,6 +82,7 @@ class Panel:
     _sent: _Sent | None
     _keys: Keys | None
     _session: SecureSession | None
+    _ordered: _Order | None
     _default_key: bool
 
     def __init__(
@@ -99,7 +104,8 @@ class Panel:
         self._key = key
         self._install_key = install_key
         self._crc = crc
-        self._orders: deque[tuple[int, int, bytes]] = deque()
+        self._orders: deque[_Order] = deque()
+        self._again = ""
         self._next_token = 0
         self._begin()
 
@@ -174,7 +180,7 @@ class Panel:
             case "status":
                 return self._command(m.LSTAT, b"")
         if self._orders:
-            token, code, data = self._orders.popleft()
+            self._ordered = token, code, data = self._orders.popleft()
             return self._command(code, data, token)
         return self._command(m.POLL, b"")
 
@@ -202,7 +208,7 @@ class Panel:
         """A reader that lost its power has forgotten sequence and channel and says so outside of both."""
         if frame.code != m.NAK or frame.block is not None or not frame.data:
             return None
-        return self._lose(f"has to begin again: {m.Refusal(frame.data[0]).meaning}")
+        return self._begin_again(m.Refusal(frame.data[0]))
 
     def _busy(self) -> list[PanelEvent]:
         self._attempts = 0
@@ -265,13 +271,16 @@ class Panel:
         if _wants_security(message):
             return self._lose(WANTS_KEY)
         self._step = "online"
-        events: list[PanelEvent] = [CameOnline(self._identity, secure=self._session is not None)]
+        events: list[PanelEvent] = [CameOnline(self._identity, self._session is not None, self._again)]
+        self._again = ""
         return [*events, message] if isinstance(message, m.LocalStatus) else events
 
     def _hear(self, sent: _Sent, message: m.Message) -> list[PanelEvent]:
         refusal = message if isinstance(message, m.Refusal) else None
         if refusal is not None and refusal.code in {m.WRONG_SEQUENCE, m.NO_SECURITY, m.NEEDS_SECURITY}:
-            return self._lose(f"has to begin again: {refusal.meaning}")
+            return self._begin_again(refusal)
+        self._answered += 1
+        self._ordered = None
         events: list[PanelEvent] = [] if sent.token is None else [OrderDone(sent.token, refusal)]
         if isinstance(message, m.RawCard | m.FormattedCard | m.Keys | m.LocalStatus):
             events.append(message)
@@ -279,8 +288,19 @@ class Panel:
 
     # --- beginning again
 
+    def _begin_again(self, refusal: m.Refusal) -> list[PanelEvent]:
+        """Renew the session of a reader that lost it, by a power cut or an answer that got lost; its orders wait."""
+        if self._answered < SETTLED:
+            return self._lose(f"has to begin again: {refusal.meaning}")
+        if self._ordered is not None:
+            self._orders.appendleft(self._ordered)
+        self._begin()
+        self._again = refusal.meaning
+        return []
+
     def _lose(self, why: str) -> list[PanelEvent]:
         self._orders.clear()
+        self._again = ""
         self._begin()
         return [Lost(why)]
 
@@ -291,6 +311,8 @@ class Panel:
         self._sent = None
         self._attempts = 0
         self._busy_count = 0
+        self._answered = 0
+        self._ordered = None
         self._default_key = False
         self._identity = m.Identity("", 0, 0, 0, "")
         self._panel_nonce = b""

@@ -189,4 +189,5 @@ class OsdpReader:
 def _described(event: CameOnline, options: OsdpReaderOptions) -> str:
     identity = event.identity
     channel = "secure channel" if event.secure else "no secure channel"
-    return f"address {options.address}, maker {identity.vendor}, model {identity.model}, {channel}"
+    again = f"; it began again: {event.again}" if event.again else ""
+    return f"address {options.address}, maker {identity.vendor}, model {identity.model}, {channel}{again}"

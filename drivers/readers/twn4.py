@@ -19,6 +19,7 @@ from drivers.transports import Transport, open_transport
 
 ATTEMPTS = 3
 MAX_WAITING = 8
+LATE_S = 0.2
 MAX_BEEPS = 10
 VOLUME = 100
 FREQUENCY_HZ = 2400
@@ -160,6 +161,9 @@ class Twn4Reader:
                 async with asyncio.timeout(self._options.answer_timeout_ms / 1000):
                     return await answer
             except TimeoutError as error:
+                # Answers carry no number: a late one must not be taken for that to the next command.
+                self._answer = None
+                await asyncio.sleep(LATE_S)
                 raise DeviceTimeout(f"no answer on {self._options.port} in time") from error
             finally:
                 self._answer = None

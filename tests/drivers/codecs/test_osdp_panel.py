@@ -88,6 +88,20 @@ def test_a_reader_that_lost_its_power_is_lost_at_once_and_begins_again():
         assert CameOnline in [type(event) for event in talk(one, reader)]
 
 
+def test_a_settled_reader_that_lost_its_session_begins_again_without_being_lost_and_its_order_waits():
+    for key in (None, KEY):
+        one, reader = panel(key=key), Reader(1, key)
+        talk(one, reader, 40)
+        token = one.order(m.BUZ, m.sound_buzzer(1, 100, 100))
+        reader.forget()
+        events = talk(one, reader)
+        assert [type(event) for event in events] == [CameOnline, m.LocalStatus, OrderDone]
+        assert events[0].again == "the sequence number was wrong"
+        assert events[2] == OrderDone(token)
+        reader.forget()
+        assert [type(event) for event in talk(one, reader, 1)] == [Lost]
+
+
 def test_a_busy_reader_is_asked_again_and_not_for_ever():
     one, reader = panel(), Reader(1, None)
     talk(one, reader)

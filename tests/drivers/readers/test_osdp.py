@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from drivers.api import DeviceFault, DeviceOffline, Driver, DriverError, InputChanged, Noise, Online, Reading, Tampered
+from drivers.codecs.osdp_panel import SETTLED
 from drivers.codecs.wiegand import frame_of
 from drivers.readers import osdp_bus
 from drivers.readers.osdp import OsdpReader, OsdpReaderOptions
@@ -156,6 +157,23 @@ async def test_libosdps_readers_on_one_bus_without_a_secure_channel(libosdp_end)
 
 async def test_libosdps_readers_on_one_bus_in_the_secure_channel(libosdp_end, key_file):
     assert ", secure channel" in await with_libosdp(libosdp_end, KEY, key_file=key_file)
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "secure"])
+async def test_libosdp_is_asked_again_when_its_answer_was_lost_and_the_channel_goes_on(libosdp_end, key_file, key):
+    options = {} if key is None else {"key_file": key_file}
+    async with libosdp_bus(libosdp_end, key, **options) as (bus, peers):
+        card = {"event": osdp.Event.CardRead, "reader_no": 0, "direction": 0, "format": osdp.CardFormat.Wiegand}
+        for count in range(1, 4):
+            for _ in range(SETTLED):
+                await bus.readers[1].beep()
+            # libosdp carries a repeated command out anew, so a card in the lost answer would be gone: it comes after.
+            peers[1].wire.lose = 1
+            await bus.readers[1].beep(count)
+            assert peers[1].wire.lose == 0
+            peers[1].context.submit_event({**card, "length": 26, "data": CARD})
+            await bus.events(1).wait_for(Reading, count)
+        assert bus.served[1].errors == []
 
 
 async def test_libosdps_reader_with_another_key_is_refused(libosdp_end, key_file):
