@@ -29,6 +29,7 @@ from drivers.readers.osdp_bus import OsdpBus, Seat
 
 ORDER_TIMEOUT_S = 2.0
 MAX_KEYS = 16
+PATIENCE_S = 10.0
 
 
 class OsdpReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,19 +81,26 @@ class OsdpReader:
     async def run(self) -> None:
         """Serve until cancelled; raises DriverError when the bus or the reader is gone, or its key does not fit.
 
-        While the reason is the same as the last time it goes on waiting: bus and reader are looked for by the bus.
+        While the reason is the same as the last time it waits for `PATIENCE_S` before it says so again: the bus looks
+        for the reader meanwhile, sooner than a new connection would.
         """
         seat = Seat(self._panel(), self._heard, known=self._known)
         with self._bus.seated(seat):
             self._seat = seat
             try:
-                await asyncio.wait({seat.ended})
-                error = seat.ended.result()
-                self._known = str(error)
-                raise error
+                await self._until_ended(seat)
             finally:
                 self._seat = None
                 self._fail_orders()
+
+    async def _until_ended(self, seat: Seat) -> None:
+        await asyncio.wait({seat.ended}, timeout=PATIENCE_S)
+        if not seat.ended.done() and not seat.panel.online:
+            raise DeviceOffline(self._known or f"the bus of OSDP reader {self._options.address} is not open yet")
+        await asyncio.wait({seat.ended})
+        error = seat.ended.result()
+        self._known = str(error)
+        raise error
 
     async def beep(self, count: int = 1, on_ms: int = 100, off_ms: int = 100) -> None:
         """Sound the buzzer `count` times; durations are rounded up to 100 ms.
