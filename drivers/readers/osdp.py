@@ -96,7 +96,7 @@ class OsdpReader:
     async def _until_ended(self, seat: Seat) -> None:
         await asyncio.wait({seat.ended}, timeout=PATIENCE_S)
         if not seat.ended.done() and not seat.panel.online:
-            raise DeviceOffline(self._known or f"the bus of OSDP reader {self._options.address} is not open yet")
+            raise DeviceOffline(self._known or f"OSDP reader {self._options.address} has not answered yet")
         await asyncio.wait({seat.ended})
         error = seat.ended.result()
         self._known = str(error)

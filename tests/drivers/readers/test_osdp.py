@@ -250,14 +250,13 @@ async def test_a_port_that_is_not_there_takes_its_readers_along(tmp_path):
 
 
 async def test_a_reader_that_stays_away_says_so_again(device, monkeypatch):
-    monkeypatch.setattr("drivers.readers.osdp.PATIENCE_S", 0.05)
+    monkeypatch.setattr("drivers.readers.osdp.PATIENCE_S", 0.3)
     monkeypatch.setattr(osdp_bus, "PROBE_S", 0.01)
     simulated(device, {})
     async with Bus(device, (1,)).running() as bus:
         await bus.port.events.wait_for(Online)
         await bus.served[1].failed(3)
-        assert set(bus.served[1].errors[1:]) <= {bus.served[1].errors[-1]}
-        assert "does not answer" in bus.served[1].errors[-1]
+        assert all("does not answer" in error for error in bus.served[1].errors)
 
 
 async def test_the_housing_is_told_once_a_change(device):
