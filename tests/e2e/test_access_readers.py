@@ -57,6 +57,18 @@ async def test_cards_at_each_reader_open_the_gate_once(venue: Venue) -> None:
     assert OSDP_KEY not in "".join(venue.daemon.text)
 
 
+async def test_a_network_reader_publishes_the_same_card_and_hears_the_same_decision(venue: Venue) -> None:
+    """docs/hardware/network-readers.md: a client that asks at its gate, as the gateway's own readers do."""
+    mark, before = venue.observer.mark, await venue.pulses("access-relay")
+    guest = Guest("holder-d41b81", "wiegand", "D41B81")
+    async with venue.client("entrance") as reader:
+        answer = await (await venue.authenticate(reader, "access", guest)).final()
+    assert (answer["status"], answer["data"]["decision"]) == ("done", "granted")
+    granted = await venue.observer.event("entry.granted", since=mark, gate="access")
+    assert granted["holder"] == guest.holder
+    await venue.closed("access-relay", before + 1)
+
+
 async def test_an_unplugged_bus_takes_its_reader_along_and_both_come_back(venue: Venue) -> None:
     bus, mark = await venue.device("access-bus"), venue.daemon.mark
     await bus.do("unplug")
