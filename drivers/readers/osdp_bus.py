@@ -84,12 +84,14 @@ class OsdpBus:
         self._asked: Seat | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._quiet_from_s = 0.0
+        self._free_s = 0.0
         self._probe_from_s = 0.0
 
     async def run(self) -> None:
         """Serve the readers until cancelled; raises DriverError when the port cannot be opened or is gone."""
         options = self._options
         self._decoder = OsdpDecoder()
+        why: DriverError = DeviceOffline(f"the OSDP bus on {options.port} was stopped")
         try:
             async with await open_transport(options.port, self._on_bytes, baud=options.baud) as transport:
                 self._transport = transport
@@ -97,11 +99,10 @@ class OsdpBus:
                 self._turn()
                 raise await transport.lost()
         except DriverError as error:
-            for seat in [*self._seats.values()]:
-                seat.end(error)
+            why = error
             raise
         finally:
-            self._stop()
+            self._stop(why)
 
     @contextmanager
     def seated(self, seat: Seat) -> Iterator[None]:
@@ -123,7 +124,9 @@ class OsdpBus:
         if self._asked is None and self._transport is not None:
             self._turn()
 
-    def _stop(self) -> None:
+    def _stop(self, why: DriverError) -> None:
+        for seat in self._seats.values():
+            seat.end(why)
         self._transport, self._asked = None, None
         self._set_timer(None, self._turn)
         self._noise.close()
@@ -135,7 +138,9 @@ class OsdpBus:
             self._set_timer(None, self._turn)
             return
         now_s = asyncio.get_running_loop().time()
-        start_s = max(self._rank(seat)[0], self._quiet_from_s)
+        # Nobody talks into an answer; but a line that is never quiet must not keep everyone from being found silent.
+        quiet_s = min(self._quiet_from_s, self._free_s + self._options.answer_timeout_ms / 1000)
+        start_s = max(self._rank(seat)[0], quiet_s)
         if start_s > now_s:
             self._set_timer(start_s, self._turn)
         else:
@@ -192,6 +197,7 @@ class OsdpBus:
         """Go on with whoever is next, from the loop: events are told first."""
         if self._asked is seat:
             self._asked = None
+            self._free_s = asyncio.get_running_loop().time()
             self._set_timer(self._quiet_from_s, self._turn)
 
     @property

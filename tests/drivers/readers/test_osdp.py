@@ -302,6 +302,25 @@ async def test_i08_a_bus_full_of_garbage_is_survived(device):
         assert len(bus.driver._decoder._buffer) <= 4096
 
 
+async def test_i08_a_line_that_is_never_quiet_loses_its_readers_instead_of_hiding_that(device):
+    readers = {1: Reader(1, None)}
+    simulated(device, readers)
+    async with Bus(device, (1,)).running() as bus:
+        await bus.online()
+        readers[1].away = True
+        babble = asyncio.create_task(babbling(bus.driver))
+        assert "does not answer" in await asyncio.wait_for(bus.served[1].failed(), 5)
+        babble.cancel()
+        readers[1].away = False
+        await bus.events(1).wait_for(Online, 2)
+
+
+async def babbling(driver: OsdpBus) -> None:
+    while True:
+        driver._on_bytes(b"\x00")
+        await asyncio.sleep(0.001)
+
+
 async def test_two_readers_at_one_address_are_refused(device):
     simulated(device, {1: Reader(1, None)})
     async with Bus(device, (1,)).running() as bus:
