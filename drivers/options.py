@@ -25,16 +25,3 @@ Baud = Annotated[
     int,
     Meta(ge=300, le=1_000_000, description="Serial speed in bits per second, as the device is set up."),
 ]
-
-DeviceName = Annotated[
-    str,
-    Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$", description="The name of the bus under `devices:` that it is wired to."),
-]
-
-Technology = Annotated[
-    str,
-    Meta(
-        pattern="^[a-z0-9][a-z0-9_.-]{0,30}$",
-        description="The word for its cards in the directory of credentials, the same for all readers of these cards.",
-    ),
-]

@@ -127,7 +127,7 @@ def test_what_is_imported_is_declared() -> None:
         for name in imported_by(path):
             top = name.split(".")[0]
             # The extra `nfc` need not be installed where the tests run.
-            if top in sys.stdlib_module_names or top in {*PACKAGES, "nfc", "ndef", "evdev"}:
+            if top in sys.stdlib_module_names or top in {*PACKAGES, "nfc", "ndef"}:
                 continue
             if not declared & {canonicalize_name(owner) for owner in owners.get(top, [])}:
                 undeclared.add((name_of(path), top))

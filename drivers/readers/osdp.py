@@ -24,7 +24,7 @@ from drivers.codecs import wiegand
 from drivers.codecs.osdp_panel import CameOnline, KeyInstalled, OrderDone, Panel, PanelEvent
 from drivers.codecs.osdp_secure import KEY_BYTES
 from drivers.keys import KeyFile, read_key
-from drivers.options import DeviceName, Technology
+from drivers.reader_options import DeviceName, Technology
 from drivers.readers.osdp_bus import OsdpBus, Seat
 
 ORDER_TIMEOUT_S = 2.0

@@ -13,7 +13,8 @@ from drivers.codecs import wiegand
 from drivers.codecs.decoder import Refused
 from drivers.codecs.wiegand import FORMATS, MAX_BITS, Framing, WiegandDecoder
 from drivers.noise import NoiseReport
-from drivers.options import Baud, Port, Technology
+from drivers.options import Baud, Port
+from drivers.reader_options import Technology
 from drivers.repeats import RepeatFilter
 from drivers.transports import open_transport
 

@@ -83,21 +83,6 @@ def check_drawers(devices: Devices, problems: Problems) -> None:
             problems.add(mark, path, f"`{name}` is {_kind(devices[name])}, not a printer; {hint}")
 
 
-def check_buses(devices: Devices, problems: Problems) -> None:
-    """A device that shares a bus names one that exists."""
-    buses = [name for name, device in devices.items() if device.kind == "bus"]
-    for device in devices.values():
-        name = device.get("bus")
-        if "bus" not in device.fields or not isinstance(name, str):
-            continue
-        path, mark = f"devices.{device.name}.bus", device.place("bus")
-        hint = advice(name, buses, "add a bus under `devices:`")
-        if name not in devices:
-            problems.add(mark, path, f"no bus is called {quote(name)}; {hint}")
-        elif devices[name].kind not in {"bus", None}:
-            problems.add(mark, path, f"`{name}` is {_kind(devices[name])}, not a bus; {hint}")
-
-
 def check_zones(zones: Mapping[str, Draft], problems: Problems) -> None:
     """Each zone is within a zone that exists, and none within itself."""
     done: set[str] = set()

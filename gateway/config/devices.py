@@ -13,7 +13,7 @@ from gateway.config.reading import found, is_mapping, is_secret, read_struct, st
 from gateway.config.schema import NAME_PATTERN, NAME_RULE, RESERVED_NAMES, Device, DriverKind, Kind
 from gateway.config.tree import Entry, Mapping, Node, Scalar
 
-_UNSTABLE_PORT = re.compile(r"/dev/(tty(USB|ACM)|input/event)[0-9]+")
+_UNSTABLE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
 
 
 class DeviceDraft(msgspec.Struct):
@@ -127,8 +127,7 @@ def _read_device(draft: DeviceDraft, kinds: Kinds[str, DriverKind], problems: Pr
     draft.options = options if len(problems) == before else None
     for key in ("port", "connect"):
         if (port := _UNSTABLE_PORT.search(str(draft.get(key)))) is not None:
-            lasting = "/dev/input/by-id/" if port[1] == "input/event" else "/dev/serial/by-id/"
-            message = f"{port[0]} can be another device after a restart; its name under {lasting} lasts"
+            message = f"{port[0]} can be another device after a restart; its name under /dev/serial/by-id/ lasts"
             problems.warn(draft.place(key), join(path, key), message)
 
 
