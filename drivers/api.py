@@ -60,6 +60,12 @@ class InputChanged(msgspec.Struct, frozen=True):
     active: bool
 
 
+class Tampered(msgspec.Struct, frozen=True):
+    """The housing of a device was opened or torn off its wall (`active`), or is closed again."""
+
+    active: bool
+
+
 class PrinterStatus(msgspec.Struct, frozen=True):
     """What a printer says of itself. `None` always means "cannot say", never "fine"."""
 
@@ -85,7 +91,7 @@ class Noise(msgspec.Struct, frozen=True):
     why: str
 
 
-DeviceEvent = Online | Reading | InputChanged | PrinterStatus | Noise
+DeviceEvent = Online | Reading | InputChanged | Tampered | PrinterStatus | Noise
 Emit = Callable[[DeviceEvent], None]
 
 

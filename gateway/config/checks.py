@@ -19,6 +19,7 @@ KIND_WORDS = {
     "gate": "a relay board",
     "printer": "a printer",
     "drawer": "a cash drawer",
+    "bus": "a bus",
 }
 _OUTSIDE_WORDS = ("outside", "out", "street", "none", "world")
 Devices = Mapping[str, DeviceDraft]
@@ -60,6 +61,8 @@ def _addresses(device: DeviceDraft) -> Iterable[tuple[str, object]]:
             # One port may be written with and without its scheme and settings: serial:///dev/x?baud=9600 is /dev/x.
             bare = value.removeprefix("serial://").split("?")[0]
             yield key, os.path.normpath(bare) if bare.startswith("/") else bare.lower()
+    if "bus" in device.fields and (address := device.get("address")) is not None:
+        yield "address", (device.get("bus"), address)
     if device.kind == "drawer" and (pin := device.get("pin")) is not None:
         yield "pin", (device.get("printer"), pin)
 

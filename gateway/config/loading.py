@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.config import checks
+from gateway.config import bus_checks, checks
 from gateway.config.checks import Draft
 from gateway.config.devices import DeviceDraft, fingerprint, named_entries, read_devices
 from gateway.config.entries import ClientEntry, GateEntry
@@ -119,6 +119,8 @@ def _check(
 ) -> None:
     checks.check_ports(devices, problems)
     checks.check_drawers(devices, problems)
+    bus_checks.check_buses(devices, problems)
+    bus_checks.check_inputs(devices, problems)
     checks.check_names(devices, gates, problems)
     checks.check_zones(zones, problems)
     checks.check_gates(gates, zones, devices, clients, problems)

@@ -46,15 +46,16 @@ CLOCK_PATTERN = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, the first no hyphen"
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, extra={"expected": NAME_RULE})]
-Kind = Literal["reader", "scanner", "gate", "printer", "drawer"]
+Kind = Literal["reader", "scanner", "gate", "printer", "drawer", "bus"]
 
 
 class DriverKind(msgspec.Struct, frozen=True):
     """One driver as the configuration sees it: its YAML options, and a line on what it is for.
 
     `kind` "gate" is a relay board. Some options mean the same in every driver: a board's `channels` or `relays` is its
-    number of relays and `inputs` its number of contacts; a drawer's `printer` names the printer it hangs on; `port` and
-    `connect` name what the device is opened on.
+    number of relays and `inputs` its number of contacts; a drawer's `printer` names the printer it hangs on; `bus`
+    names the bus a device shares with others, and `address` is its own there; `port` and `connect` name what the device
+    is opened on.
     """
 
     kind: Kind

@@ -22,7 +22,7 @@ class Presented(Struct, frozen=True, forbid_unknown_fields=True):
     `value` is upper-case hex for a tag, the exact characters for a code.
     """
 
-    technology: Literal["em4100", "barcode", "nfc"]
+    technology: Literal["em4100", "barcode", "nfc", "wiegand", "keypad"]
     value: Annotated[str, Meta(min_length=1, max_length=tickets.TOKEN_CHARS_MAX)]
 
     def __repr__(self) -> str:

@@ -199,7 +199,7 @@ class ListedDevice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """One device or gate of the venue and what can be asked of it."""
 
     name: str
-    kind: Literal["reader", "scanner", "board", "printer", "drawer", "gate"]
+    kind: Literal["reader", "scanner", "board", "printer", "drawer", "bus", "gate"]
     driver: str = ""
     verbs: tuple[str, ...] = ()
 
@@ -260,6 +260,6 @@ class DeviceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class DeviceEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something a device told just now: live, never kept. Credentials appear as their reference only."""
 
-    kind: Literal["reading", "input", "status", "noise"]
+    kind: Literal["reading", "input", "tamper", "status", "noise"]
     at: Timestamp
     data: dict[str, bool | int | str | None] = {}
