@@ -31,6 +31,7 @@ from gateway.domain import drawers, gates, printing, purchases
 from gateway.domain import events as e
 from gateway.domain.ids import RandomPool, Uuid7
 from gateway.domain.state import VenueState
+from gateway.flows.allowances import AllowanceFlow, Terms
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
 from gateway.flows.purchase import PurchaseFlow
@@ -124,6 +125,13 @@ def _calm_collector() -> None:
     gc.set_threshold(20_000, 50, 1_000)
 
 
+def _allowance_terms(configuration: Configuration) -> Terms | None:
+    wanted = configuration.wallet.allowances
+    if wanted is None or configuration.wallet.authority == "venue":
+        return None
+    return Terms(wanted.ask_minor, wanted.low_minor)
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -175,6 +183,7 @@ class Gateway:
         )
         self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers)
         self.purchase = PurchaseFlow(recorder, directory, key)
+        self.allowances = AllowanceFlow(recorder)
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.reporter = Reporter(self)
         self.housekeeping = Housekeeping(self)
@@ -214,6 +223,7 @@ class Gateway:
         if unknown := self._cut_short():
             self.recorder.record(*unknown, follow_up=True)
         self.wiring.storage_recovered()
+        self.allowances.look_again()
         self.reporter.announce_everything()
 
     async def configure(self, configuration: Configuration) -> None:
@@ -224,6 +234,7 @@ class Gateway:
         runnable = {name: one for name, one in configuration.devices.items() if not self.wiring.is_part(one)}
         await self.supervisor.reconcile(runnable)
         self.wiring.configure(configuration, self.supervisor.slots)
+        self.allowances.configure(configuration.wallet_policy, _allowance_terms(configuration))
         self._end_what_was_removed()
         own = {**self.reporter.handlers(), **self.wiring.orders.handlers()}
         handlers = {**self.wiring.handlers(), "gateway": own}
@@ -305,6 +316,7 @@ class Gateway:
         log.info("gateway_stopping")
         self.desk.configure({}, {}, 0)
         self.wiring.close()
+        self.allowances.close()
         await self.supervisor.close()
         if self._exit_status == EXIT_OK:
             self._record_quietly(e.GatewayStopped())

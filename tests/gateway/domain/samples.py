@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.domain import events as e
 from gateway.domain import wallet_events as w
+from gateway.domain.allowance_events import Allowance
 from gateway.domain.reasons import Reason
 from gateway.domain.state import DrawerState, GateState, VenueState
 
@@ -20,6 +21,7 @@ OF_MONEY: dict[str, Any] = {
     "legs": (w.Leg("wallet:holder-1", "sales:client-1", 3),),
     "balances": {"wallet:holder-1": 7, "sales:client-1": 3},
     "spent": w.Spent("contact-1", 3, 1, 3),
+    "allowance": Allowance(2, 9, 3, 4, 5, 1, 3),
 }
 
 
