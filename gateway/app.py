@@ -223,7 +223,7 @@ class Gateway:
         if unknown := self._cut_short():
             self.recorder.record(*unknown, follow_up=True)
         self.wiring.storage_recovered()
-        self.allowances.look_again()
+        self.allowances.storage_recovered()
         self.reporter.announce_everything()
 
     async def configure(self, configuration: Configuration) -> None:

@@ -79,21 +79,25 @@ class AllowanceFlow:
         self._policy, self._terms = policy, terms
         if terms is None:
             self._wanted.clear()
-        self.look_again()
+        self._look_again()
 
     def connect(self, courier: Courier | None) -> None:
         """Let a courier carry what there is to say; with None nobody does."""
         self._courier = courier
-        self.look_again()
+        self._look_again()
 
     def online_again(self) -> None:
         """The courier has reached upstream: say at once all that upstream may not have heard."""
-        self.look_again()
+        self._look_again()
         self._say_some()
 
-    def look_again(self) -> None:
-        """Read off the state what is to be said and what will end: at the start, and after it was rebuilt from disk."""
+    def storage_recovered(self) -> None:
+        """The state was rebuilt from disk: nothing is on its way there any more."""
         self._storing.clear()
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Read off the state what is to be said and what will end."""
         allowances = self._ledger.allowances
         self._unsaid = {holder: None for holder, own in allowances.items() if not own.settled}
         self._ends = [

@@ -228,7 +228,7 @@ async def test_a_disk_that_takes_nothing_takes_no_grant_and_the_next_one_brings_
         bar.flow.received(as_grant(treasury.grant(book, "ada", 1, bar.now_ms())))
     assert bar.courier.said == [], "what is only in memory is told to nobody"
     bar.house.recorder.recover()
-    bar.flow.look_again()
+    bar.flow.storage_recovered()
     assert bar.balance() == 0
     bar.flow.received(as_grant(treasury.terms(book, "ada")))
     await settle()
@@ -270,6 +270,11 @@ async def test_i03_venues_that_crash_and_are_cut_off_spend_no_cent_more_than_the
         place = random.randrange(2)
         bar = bars[place]
         match random.randrange(8):
+            case 0:
+                bar.house.journal.hold()
+            case 1 | 2:
+                bar.house.journal.release()
+        match random.randrange(8):
             case 0 | 1 | 2 | 3:
                 bar.charge(random.choice((30, 200, 700)), random.choice(("ada", "ada", "bob")))
             case 4:
@@ -282,13 +287,16 @@ async def test_i03_venues_that_crash_and_are_cut_off_spend_no_cent_more_than_the
                 treasury.heard(random.choice(lost), bar.now_ms())
             case 6:
                 bar.flow.received(as_grant(treasury.recall(bar.house.state.ledger.book, "ada", 400)))
-            case 7 if random.random() < 0.4:
+                bar.flow.online_again()
+            case 7 if random.random() < 0.6:
                 if random.random() < 0.5:
                     await settle()
                 await bar.house.crash()
                 bar.flow.close()
                 bars[place] = Bar(bar.house.journal.disk, seed=100 + step)
         await asyncio.sleep(random.choice((0.0, 0.000_001, 0.4, 6.0)))
+    for bar in bars:
+        bar.house.journal.release()
     await settle()
     sold_minor = sum(
         account.balance_minor for bar in bars for name, account in bar.house.state.ledger.accounts.items()
