@@ -304,5 +304,16 @@ async def test_i03_venues_that_crash_and_are_cut_off_spend_no_cent_more_than_the
     )  # fmt: skip
     held_minor = sum(bar.balance(guest) for bar in bars for guest in ("ada", "bob"))
     assert sold_minor > 0
-    assert sold_minor + held_minor + sum(treasury.free_minor.values()) <= 5_600
+    on_the_way = 0
+    for (book, holder), part in treasury.parts.items():
+        [own] = [one.house.state.ledger.allowance(holder) for one in bars if one.house.state.ledger.book == book]
+        on_the_way += part.granted_minor - own.granted_minor + own.returned_minor - part.returned_minor
+    assert sold_minor + held_minor + on_the_way + sum(treasury.free_minor.values()) == 5_600
+    assert all(part.returned_minor <= own_returned(bars, *key) for key, part in treasury.parts.items())
     assert min(treasury.free_minor.values()) >= 0
+
+
+def own_returned(bars: list[Bar], book: str, holder: str) -> int:
+    """What the journal of this book says it has handed back."""
+    [own] = [one.house.state.ledger.allowance(holder) for one in bars if one.house.state.ledger.book == book]
+    return own.returned_minor
