@@ -11,7 +11,6 @@ import msgspec
 
 import gateway.domain.printing as printing_module
 import gateway.domain.wallet as wallet_module
-from gateway.domain import events as e
 from gateway.domain.ledger import Ledger
 from gateway.domain.state import VenueState
 from gateway.flows.desk import Desk
@@ -68,16 +67,14 @@ def check_then_act() -> AbstractContextManager[None]:
 
     def tap(self, gate_name, technology, value, source, request=None, expires_at_ms=None):
         gate = self.gates[gate_name]
-        event = self._decide(gate, self._key.ref(technology, value), source, request)
+        event = self.decide(gate, self.lookup.find(technology, value, self._recorder.now_ms()), source, request)
 
         async def act() -> None:
             await asyncio.sleep(0.001)
             try:
-                commit = self._recorder.record(event)
+                self._record(gate, event, expires_at_ms)
             except StorageUnavailable:
                 return
-            if isinstance(event, e.EntryGranted) and event.actuates:
-                self._spawn(self._open(gate, event, commit, expires_at_ms))
 
         self._spawn(act())
 

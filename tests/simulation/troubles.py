@@ -42,8 +42,8 @@ class Troubles:
         for action, most in (
             (world.guests.tap, 30),
             (world.clients.act, 28),
-            (world.tills.act, 18),
-            (world.tills.order, 3),
+            (world.tills.act, world.tills.actions_max),
+            (world.tills.order, world.tills.orders_max),
             (world.guests.force, 3),
             (self._crash, 3),
             (self._disk_trouble, 3),

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.domain import events as e
 from gateway.domain.allowances import Statement
+from gateway.domain.ledger import Ledger
 from gateway.domain.reasons import Reason
 from gateway.domain.wallet import Opening, Policy
 from gateway.flows import allowances as module
@@ -259,61 +260,73 @@ async def test_a_venue_that_is_the_authority_itself_asks_nobody_and_never_wakes_
     assert bar.house.state.ledger.book == ""
 
 
+class Pair:
+    """Two venues, upstream, and what was lost between them: one random schedule."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.treasury = Treasury({"ada": 5_000, "bob": 600}, duration_ms=DURATION_MS, margin_ms=10_000)
+        self.bars = [Bar(seed=1), Bar(seed=7)]
+        self.lost: list[dict[str, Any]] = []
+        self.lives = 100
+
+    async def step(self) -> None:
+        random, place = self.random, self.random.randrange(2)
+        bar = self.bars[place]
+        if (disk := random.randrange(8)) < 3:
+            (bar.house.journal.hold if disk == 0 else bar.house.journal.release)()
+        kind = random.random()
+        if kind < 0.5:
+            bar.charge(random.choice((30, 200, 700)), random.choice(("ada", "ada", "bob")))
+        elif kind < 0.63:
+            self.deliver(bar)
+        elif kind < 0.75 and self.lost:
+            self.treasury.heard(random.choice(self.lost), bar.now_ms())
+        elif kind < 0.9:
+            bar.flow.received(as_grant(self.treasury.recall(bar.house.state.ledger.book, "ada", 400)))
+            bar.flow.online_again()
+        elif kind < 0.98:
+            await self.crash(place)
+        await asyncio.sleep(random.choice((0.0, 0.000_001, 0.4, 6.0)))
+
+    def deliver(self, bar: Bar) -> None:
+        for said in self.random.sample(bar.courier.said, len(bar.courier.said)):
+            self.lost.append(wire(said))
+            if self.random.random() < 0.7:
+                bar.flow.received(as_grant(self.treasury.heard(wire(said), bar.now_ms())))
+        bar.courier.said.clear()
+
+    async def crash(self, place: int) -> None:
+        bar, self.lives = self.bars[place], self.lives + 1
+        await bar.house.crash()
+        bar.flow.close()
+        self.bars[place] = Bar(bar.house.journal.disk, seed=self.lives)
+
+    def own(self, book: str) -> Ledger:
+        [found] = [bar.house.state.ledger for bar in self.bars if bar.house.state.ledger.book == book]
+        return found
+
+    def check(self) -> None:
+        balances = [each for bar in self.bars for each in bar.house.state.ledger.accounts.items()]
+        sold_minor = sum(account.balance_minor for name, account in balances if name.startswith("sales:"))
+        held_minor = sum(account.balance_minor for name, account in balances if name.startswith("wallet:"))
+        on_the_way = 0
+        for (book, holder), part in self.treasury.parts.items():
+            own = self.own(book).allowance(holder)
+            assert part.returned_minor <= own.returned_minor
+            on_the_way += part.granted_minor - own.granted_minor + own.returned_minor - part.returned_minor
+        assert sold_minor > 0
+        assert sold_minor + held_minor + on_the_way + sum(self.treasury.free_minor.values()) == 5_600
+        assert min(self.treasury.free_minor.values()) >= 0
+
+
 @pytest.mark.parametrize("seed", range(25))
 async def test_i03_venues_that_crash_and_are_cut_off_spend_no_cent_more_than_there_is(seed: int) -> None:
-    random = Random(seed)
-    treasury = Treasury({"ada": 5_000, "bob": 600}, duration_ms=DURATION_MS, margin_ms=10_000)
-    bars = [Bar(seed=1), Bar(seed=7)]
+    pair = Pair(seed)
     await settle()
-    lost: list[dict[str, Any]] = []
-    for step in range(120):
-        place = random.randrange(2)
-        bar = bars[place]
-        match random.randrange(8):
-            case 0:
-                bar.house.journal.hold()
-            case 1 | 2:
-                bar.house.journal.release()
-        match random.randrange(8):
-            case 0 | 1 | 2 | 3:
-                bar.charge(random.choice((30, 200, 700)), random.choice(("ada", "ada", "bob")))
-            case 4:
-                for said in random.sample(bar.courier.said, len(bar.courier.said)):
-                    lost.append(wire(said))
-                    if random.random() < 0.7:
-                        bar.flow.received(as_grant(treasury.heard(wire(said), bar.now_ms())))
-                bar.courier.said.clear()
-            case 5 if lost:
-                treasury.heard(random.choice(lost), bar.now_ms())
-            case 6:
-                bar.flow.received(as_grant(treasury.recall(bar.house.state.ledger.book, "ada", 400)))
-                bar.flow.online_again()
-            case 7 if random.random() < 0.6:
-                if random.random() < 0.5:
-                    await settle()
-                await bar.house.crash()
-                bar.flow.close()
-                bars[place] = Bar(bar.house.journal.disk, seed=100 + step)
-        await asyncio.sleep(random.choice((0.0, 0.000_001, 0.4, 6.0)))
-    for bar in bars:
+    for _ in range(120):
+        await pair.step()
+    for bar in pair.bars:
         bar.house.journal.release()
     await settle()
-    sold_minor = sum(
-        account.balance_minor for bar in bars for name, account in bar.house.state.ledger.accounts.items()
-        if name.startswith("sales:")
-    )  # fmt: skip
-    held_minor = sum(bar.balance(guest) for bar in bars for guest in ("ada", "bob"))
-    assert sold_minor > 0
-    on_the_way = 0
-    for (book, holder), part in treasury.parts.items():
-        [own] = [one.house.state.ledger.allowance(holder) for one in bars if one.house.state.ledger.book == book]
-        on_the_way += part.granted_minor - own.granted_minor + own.returned_minor - part.returned_minor
-    assert sold_minor + held_minor + on_the_way + sum(treasury.free_minor.values()) == 5_600
-    assert all(part.returned_minor <= own_returned(bars, *key) for key, part in treasury.parts.items())
-    assert min(treasury.free_minor.values()) >= 0
-
-
-def own_returned(bars: list[Bar], book: str, holder: str) -> int:
-    """What the journal of this book says it has handed back."""
-    [own] = [one.house.state.ledger.allowance(holder) for one in bars if one.house.state.ledger.book == book]
-    return own.returned_minor
+    pair.check()
