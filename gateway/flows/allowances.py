@@ -232,7 +232,11 @@ class AllowanceFlow:
         self._storing[holder] -= 1
         if not self._storing[holder]:
             del self._storing[holder]
-        self._say(holder)
+        if holder:
+            self._say(holder)
+        else:
+            # The book is open: what guests wanted until now can be said.
+            self._say_some()
 
     def _say_some(self) -> None:
         """Say again what upstream has not confirmed, the longest unsaid first."""
