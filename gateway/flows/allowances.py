@@ -72,7 +72,6 @@ class AllowanceFlow:
         self._ends: list[tuple[int, str]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
-        recorder.listeners.append(self._committed)
 
     def configure(self, policy: Policy, terms: Terms | None) -> None:
         """Take new rules; without `terms` nothing is asked for, and what is left goes back."""
@@ -151,7 +150,8 @@ class AllowanceFlow:
 
     # What makes more wanted: a guest who comes in, pays, or cannot.
 
-    def _committed(self, committed: Sequence[Committed]) -> None:
+    def committed(self, committed: Sequence[Committed]) -> None:
+        """Listen to the recorder."""
         if self._terms is None:
             return
         for one in committed:

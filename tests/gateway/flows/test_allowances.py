@@ -52,6 +52,7 @@ class Bar:
         self.purchase.configure(policy, 30.0, {})
         self.house.serve("wallet", self.purchase.handlers())
         self.flow = AllowanceFlow(self.house.recorder)
+        self.house.recorder.listeners.append(self.flow.committed)
         self.courier = Courier()
         self.flow.configure(policy, TERMS if policy.allowance_margin_ms is not None else None)
         self.flow.connect(self.courier)

@@ -56,6 +56,7 @@ class Venue:
         self.flow.configure(policy, 30.0, {"bar-reader": Reader()})
         self.directory.wallets = {guest: Opening(0, "EUR") for guest in ("ada", "bob")} if with_allowances else {}
         self.allowances = AllowanceFlow(self.house.recorder)
+        self.house.recorder.listeners.append(self.allowances.committed)
         self.allowances.configure(policy, Terms(5_000, 1_000) if with_allowances else None)
         self.allowances.connect(self)
         self.said: list[Statement] = []

@@ -84,6 +84,7 @@ class Evening:
         self.purchase.configure(self.policy, 10.0, {"till-reader": Reader()})
         house.serve("wallet", self.purchase.handlers())
         self.allowances = AllowanceFlow(house.recorder)
+        house.recorder.listeners.append(self.allowances.committed)
         with_allowances = self.policy.allowance_margin_ms is not None
         self.allowances.configure(self.policy, Terms(1_500, 500) if with_allowances else None)
         self.allowances.connect(self)
