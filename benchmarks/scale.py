@@ -72,6 +72,13 @@ class ClosedLoop(ScaleVenue):
     authority = "venue"
 
 
+KINDS: dict[str | None, tuple[type[ScaleVenue], ...]] = {
+    None: (ScaleVenue, ClosedLoop),
+    "directory": (ScaleVenue,),
+    "changed": (ClosedLoop,),
+}
+
+
 def ndjson(holders: int) -> Iterator[str]:
     """Yield the directory's lines: for each holder a tag, three tickets and a wallet."""
     for holder in range(holders):
@@ -178,6 +185,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--holders", type=int, default=HOLDERS, help=f"guests, each with {TICKETS_EACH} tickets")
     parser.add_argument("--charges", type=int, default=CHARGES, help="charges after each start")
+    parser.add_argument("--only", choices=["directory", "changed"], help="measure these starts only")
     parser.add_argument("--output", type=Path, help="write the figures as JSON, too")
     given = parser.parse_args()
     keep_out_of_git()
@@ -190,7 +198,7 @@ def main() -> int:
         )
         starts = [
             one
-            for kind in (ScaleVenue, ClosedLoop)
+            for kind in KINDS[given.only]
             for one in asyncio.run(measured(kind, folder, given.holders, given.charges))
         ]
     finally:
