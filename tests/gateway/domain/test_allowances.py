@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import msgspec
@@ -17,7 +18,8 @@ from tests.gateway.domain.cutoff import DURATION_MS, MARGIN_MS, POLICY, CutOffVe
 from tests.gateway.domain.samples import rebuilt, rows, snapshot
 from tests.gateway.domain.wallets import NO_ZONES
 
-SCHEDULES = 1_000
+SCHEDULES = int(os.environ.get("SCHEDULES", "1000"))
+"""A long run sets more of them in its environment."""
 
 
 def pair(free_minor: int = 5_000) -> tuple[Treasury, CutOffVenue]:
