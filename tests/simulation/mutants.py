@@ -66,8 +66,8 @@ def check_then_act() -> AbstractContextManager[None]:
     """Another tap may come between the decision and its record."""
 
     def tap(self, gate_name, technology, value, source, request=None, expires_at_ms=None):
-        gate = self.gates[gate_name]
-        event = self.decide(gate, self.lookup.find(technology, value, self._recorder.now_ms()), source, request)
+        gate, now_ms = self.gates[gate_name], self._recorder.now_ms()
+        event = self.decide(gate, self.lookup.find(technology, value, now_ms), source, request, now_ms)
 
         async def act() -> None:
             await asyncio.sleep(0.001)

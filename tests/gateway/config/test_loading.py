@@ -249,15 +249,15 @@ def test_a_venue_that_spends_what_upstream_grants_stops_a_margin_before_the_end(
         (
             "{allowances: {}}",
             (
-                "16:22: wallet.allowances: a venue that keeps its wallets itself needs none; add `authority: upstream`, "
-                "or leave this out"
+                "16:22: wallet.allowances: a venue that keeps its wallets itself needs none; add `authority: "
+                "upstream`, or leave this out"
             ),
         ),
         (
             "{authority: upstream, allowances: {low_minor: 6000}}",
             (
-                "16:43: wallet.allowances.low_minor: more than `ask_minor` (5000) would be asked for without end; write "
-                "at most that"
+                "16:43: wallet.allowances.low_minor: more than `ask_minor` (5000) would be asked for without end; "
+                "write at most that"
             ),
         ),
         (
