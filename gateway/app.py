@@ -191,7 +191,7 @@ class Gateway:
     async def run(self) -> int:
         """Recover from disk, serve until stopped, and leave everything in order. Returns the exit status."""
         self._recover_from_disk()
-self.recorder.listeners.append(self.mqtt.answers.committed)
+        self.recorder.listeners.append(self.mqtt.answers.committed)
         self.recorder.followers += [self.mqtt.feed.committed, self.reporter.committed, self.allowances.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
         await self.configure(self.configuration)
