@@ -32,7 +32,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "printer": ("print", "print_raw", "reprint", "cancel", "status"),
     "drawer": ("open", "status"),
     "gate": ("authenticate", "override", "why", "status"),
-    "gateway": ("replay", "status", "lock_down", "emergency_release", "restore", "block", "unblock"),
+    "gateway": ("replay", "status", "lock_down", "emergency_release", "restore", "block", "unblock", "vouch_clock"),
     "wallet": (
         "charge", "top_up", "refund", "tip", "deposit", "hold", "capture", "transfer", "close_out", "balance", "cancel",
     ),
@@ -305,6 +305,25 @@ class Wallet(msgspec.Struct, frozen=True, kw_only=True):
     ] = OfflineLimits()
 
 
+class Clock(msgspec.Struct, frozen=True, kw_only=True):
+    """When the time is believed, and what is done with what depends on it until then."""
+
+    trust: Annotated[
+        Literal["auto", "vouched", "system"],
+        Meta(
+            description="auto believes the system's clock on a machine whose clock outlasts a power cut; vouched only "
+            "once NTP, upstream or a technician vouches for it; system always."
+        ),
+    ] = "auto"
+    untrusted: Annotated[
+        Literal["flag", "deny", "last_known"],
+        Meta(
+            description="While nobody vouches for the time: flag admits what depends on it and marks it, deny refuses "
+            "it, last_known decides by the journal's newest time and what passed since."
+        ),
+    ] = "flag"
+
+
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """A whole, valid configuration. `digest` changes exactly when its meaning does, not with comments or order."""
 
@@ -317,6 +336,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
     limits: Limits = msgspec.field(default_factory=Limits)
     wallet: Wallet = msgspec.field(default_factory=Wallet)
+    clock: Clock = msgspec.field(default_factory=Clock)
     digest: str = ""
     warnings: tuple[str, ...] = ()
     """Lines in the form of problems that stop nothing: `check` prints them, `run` logs them."""

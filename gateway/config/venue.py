@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.config.problems import Mark, Problems, listed, quote
 from gateway.config.reading import found, read_struct, struct_type
-from gateway.config.schema import DEFAULT_STATE_DIR, Broker, Limits, Venue, Wallet
+from gateway.config.schema import DEFAULT_STATE_DIR, Broker, Clock, Limits, Venue, Wallet
 from gateway.config.tree import Broken, Entry, Mapping, Scalar
 
 URL_FORMS = "unix:///path/of/socket, mqtt://host:port or mqtts://host:port"
@@ -154,6 +154,14 @@ def read_wallet(section: Entry | None, problems: Problems) -> Wallet | None:
         message = "a venue that keeps its wallets itself is never offline; these limits do nothing"
         problems.warn(_place(section, "offline"), "wallet.offline", message)
     return None if len(problems) else msgspec.convert(values, Wallet)
+
+
+def read_clock(section: Entry | None, problems: Problems) -> Clock | None:
+    """Return when the time is believed, the defaults where nothing is said; None when something is wrong."""
+    if section is None:
+        return Clock()
+    values = read_struct(section.node, struct_type(Clock), "clock", problems, at=section.key_mark)
+    return None if len(problems) else msgspec.convert(values, Clock)
 
 
 def read_state_dir(section: Entry | None, base: Path, problems: Problems) -> Path:

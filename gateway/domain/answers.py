@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.domain import clock_events as c
 from gateway.domain import events as e
 from gateway.domain import money
 from gateway.domain import wallet_events as w
@@ -59,6 +60,7 @@ BEGINNINGS: frozenset[type] = frozenset(
         z.ZoneRestored,
         z.CredentialBlocked,
         z.CredentialUnblocked,
+        c.ClockVouched,
     }
 )
 """The events that give a request its first answer; others say later what became of it."""
@@ -110,6 +112,8 @@ def _order_answer(event: e.AnyEvent) -> Answer | None:
         case z.CredentialUnblocked():
             note = "Off the block list. What the directory says still counts."
             return Answer("done", None, note, {"credential": event.credential, "holder": event.holder})
+        case c.ClockVouched():
+            return Answer("done", None, "The time is believed.", {"at_ms": event.at_ms, "moved_ms": event.moved_ms})
         case _:
             return None
 

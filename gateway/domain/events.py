@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from gateway.domain.clock_events import ClockDoubted, ClockJumped, ClockVouched
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.reasons import Reason
 from gateway.domain.wallet_events import (
@@ -374,6 +375,9 @@ AnyEvent: TypeAlias = (
     | ConfigurationLoaded
     | ConfigurationRefused
     | DirectoryLoaded
+    | ClockVouched
+    | ClockDoubted
+    | ClockJumped
     | WalletArmed
     | WalletTransferred
     | WalletHeld

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     GATE_LOCKED = "gate_locked"
     GATE_UNAVAILABLE = "gate_unavailable"
     EMERGENCY = "emergency"
+    CLOCK_UNTRUSTED = "clock_untrusted"
     DIRECTORY_UNAVAILABLE = "directory_unavailable"
     BUSY = "busy"
     STORAGE_UNAVAILABLE = "storage_unavailable"
@@ -95,6 +96,7 @@ MESSAGES: dict[Reason, str] = {
     Reason.GATE_LOCKED: "This gate is locked down by staff.",
     Reason.GATE_UNAVAILABLE: "The gate's lock or contact does not answer. Check cable and power, or use another gate.",
     Reason.EMERGENCY: "Emergency release is active. Gates stand open and nobody is checked.",
+    Reason.CLOCK_UNTRUSTED: "Nobody vouches for the time, so this cannot be judged. Call the technician.",
     Reason.DIRECTORY_UNAVAILABLE: "No directory has been loaded yet. Import one with `venue-gateway directory import`.",
     Reason.BUSY: "Too much is waiting already. Try again in a moment.",
     Reason.STORAGE_UNAVAILABLE: "The gateway cannot write to its disk, so nothing is admitted. Call the operator.",

@@ -13,65 +13,23 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.domain import clock_events as c
 from gateway.domain import events as e
 from gateway.domain import wallet_events as w
 from gateway.domain import zone_events as z
 from gateway.domain.access import DayUses, Presence, Whereabouts, ZoneMap
 from gateway.domain.answers import Answer, first_answer, later_answer
+from gateway.domain.clock import Doubt, Standing
 from gateway.domain.ledger import ON_DISK as WALLET_ROWS_ON_DISK
 from gateway.domain.ledger import ROW_TYPES as WALLET_ROW_TYPES
 from gateway.domain.ledger import Ledger
+from gateway.domain.state_parts import DrawerState, GateState, GateStatus, Job, JobStatus, OpenEntry, StoredAnswer
 from gateway.domain.zones import Block, Closure, block_key
+
+__all__ = ["DrawerState", "GateState", "GateStatus", "Job", "OpenEntry", "StoredAnswer", "VenueState"]
 
 FINISHED_JOBS_KEPT = 200
 """How many finished print jobs stay known for a status query or a reprint."""
-
-GateStatus = Literal["locked", "released", "forced", "held_open", "fault"]
-JobStatus = Literal["queued", "printing", "held", "done", "failed", "unknown"]
-
-
-class OpenEntry(msgspec.Struct):
-    """A granted entry whose outcome is not known yet."""
-
-    granted: e.EntryGranted
-    released: bool = False
-
-
-class GateState(msgspec.Struct):
-    """Where one gate stands. `entry` is the passage it is released for."""
-
-    status: GateStatus = "locked"
-    entry: str | None = None
-    fault: str | None = None
-
-
-class Job(msgspec.Struct):
-    """One print job. `why` says what holds it, or how it ended."""
-
-    queued: e.PrintQueued
-    status: JobStatus = "queued"
-    why: str = ""
-
-    @property
-    def open(self) -> bool:
-        """True while the job still waits or prints."""
-        return self.status in {"queued", "printing", "held"}
-
-
-class DrawerState(msgspec.Struct):
-    """One drawer: the openings under way, and whether an alarm stands."""
-
-    openings: dict[str, e.DrawerOpening] = {}
-    alarm: Literal["", "forced", "left_open"] = ""
-
-
-class StoredAnswer(msgspec.Struct, frozen=True, gc=False):
-    """What a request id was answered and when, and the digest of what it had asked."""
-
-    fingerprint: str
-    answer: Answer
-    at_ms: int = 0
-
 
 Answered = tuple[e.RequestRef, Answer]
 _ROW_TYPES: dict[str, Any] = {
@@ -85,6 +43,7 @@ _ROW_TYPES: dict[str, Any] = {
     "job": Job,
     "drawer": DrawerState,
     "request": StoredAnswer,
+    "clock": Standing,
     **WALLET_ROW_TYPES,
 }
 ON_DISK: frozenset[str] = frozenset({"request", *WALLET_ROWS_ON_DISK})
@@ -117,6 +76,7 @@ class VenueState:
         self.jobs: dict[str, Job] = {}
         self.drawers: dict[str, DrawerState] = {}
         self.requests: dict[str, StoredAnswer] = {}
+        self.clocks: dict[str, Standing] = {}
         self.ledger = Ledger(self._touch)
         self.dirty: set[tuple[str, str]] = set()
         self.dropped_jobs: list[str] = []
@@ -131,6 +91,7 @@ class VenueState:
             "job": self.jobs,
             "drawer": self.drawers,
             "request": self.requests,
+            "clock": self.clocks,
             **self.ledger.tables,
         }
 
@@ -141,10 +102,10 @@ class VenueState:
         for here in self.where.values():
             self.occupancy.update(zones.path(here.zone))
 
-    def presence(self, holder: str, credential: str = "") -> Presence:
+    def presence(self, holder: str, credential: str = "", doubt: Doubt | None = None) -> Presence:
         """Return what a decision about `holder`, who shows the credential of this reference, needs to know."""
         blocked = bool(self.blocks) and self.is_blocked(credential, holder)
-        return Presence(self.where.get(holder), self.uses, self.occupancy, self.day_uses, blocked)
+        return Presence(self.where.get(holder), self.uses, self.occupancy, self.day_uses, blocked, doubt)
 
     def is_blocked(self, credential: str, holder: str) -> bool:
         """Return True when the venue's own block list names the credential or its holder."""
@@ -322,6 +283,17 @@ class VenueState:
         self.drawer(name).alarm = alarm
         self._touch("drawer", name)
 
+    # The clock.
+
+    @property
+    def clock(self) -> Standing | None:
+        """What was last said of the clock: that it is vouched for, or in doubt; None where nobody said anything."""
+        return self.clocks.get("")
+
+    def _clock(self, event: Standing) -> None:
+        self.clocks[""] = event
+        self._touch("clock", "")
+
     # Rows.
 
     def _touch(self, kind: str, key: str) -> None:
@@ -378,6 +350,8 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     e.DrawerForced: lambda state, event: state._drawer_alarm(event.drawer, "forced"),
     e.DrawerLeftOpen: lambda state, event: state._drawer_alarm(event.drawer, "left_open"),
     e.DrawerClosed: lambda state, event: state._drawer_alarm(event.drawer, ""),
+    c.ClockVouched: VenueState._clock,
+    c.ClockDoubted: VenueState._clock,
     w.WalletArmed: lambda state, event: state.ledger.armed_for(event),
     w.WalletTransferred: lambda state, event: state.ledger.transferred(event),
     w.WalletHeld: lambda state, event: state.ledger.held(event),

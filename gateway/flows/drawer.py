@@ -112,7 +112,8 @@ class DrawerFlow:
             request=request.ref,
         )
         commit = self._recorder.record(opening)
-        self._spawn(self._open(opening, request.expires_at_ms, commit))
+        # By the loop's clock from here on: the other one may be set while the disk takes its time (I6, I10).
+        self._spawn(self._open(opening, self._recorder.deadline_s(request.expires_at_ms), commit))
 
     def take_status(self, request: Request) -> Answer:
         """Answer how the drawer is; `contact` is `unknown` where there is none or it says nothing."""
@@ -125,7 +126,7 @@ class DrawerFlow:
         """`open`, `closed`, or `unknown` where there is no contact or it has said nothing."""
         return {True: "open", False: "closed", None: "unknown"}[self._is_open]
 
-    async def _open(self, opening: e.DrawerOpening, expires_at_ms: int | None, commit: Commit) -> None:
+    async def _open(self, opening: e.DrawerOpening, deadline_s: float | None, commit: Commit) -> None:
         """Wait for the disk, then pulse. Called once per opening and never again for the same one (I2)."""
         try:
             await commit
@@ -133,8 +134,8 @@ class DrawerFlow:
             log.error("drawer_opening_not_stored", drawer=self.name, opening=opening.opening)
             return
         left_s = PULSE_TIMEOUT_S
-        if expires_at_ms is not None:
-            left_s = min(left_s, (expires_at_ms - self._recorder.now_ms()) / MS_PER_S)
+        if deadline_s is not None:
+            left_s = min(left_s, deadline_s - _now_s())
         if left_s <= 0:
             # The disk took so long that whoever asked may have walked away (I6).
             self._end(drawers.failed(opening, Reason.REQUEST_EXPIRED))

@@ -12,7 +12,7 @@ import structlog
 
 from gateway.domain import purchases
 from gateway.domain import wallet_events as w
-from gateway.domain.access import Credential
+from gateway.domain.access import credential_fault
 from gateway.domain.answers import Answer, denied, first_answer
 from gateway.domain.event import RequestRef
 from gateway.domain.ledger import Ledger
@@ -326,8 +326,9 @@ class PurchaseFlow:
             return Reason.BLOCKED
         if credential.state == "replaced":
             return Reason.REPLACED
-        if action not in _AFTER_EXPIRY and _is_over(credential, self._recorder.now_ms()):
-            return Reason.EXPIRED
+        fault = credential_fault(credential, self._recorder.now_ms(), self._recorder.doubt)
+        if action not in _AFTER_EXPIRY and fault is not None:
+            return fault
         if not self._policy.upstream:
             return Guest(credential.holder, ref)
         opening = self._directory.wallet(credential.holder)
@@ -349,11 +350,6 @@ class PurchaseFlow:
 
 
 _CONFLICT = Reason.IDEMPOTENCY_CONFLICT
-
-
-def _is_over(credential: Credential, now_ms: int) -> bool:
-    until_ms = credential.valid_until_ms
-    return credential.state == "expired" or (until_ms is not None and now_ms >= until_ms)
 
 
 def _done_before(order: w.Order) -> Answer:

@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.domain import events as e
 from gateway.domain.answers import Answer, begins
+from gateway.domain.clock import Doubt
 from gateway.domain.ledger import Posted
 from gateway.domain.sieve import Sieve
 from gateway.domain.state import ON_DISK, StoredAnswer, VenueState, request_key
@@ -22,6 +23,8 @@ from gateway.store.journal import Journal, Row, StorageUnavailable
 
 FOLD_ROWS_PER_CHUNK = 100
 """How many state rows are written between two batches: about a millisecond of the writer's time."""
+SET_BACK_MS = 60_000
+"""A clock that goes back by less stands still meanwhile."""
 DIRTY_ROWS_MAX = 20_000
 """Changed rows that make a fold due; few folds touch each database page less often than many."""
 
@@ -72,17 +75,33 @@ class Recorder:
         self._lost: StorageUnavailable | None = None
         self._unstored: dict[str, int] = {}
         self._never_stored: set[str] = set()
+        self.doubt: Doubt | None = None
+        self.set_back_ms = SET_BACK_MS
         self._seen_ms = 0
         self._untold: list[Committed] = []
         self._folded = Sieve()
 
     def now_ms(self) -> int:
-        """Return UTC milliseconds. Within a run it never goes back, so that no expired request comes to life again.
+        """Return UTC milliseconds. It does not go back a little, so that no expired request comes to life again.
 
-        A journal that is ahead of the clock, because the clock was wrong in an earlier run, does not move it.
+        A clock that was set back further than any request may reach ahead is followed. A journal that is ahead of the
+        clock, because the clock was wrong in an earlier run, does not move it.
         """
-        self._seen_ms = max(self._seen_ms, self._now_ms())
+        now_ms = self._now_ms()
+        if now_ms > self._seen_ms or now_ms < self._seen_ms - self.set_back_ms:
+            self._seen_ms = now_ms
         return self._seen_ms
+
+    def deadline_s(self, expires_at_ms: int | None) -> float | None:
+        """Return the end of a request by the loop's clock, which nobody sets; None for one without an end."""
+        if expires_at_ms is None:
+            return None
+        return asyncio.get_running_loop().time() + (expires_at_ms - self.now_ms()) / 1000
+
+    @property
+    def last_at_ms(self) -> int:
+        """The greatest time in the journal."""
+        return self._last_at_ms
 
     @property
     def clock_behind_ms(self) -> int:
@@ -108,6 +127,8 @@ class Recorder:
         """
         if self.lost is not None:
             raise self.lost
+        if self.doubt is not None:
+            events = tuple(msgspec.structs.replace(event, clock="untrusted") for event in events)
         # Time never goes backwards in the journal, whatever the clock does.
         now_ms = max(self.now_ms(), self._last_at_ms)
         commit: Commit = asyncio.get_running_loop().create_future()

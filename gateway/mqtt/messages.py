@@ -13,6 +13,7 @@ from msgspec import Meta
 from gateway.domain.answers import Status
 from gateway.domain.reasons import Reason
 from gateway.flows import purchase_data as wallets
+from gateway.flows.clock import VouchData
 from gateway.flows.drawer import OpenData
 from gateway.flows.entry import AuthenticateData, OverrideData
 from gateway.flows.printing import JobData, PrintData, RawData
@@ -115,6 +116,7 @@ VERB_DATA: Mapping[str, type[msgspec.Struct]] = {
     "restore": ZoneData,
     "block": BlockData,
     "unblock": BlockData,
+    "vouch_clock": VouchData,
 }
 """The `data` of each verb, as the flow that serves it wants it; a verb means the same at every target that has it."""
 
@@ -144,6 +146,7 @@ VERB_EXAMPLES: Mapping[str, str] = {
     "restore": '{"zone": "hall", "reason": "all clear"}',
     "block": '{"holder": "guest-1", "reason": "card reported stolen"}',
     "unblock": '{"holder": "guest-1", "reason": "card found"}',
+    "vouch_clock": '{"reason": "by the station clock", "now_ms": 1782934200000}',
 }
 """One right `data` of each verb: shown to whoever sent a wrong one, and in the AsyncAPI document."""
 
