@@ -194,7 +194,7 @@ class ClockFlow:
         is_news = known_ms is None or abs(known_ms - at_ms) > DRIFT_MS
         if by == "battery":
             is_news = isinstance(standing, c.ClockDoubted)
-        elif by != "ntp" and known_ms is not None:
+        elif known_ms is not None and not system.synchronised():
             # A clock that was set while the gateway was down is no better than the word there was before.
             at_ms, is_news = (known_ms if is_news else at_ms), False
         vouched = self._vouched(by, at_ms)
@@ -228,7 +228,7 @@ class ClockFlow:
         self._changed()
 
     def _doubt(self, why: str) -> None:
-        self._clock.trusted, self._clock.follows_steps, self.why, self._by = False, True, why, ""
+        self._clock.trusted, self._clock.follows_steps, self.why, self._by = False, False, why, ""
         self._recorder.doubt = self._doubtful()
         standing = self._recorder.state.clock
         if not isinstance(standing, c.ClockDoubted) or standing.policy != self._policy.untrusted:
@@ -250,7 +250,10 @@ class ClockFlow:
         for step in steps:
             log.warning("clock_jumped", by_ms=step.by_ms, followed=step.followed)
             note(self._recorder, "the clock", c.ClockJumped(by_ms=step.by_ms, followed=step.followed))
-        if self.trusted and self._by != "battery" and not self._clock.holds_own:
+        if not self.trusted:
+            # It may have been NTP that set it.
+            self.look()
+        elif self._by != "battery" and not self._clock.holds_own:
             # NTP set it: the next start must not go on from the time before.
             self._note(self._vouched("ntp", self._clock.system.wall_ms()))
         self._changed()

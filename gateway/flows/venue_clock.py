@@ -66,7 +66,7 @@ class VenueClock:
         by_ms, before_ms, self._apart_ms = apart_ms - self._apart_ms, self._apart_ms, apart_ms
         if abs(by_ms) >= STEP_MS:
             self._stepped(by_ms, before_ms)
-        return elapsed_ms + self._offset_ms()
+        return elapsed_ms + self._offset_ms(self._apart_ms)
 
     @property
     def known_ms(self) -> int:
@@ -96,19 +96,19 @@ class VenueClock:
         apart_ms = at_ms - self.system.elapsed_ms()
         self._own_apart_ms = None if abs(apart_ms - self._apart_ms) < STEP_MS else apart_ms
 
-    def _offset_ms(self) -> int:
+    def _offset_ms(self, apart_ms: int) -> int:
         if self._own_apart_ms is not None:
             return self._own_apart_ms
         if self.trusted or self._known_apart_ms is None:
-            return self._apart_ms
+            return apart_ms
         # It cannot be earlier than what the journal has seen; how much later it is, only a clock could say.
-        return self._known_apart_ms if self.last_known_only else max(self._apart_ms, self._known_apart_ms)
+        return self._known_apart_ms if self.last_known_only else max(apart_ms, self._known_apart_ms)
 
     def _stepped(self, by_ms: int, before_ms: int) -> None:
-        """A time that was vouched for goes on by itself, unless the system says that NTP set the clock."""
-        followed = not self.trusted or self.follows_steps or self.system.synchronised()
-        if followed:
-            self._own_apart_ms = None
-        elif self._own_apart_ms is None:
-            self._own_apart_ms = before_ms
+        """The venue's time goes on by itself, unless the system says that NTP set the clock.
+
+        Also where nobody vouches for it: a wrong time that is later would stand in the journal for good.
+        """
+        followed = self.follows_steps or self.system.synchronised()
+        self._own_apart_ms = None if followed else self._offset_ms(before_ms)
         self.on_step(Step(by_ms, followed))

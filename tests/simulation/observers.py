@@ -160,8 +160,11 @@ class Observers:
         machine = self.machine
         if machine is None:
             return
-        timed = event.get("entitlement", "").startswith("timed-") and event["kind"] == "entry.granted"
+        timed = event["kind"] == "entry.granted" and event["zone"] and event["entitlement"].startswith("timed-")
         marked, flagged = event.get("clock") == "untrusted", "clock_untrusted" in event.get("flags", ())
+        refused = event.get("reason") in ("expired", "not_yet_valid") and str(event["holder"]).startswith("timed-")
+        if refused and not marked and machine.vouched and not machine.battery:
+            self.violated("I10", f"a time that was vouched for was given up for one that was set: {event}")
         if not machine.vouched:
             if not marked:
                 self.violated("I10", f"row {row.seq} ({event['kind']}) is not marked, and nobody vouched for the time")

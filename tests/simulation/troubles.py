@@ -161,6 +161,9 @@ class Troubles:
         """Somebody sets the clock an hour wrong, and it is set right after a while."""
         self.world.machine.jump()
         self.world.observers.note("jump", self.world.machine.off_ms)
+        # Whoever comes just then has a ticket that is valid now, and would not be an hour before or after.
+        reader = self.world.readers[self.random.choice(("reader-n", "reader-s"))]
+        self.world.timeline.after(0.1, reader.tap, self.random.choice(venue.TIMED_CARDS))
         self.world.timeline.after(self.random.choice((0.3, 2.0, 6.0)), self._ntp)
 
     def _ntp(self) -> None:
