@@ -6,13 +6,14 @@ import asyncio
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading
 from gateway import __version__, logs
 from gateway.devices.supervisor import DeviceSlot
+from gateway.domain import clock_events as c
 from gateway.domain import events as e
 from gateway.domain import zone_events as z
 from gateway.domain import zones
@@ -46,6 +47,8 @@ _ALARMS = (
     e.EntryUnknown,
     e.PrintUnknown,
     e.DrawerUnknown,
+    c.ClockDoubted,
+    c.ClockJumped,
 )
 
 
@@ -80,7 +83,7 @@ class Reporter:
             kind = str(event.__struct_config__.tag)
             if kind not in _QUIET:
                 level = "warning" if isinstance(event, _ALARMS) else "info"
-                logs.fact(level, kind, {"seq": one.entry.seq, **_logged(event)})
+                logs.fact(level, kind, {"seq": one.entry.seq, **logs.fields_of(event)})
             self._changed |= kind.startswith(("entry.", "gate.", "drawer.", "zone."))
         if self._changed and self._announcing is None:
             self._announcing = asyncio.get_running_loop().call_later(ANNOUNCE_S, self._announce_changed)
@@ -279,7 +282,8 @@ class Reporter:
             for one in configuration.devices.values()
         ]
         gates = [m.ListedDevice(name=name, kind="gate", verbs=tuple(verbs[name])) for name in configuration.gates]
-        return devices + gates
+        tills = [m.ListedDevice(name=name, kind="till", verbs=tuple(verbs[name])) for name in configuration.tills]
+        return devices + gates + tills
 
     def _now(self) -> str:
         return m.timestamp(self._gateway.recorder.now_ms())
@@ -327,49 +331,6 @@ class Reporter:
         # A commit may have come in while the page was read; then there is more.
         more = last < self._gateway.recorder.journal.last_seq
         return Answer("done", None, "", {"entries": entries, "last_seq": last, "more": more})
-
-
-_LOGGED_FIELDS = (
-    "entry",
-    "gate",
-    "reason",
-    "source",
-    "why",
-    "job",
-    "printer",
-    "opening",
-    "drawer",
-    "client",
-    "message",
-    "confirmed",
-    "clean",
-    "version",
-    "first",
-    "credentials",
-    "transfer",
-    "action",
-    "amount_minor",
-    "reader",
-    "flags",
-    "override_by",
-    "override_reason",
-    "zone",
-    "guests",
-)
-"""What of an event goes into its log line. Credentials stay out, even as references."""
-
-
-def _fields_of(event_type: type[msgspec.Struct]) -> tuple[str, ...]:
-    return tuple(name for name in event_type.__struct_fields__ if name in _LOGGED_FIELDS)
-
-
-_LOGGED: dict[type, tuple[str, ...]] = {event_type: _fields_of(event_type) for event_type in get_args(e.AnyEvent)}
-
-
-def _logged(event: e.AnyEvent) -> dict[str, Any]:
-    """Return what of an event goes into its log line."""
-    values = ((name, getattr(event, name)) for name in _LOGGED[type(event)])
-    return {name: value for name, value in values if value not in (None, "", ())}
 
 
 def _told(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]] | None:

@@ -25,6 +25,7 @@ from gateway.flows.noting import note
 from gateway.flows.printing import PrintFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
+from gateway.flows.shift import ShiftFlow
 from gateway.flows.why import WhyFlow
 from gateway.flows.zones import OrdersFlow
 from gateway.store.journal import StorageUnavailable
@@ -80,6 +81,7 @@ class Wiring:
         self.drawers: dict[str, DrawerFlow] = {}
         self.orders = OrdersFlow(recorder, entry.lookup, self.gates, spawn)
         self._why = WhyFlow(recorder, entry)
+        self._shifts = ShiftFlow(recorder, self.printers)
         self._printer_tasks: dict[str, asyncio.Task[None]] = {}
         self._printer_slots: dict[str, DeviceSlot] = {}
         self._drawer_ports: dict[str, DrawerPort] = {}
@@ -107,6 +109,8 @@ class Wiring:
         self._entry.configure(self.gates, configuration.venue.zone_info, configuration.venue.id)
         readers = {name: slot for name, slot in slots.items() if self._drivers[slot.device.driver].kind in _READS}
         self._purchase.configure(configuration.wallet_policy, configuration.wallet.arm_timeout_s, readers)
+        self._purchase.cashier.configure(configuration.tills)
+        self._shifts.configure(configuration.tills, configuration.limits, configuration.venue)
         resets = {name: zone.reset_time for name, zone in configuration.zones.items()}
         self.orders.configure(
             {name: at for name, at in resets.items() if at is not None}, configuration.venue.zone_info
@@ -119,6 +123,7 @@ class Wiring:
         flows: dict[str, GateFlow | PrintFlow | DrawerFlow] = {**self.gates, **self.printers, **self.drawers}
         found: dict[str, Mapping[str, Handler]] = {name: flow.handlers() for name, flow in flows.items()}
         found["wallet"] = self._purchase.handlers()
+        found |= self._shifts.handlers()
         for gate in self.gates:
             found[gate] = {
                 **found[gate],
@@ -257,7 +262,12 @@ class Wiring:
         self._drawer_ports[device.name] = port
         self._drawer_digests[device.name] = device.digest
         self.drawers[device.name] = DrawerFlow(
-            device.name, self._recorder, port, self._spawn, open_is_high=options.open_is_high
+            device.name,
+            self._recorder,
+            port,
+            self._spawn,
+            open_is_high=options.open_is_high,
+            left_open_s=options.left_open_s,
         )
 
 

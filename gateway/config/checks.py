@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -244,12 +244,16 @@ def parse_contact(text: str) -> Contact:
 
 
 def check_clients(
-    clients: Mapping[str, Draft], devices: Devices, gates: Mapping[str, Draft], problems: Problems
+    clients: Mapping[str, Draft],
+    devices: Devices,
+    gates: Mapping[str, Draft],
+    problems: Problems,
+    tills: Collection[str] = (),
 ) -> None:
     """A client is granted verbs that its targets know."""
     kinds: dict[str, str | None] = {"gateway": "gateway", "wallet": "wallet"}
     kinds |= {name: device.kind for name, device in devices.items() if device.kind in {"printer", "drawer", None}}
-    kinds |= dict.fromkeys(gates, "gate")
+    kinds |= dict.fromkeys(gates, "gate") | dict.fromkeys(tills, "till")
     for client in clients.values():
         for target, entry in _grants(client).items():
             if target in kinds:

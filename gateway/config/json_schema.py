@@ -21,6 +21,7 @@ from gateway.config.schema import (
     Clock,
     DriverKind,
     Limits,
+    Till,
     Venue,
     Wallet,
     Zone,
@@ -35,7 +36,7 @@ _REF = "#/$defs/{name}"
 
 def json_schema(kinds: Mapping[str, DriverKind]) -> Schema:
     """Return the schema (draft 2020-12) of a configuration file that may use the drivers in `kinds`."""
-    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Clock])
+    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Till, Clock])
     devices = {name: _device(name, kind, defs) for name, kind in sorted(kinds.items())}
     defs |= {f"device-{name}": device for name, device in devices.items()}
     defs["Broker"]["properties"]["url"]["pattern"] = URL_PATTERN
@@ -85,6 +86,7 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         ),
         "limits": _or_nothing(own["Limits"]),
         "wallet": _or_nothing(own["Wallet"]),
+        "tills": _named("Places where money is taken, by name.", _or_nothing(own["Till"]), RESERVED_NAMES),
         "clock": _or_nothing(own["Clock"]),
     }
 

@@ -15,7 +15,20 @@ from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.json_schema import json_schema
 from gateway.config.problems import ConfigurationError, Problem, Problems, UnreadableError
 from gateway.config.reading import found, read_struct, refuse_unknown, struct_type
-from gateway.config.schema import Client, Clock, Configuration, Device, DriverKind, Gate, Limits, Wallet, Zone
+from gateway.config.schema import (
+    RESERVED_NAMES,
+    Client,
+    Clock,
+    Configuration,
+    Device,
+    DriverKind,
+    Gate,
+    Limits,
+    Till,
+    Wallet,
+    Zone,
+)
+from gateway.config.tills import check_tills
 from gateway.config.tree import MAX_BYTES, START, Broken, Entry, Mapping, Node, decode, parse
 from gateway.config.venue import (
     URL_FORMS,
@@ -29,7 +42,19 @@ from gateway.config.venue import (
 
 __all__ = ["ConfigurationError", "Problem", "json_schema", "load", "loads"]
 
-SECTIONS = ("venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet", "clock")
+SECTIONS = (
+    "venue",
+    "broker",
+    "state_dir",
+    "zones",
+    "devices",
+    "gates",
+    "clients",
+    "limits",
+    "wallet",
+    "tills",
+    "clock",
+)
 _MISSING = {
     "venue": "this key is missing; add `venue: {id: …, timezone: …, currency: …}`",
     "broker": f"this key is missing; it takes {URL_FORMS}",
@@ -85,7 +110,10 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     zones = _drafts(section("zones"), "zones", Zone, problems)
     gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=("gateway", "wallet"))
     clients = _drafts(section("clients"), "clients", ClientEntry, problems, reserved=("gateway",))
+    tills = _drafts(section("tills"), "tills", Till, problems, reserved=RESERVED_NAMES)
     _check(devices, zones, gates, clients, problems)
+    check_tills(tills, devices, gates, clients, problems)
+    checks.check_clients(clients, devices, gates, problems, tills)
     checks.check_broker_user(section("broker"), clients, problems)
     if len(problems) or venue is None or broker is None:
         return None
@@ -99,6 +127,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         clients={name: _client(draft) for name, draft in clients.items()},
         limits=limits or Limits(),
         wallet=wallet or Wallet(),
+        tills={name: msgspec.convert(draft.values, Till) for name, draft in tills.items()},
         clock=clock or Clock(),
     )
     return msgspec.structs.replace(configuration, digest=_digest(configuration))
@@ -128,7 +157,6 @@ def _check(
     checks.check_names(devices, gates, problems)
     checks.check_zones(zones, problems)
     checks.check_gates(gates, zones, devices, clients, problems)
-    checks.check_clients(clients, devices, gates, problems)
 
 
 def _gate(draft: Draft) -> Gate:

@@ -35,7 +35,9 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "gateway": ("replay", "status", "lock_down", "emergency_release", "restore", "block", "unblock", "vouch_clock"),
     "wallet": (
         "charge", "top_up", "refund", "tip", "deposit", "hold", "capture", "transfer", "close_out", "balance", "cancel",
+        "sell",
     ),
+    "till": ("open_shift", "cash_in", "cash_out", "count", "close_shift", "x_report", "z_report", "status"),
 }  # fmt: skip
 """What can be asked of each kind of target; `gate` here is an entry under `gates:`, not a relay board."""
 
@@ -305,6 +307,23 @@ class Wallet(msgspec.Struct, frozen=True, kw_only=True):
     ] = OfflineLimits()
 
 
+class Till(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where money is taken: its drawer, its printer, and the clients whose money goes there."""
+
+    drawer: Annotated[Name | None, Meta(description="The cash drawer that its shifts count. Left out: none.")] = None
+    printer: Annotated[
+        Name | None, Meta(description="The printer of its reports. Left out: a request names one, or none is printed.")
+    ] = None
+    clients: Annotated[
+        tuple[Name, ...],
+        Meta(description="Clients whose payments are booked to this till's shift. Each belongs to one till."),
+    ] = ()
+    shift_required: Annotated[
+        bool, Meta(description="true refuses payments of its clients while no shift is open; false books them nowhere.")
+    ] = True
+    language: Annotated[Literal["de", "en"], Meta(description="Language of its reports.")] = "de"
+
+
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
     """When the time is believed, and what is done with what depends on it until then."""
 
@@ -336,6 +355,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
     limits: Limits = msgspec.field(default_factory=Limits)
     wallet: Wallet = msgspec.field(default_factory=Wallet)
+    tills: Mapping[str, Till] = msgspec.field(default_factory=dict)
     clock: Clock = msgspec.field(default_factory=Clock)
     digest: str = ""
     warnings: tuple[str, ...] = ()

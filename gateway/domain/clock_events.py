@@ -38,3 +38,6 @@ class ClockJumped(Event, frozen=True, tag="clock.jumped"):
 
     by_ms: int
     followed: bool
+
+
+ClockEvent: TypeAlias = ClockVouched | ClockDoubted | ClockJumped

@@ -12,9 +12,11 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from gateway.domain.clock_events import ClockDoubted, ClockJumped, ClockVouched
+from gateway.domain.booking import InShift
+from gateway.domain.clock_events import ClockEvent
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.reasons import Reason
+from gateway.domain.shift_events import ShiftEvent
 from gateway.domain.wallet_events import (
     WalletArmed,
     WalletCancelled,
@@ -237,6 +239,7 @@ class DrawerOpening(Event, frozen=True, tag="drawer.opening"):
     drawer: str
     client: str
     reason: str
+    in_shift: InShift | None = None
     request: RequestRef | None = None
 
 
@@ -272,6 +275,7 @@ class DrawerForced(Event, frozen=True, tag="drawer.forced"):
     """Alarm: the drawer opened and nobody asked."""
 
     drawer: str
+    in_shift: InShift | None = None
 
 
 class DrawerLeftOpen(Event, frozen=True, tag="drawer.left_open"):
@@ -375,9 +379,8 @@ AnyEvent: TypeAlias = (
     | ConfigurationLoaded
     | ConfigurationRefused
     | DirectoryLoaded
-    | ClockVouched
-    | ClockDoubted
-    | ClockJumped
+    | ClockEvent
+    | ShiftEvent
     | WalletArmed
     | WalletTransferred
     | WalletHeld

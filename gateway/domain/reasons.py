@@ -46,6 +46,14 @@ class Reason(StrEnum):
     HOLD_ENDED = "hold_ended"
     HOLD_OPEN = "hold_open"
 
+    # Shifts.
+    SHIFT_OPEN = "shift_open"
+    NO_SHIFT_OPEN = "no_shift_open"
+    NOT_COUNTED = "not_counted"
+    COUNT_OUTDATED = "count_outdated"
+    UNKNOWN_REPORT = "unknown_report"
+    UNKNOWN_PRINTER = "unknown_printer"
+
     # How a reader that waits for a card can end.
     UNKNOWN_READER = "unknown_reader"
     PAYMENT_TIMED_OUT = "payment_timed_out"
@@ -114,6 +122,12 @@ MESSAGES: dict[Reason, str] = {
     Reason.UNKNOWN_TRANSFER: "There is no such transfer. Use the `transfer` from the answer to the first request.",
     Reason.HOLD_ENDED: "The hold is over: captured, released or timed out. Charge the guest anew.",
     Reason.HOLD_OPEN: "A part of the wallet is still held. Capture or cancel that first.",
+    Reason.SHIFT_OPEN: "This till has a shift open already. Close that first.",
+    Reason.NO_SHIFT_OPEN: "This till has no shift open. Open one with `open_shift`.",
+    Reason.NOT_COUNTED: "The drawer has not been counted. Count it, then close the shift.",
+    Reason.COUNT_OUTDATED: "Cash has moved since the drawer was counted. Count it again.",
+    Reason.UNKNOWN_REPORT: "This till has no Z report of this number.",
+    Reason.UNKNOWN_PRINTER: "There is no printer of this name in the configuration.",
     Reason.UNKNOWN_READER: "There is no reader of this name. Use one of the configuration's readers.",
     Reason.PAYMENT_TIMED_OUT: "Nobody held a card to the reader in time. Nothing was charged.",
     Reason.PAYMENT_CANCELLED: "The request was cancelled. Nothing was charged.",

@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.domain import clock_events as c
 from gateway.domain import events as e
+from gateway.domain import shift_events as s
 from gateway.domain import wallet_events as w
 from gateway.domain import zone_events as z
 from gateway.domain.access import DayUses, Presence, Whereabouts, ZoneMap
@@ -23,6 +24,9 @@ from gateway.domain.clock import Doubt, Standing
 from gateway.domain.ledger import ON_DISK as WALLET_ROWS_ON_DISK
 from gateway.domain.ledger import ROW_TYPES as WALLET_ROW_TYPES
 from gateway.domain.ledger import Ledger
+from gateway.domain.shifts import NOBODY, Shifts
+from gateway.domain.shifts import ON_DISK as SHIFT_ROWS_ON_DISK
+from gateway.domain.shifts import ROW_TYPES as SHIFT_ROW_TYPES
 from gateway.domain.state_parts import DrawerState, GateState, GateStatus, Job, JobStatus, OpenEntry, StoredAnswer
 from gateway.domain.zones import Block, Closure, block_key
 
@@ -45,8 +49,9 @@ _ROW_TYPES: dict[str, Any] = {
     "request": StoredAnswer,
     "clock": Standing,
     **WALLET_ROW_TYPES,
+    **SHIFT_ROW_TYPES,
 }
-ON_DISK: frozenset[str] = frozenset({"request", *WALLET_ROWS_ON_DISK})
+ON_DISK: frozenset[str] = frozenset({"request", *WALLET_ROWS_ON_DISK, *SHIFT_ROWS_ON_DISK})
 """Kinds of rows that only grow: once stored they are looked up by key and leave the memory."""
 
 
@@ -78,6 +83,7 @@ class VenueState:
         self.requests: dict[str, StoredAnswer] = {}
         self.clocks: dict[str, Standing] = {}
         self.ledger = Ledger(self._touch)
+        self.shifts = Shifts(self._touch)
         self.dirty: set[tuple[str, str]] = set()
         self.dropped_jobs: list[str] = []
         self._tables: dict[str, dict[str, Any]] = {
@@ -93,6 +99,7 @@ class VenueState:
             "request": self.requests,
             "clock": self.clocks,
             **self.ledger.tables,
+            **self.shifts.tables,
         }
 
     def set_zones(self, zones: ZoneMap) -> None:
@@ -273,11 +280,20 @@ class VenueState:
 
     def _opening(self, event: e.DrawerOpening) -> None:
         self.drawer(event.drawer).openings[event.opening] = event
+        self.shifts.drawer_opened(event.in_shift, event.client, event.reason)
         self._touch("drawer", event.drawer)
 
     def _opening_ended(self, event: e.DrawerOpened | e.DrawerFailed | e.DrawerUnknown) -> None:
         self.drawer(event.drawer).openings.pop(event.opening, None)
         self._touch("drawer", event.drawer)
+
+    def _drawer_forced(self, event: e.DrawerForced) -> None:
+        self._drawer_alarm(event.drawer, "forced")
+        self.shifts.drawer_opened(event.in_shift, NOBODY, "")
+
+    def _transferred(self, event: w.WalletTransferred) -> None:
+        self.ledger.transferred(event)
+        self.shifts.booked(event.booked)
 
     def _drawer_alarm(self, name: str, alarm: Literal["", "forced", "left_open"]) -> None:
         self.drawer(name).alarm = alarm
@@ -347,13 +363,18 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     e.DrawerOpened: VenueState._opening_ended,
     e.DrawerFailed: VenueState._opening_ended,
     e.DrawerUnknown: VenueState._opening_ended,
-    e.DrawerForced: lambda state, event: state._drawer_alarm(event.drawer, "forced"),
+    e.DrawerForced: VenueState._drawer_forced,
     e.DrawerLeftOpen: lambda state, event: state._drawer_alarm(event.drawer, "left_open"),
     e.DrawerClosed: lambda state, event: state._drawer_alarm(event.drawer, ""),
     c.ClockVouched: VenueState._clock,
     c.ClockDoubted: VenueState._clock,
     w.WalletArmed: lambda state, event: state.ledger.armed_for(event),
-    w.WalletTransferred: lambda state, event: state.ledger.transferred(event),
+    w.WalletTransferred: VenueState._transferred,
+    s.ShiftOpened: lambda state, event: state.shifts.opened(event),
+    s.ShiftCashMoved: lambda state, event: state.shifts.booked(event.booked),
+    s.ShiftCounted: lambda state, event: state.shifts.counted(event),
+    s.ShiftClosed: lambda state, event: state.shifts.closed(event),
+    s.ShiftReported: lambda state, event: state.shifts.reported(event),
     w.WalletHeld: lambda state, event: state.ledger.held(event),
     w.WalletHoldEnded: lambda state, event: state.ledger.hold_ended(event),
     w.WalletDenied: lambda state, event: state.ledger.ended(event),

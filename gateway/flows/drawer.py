@@ -11,9 +11,10 @@ import structlog
 from msgspec import Meta
 
 from drivers.api import DeviceOffline, DeviceTimeout, Drawer, DriverError, PrinterStatus
-from gateway.domain import drawers
+from gateway.domain import drawers, shifts
 from gateway.domain import events as e
 from gateway.domain.answers import Answer, denied
+from gateway.domain.booking import InShift
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
 from gateway.flows.noting import note
@@ -109,6 +110,7 @@ class DrawerFlow:
             drawer=self.name,
             client=request.client,
             reason=reason,
+            in_shift=self._in_shift(),
             request=request.ref,
         )
         commit = self._recorder.record(opening)
@@ -220,8 +222,13 @@ class DrawerFlow:
         self._asked_until_s = float("-inf")
         if not first:
             self._alarm = "" if asked else "forced"
-            self._note(*drawers.contact_opened(self.name, asked=asked))
+            self._note(*drawers.contact_opened(self.name, asked=asked, in_shift=self._in_shift()))
         self._left_open_timer = asyncio.get_running_loop().call_later(self._left_open_s, self._left_open)
+
+    def _in_shift(self) -> InShift | None:
+        """Return the place of an opening in the shift that has this drawer."""
+        shift = self._recorder.state.shifts.at_drawer(self.name)
+        return shifts.next_opening(shift, self._recorder.now_ms()) if shift is not None else None
 
     def _closed(self, *, first: bool) -> None:
         self.close()

@@ -17,6 +17,8 @@ from gateway.domain import events as e
 from gateway.domain.answers import Answer, begins
 from gateway.domain.clock import Doubt
 from gateway.domain.ledger import Posted
+from gateway.domain.shift_events import ShiftClosed
+from gateway.domain.shifts import report_key
 from gateway.domain.sieve import Sieve
 from gateway.domain.state import ON_DISK, StoredAnswer, VenueState, request_key
 from gateway.store.journal import Journal, Row, StorageUnavailable
@@ -178,6 +180,14 @@ class Recorder:
             return known
         stored = self.journal.state_row("refunded", transfer)
         return msgspec.json.decode(stored, type=int) if stored is not None else 0
+
+    def z_report(self, till: str, number: int) -> ShiftClosed | None:
+        """Return the closed shift of a till and number, from memory or from the stored rows."""
+        known = self.state.shifts.z_reports.get(report_key(till, number))
+        if known is not None:
+            return known
+        stored = self.journal.state_row("z_report", report_key(till, number))
+        return msgspec.json.decode(stored, type=ShiftClosed) if stored is not None else None
 
     def forget_answers(self, keys: Sequence[str]) -> None:
         """Let stored answers go that nobody will ask for again; the next fold deletes their rows."""
