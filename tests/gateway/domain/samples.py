@@ -75,7 +75,8 @@ def snapshot(state: VenueState) -> Mapping[str, Any]:
         "drawers": {key: value for key, value in _plain(state.drawers) if value != msgspec.to_builtins(DrawerState())},
         "queue": [job.queued.job for job in state.jobs_for("bar")],
         "requests": dict(_plain(state.requests)),
-        **{kind: dict(_plain(table)) for kind, table in state.ledger.tables.items()},
+        "clock": dict(_plain(state.clocks)),
+        **{kind: dict(_plain(table)) for kind, table in {**state.ledger.tables, **state.shifts.tables}.items()},
     }
 
 
