@@ -26,7 +26,7 @@ GERMAN: Words = {
     "cash_paid": "Barausgaben", "cash_in": "Einlagen", "cash_out": "Entnahmen", "expected": "Soll in der Lade",
     "counted": "Gezählt", "difference": "Differenz", "in_drawer": "Bargeld", "openings": "Öffnungen der Lade",
     "forced": "ohne Auftrag geöffnet", "more": "weitere stehen im Journal", "nothing": "Keine Umsätze",
-    "shift": "Schicht",
+    "shift": "Schicht", "point": ",",
 }  # fmt: skip
 ENGLISH: Words = {
     "x": "X report no.", "z": "Z report no.", "till": "Till", "drawer": "Drawer", "opened": "Opened",
@@ -38,7 +38,7 @@ ENGLISH: Words = {
     "cash_paid": "Cash given", "cash_in": "Cash in", "cash_out": "Cash out", "expected": "Expected in drawer",
     "counted": "Counted", "difference": "Difference", "in_drawer": "Cash", "openings": "Drawer openings",
     "forced": "opened unasked", "more": "more stand in the journal", "nothing": "No turnover",
-    "shift": "Shift",
+    "shift": "Shift", "point": ".",
 }  # fmt: skip
 LANGUAGES: Mapping[str, Words] = {"de": GERMAN, "en": ENGLISH}
 
@@ -85,7 +85,7 @@ def _times(times: list[tuple[str, int, str]], venue: Venue, words: Words) -> Ite
     for word, at_ms, client in times:
         when = _local(at_ms, venue).strftime("%d.%m.%Y %H:%M:%S")
         yield Columns(cells=(Cell(text=words[word]), Cell(text=when, align="right", chars=19)))
-        yield Text(text=f"{words['by']} {client}", align="right")
+        yield Columns(cells=(Cell(text=""), Cell(text=f"{words['by']} {client}", align="right", share=3)))
 
 
 def _sums(
@@ -104,8 +104,8 @@ def _sums(
         yield Rule()
         yield from _drawer(floats.get(currency, 0), own, expected.get(currency, 0), currency, words)
         if differences is not None:
-            yield _amount(words["counted"], counted.get(currency, 0), currency)
-            yield _amount(words["difference"], differences.get(currency, 0), currency, bold=True)
+            yield _amount(words["counted"], counted.get(currency, 0), currency, words)
+            yield _amount(words["difference"], differences.get(currency, 0), currency, words, bold=True)
 
 
 def _turnover(own: Mapping[tuple[str, str], Line], currency: str, words: Words) -> Iterator[Block]:
@@ -114,17 +114,18 @@ def _turnover(own: Mapping[tuple[str, str], Line], currency: str, words: Words) 
     for kind in booking.KINDS:
         media = [(medium, own[kind, medium]) for medium in booking.MEDIA if (kind, medium) in own]
         for medium, line in media:
-            yield _amount(f"{words[kind]} {words[medium]}", line.amount_minor, currency, line.count)
-        if media:
-            shown = True
+            yield _amount(f"{words[kind]} {words[medium]}", line.amount_minor, currency, words, line.count)
+        shown = shown or bool(media)
+        if len(media) > 1:
             total = Line(sum(line.amount_minor for _, line in media), sum(line.count for _, line in media))
-            yield _amount(words[kind], total.amount_minor, currency, total.count, bold=True)
+            yield _amount(words[kind], total.amount_minor, currency, words, total.count, bold=True)
     vouchers = [line for (_, medium), line in own.items() if medium == "voucher"]
     if vouchers:
         yield _amount(
             words["vouchers"],
             sum(line.amount_minor for line in vouchers),
             currency,
+            words,
             sum(line.count for line in vouchers),
             bold=True,
         )
@@ -139,13 +140,13 @@ def _drawer(
     taken = [line for kind, line in cash.items() if kind in booking.INTO_TILL and kind != "cash_in"]
     given = [line for kind, line in cash.items() if kind in booking.OUT_OF_TILL and kind != "cash_out"]
     yield Text(text=words["in_drawer"], bold=True)
-    yield _amount(words["float"], float_minor, currency)
-    yield _amount(words["cash_sum"], sum(line.amount_minor for line in taken), currency)
-    yield _amount(words["cash_paid"], -sum(line.amount_minor for line in given), currency)
+    yield _amount(words["float"], float_minor, currency, words)
+    yield _amount(words["cash_sum"], sum(line.amount_minor for line in taken), currency, words)
+    yield _amount(words["cash_paid"], -sum(line.amount_minor for line in given), currency, words)
     for kind, sign in (("cash_in", 1), ("cash_out", -1)):
         line = cash.get(kind, Line())
-        yield _amount(words[kind], sign * line.amount_minor, currency, line.count)
-    yield _amount(words["expected"], expected_minor, currency, bold=True)
+        yield _amount(words[kind], sign * line.amount_minor, currency, words, line.count)
+    yield _amount(words["expected"], expected_minor, currency, words, bold=True)
 
 
 def _openings(openings: list[tuple[int, str, str]], count: int, venue: Venue, words: Words) -> Iterator[Block]:
@@ -158,9 +159,11 @@ def _openings(openings: list[tuple[int, str, str]], count: int, venue: Venue, wo
         yield Text(text=f"… {words['more']}")
 
 
-def _amount(label: str, amount_minor: int, currency: str, count: int | None = None, *, bold: bool = False) -> Columns:
+def _amount(
+    label: str, amount_minor: int, currency: str, words: Words, count: int | None = None, *, bold: bool = False
+) -> Columns:
     number = "" if count is None else f"{count}x"
-    text = money.text(amount_minor, currency).removesuffix(f" {currency}")
+    text = money.text(amount_minor, currency).removesuffix(f" {currency}").replace(".", words["point"])
     cells = (
         Cell(text=label),
         Cell(text=number, align="right", chars=COUNT_CHARS),

@@ -76,7 +76,7 @@ async def test_a_shift_from_the_float_to_the_z_report_on_paper(venue: Venue) -> 
     await venue.observer.event("print.done", since=mark, job=closed["data"]["job"])
     assert await receipt_count(venue, "bar-printer") == papers + 2
     text = await newest(venue, "bar-printer")
-    for line in ("Z-Bericht Nr. 1", "Klub Grüner Hund", "Differenz", "-1.00", "bar-tablet: Wechselgeld"):
+    for line in ("Z-Bericht Nr. 1", "Klub Grüner Hund", "Differenz", "-1,00", "bar-tablet: Wechselgeld"):
         assert line in text, text
 
 
