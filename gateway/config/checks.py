@@ -251,9 +251,10 @@ def check_clients(
     tills: Collection[str] = (),
 ) -> None:
     """A client is granted verbs that its targets know."""
-    kinds: dict[str, str | None] = {"gateway": "gateway", "wallet": "wallet"}
+    # A till that has a device's name is told of elsewhere; its grants are then those of the device.
+    kinds: dict[str, str | None] = {**dict.fromkeys(tills, "till"), "gateway": "gateway", "wallet": "wallet"}
     kinds |= {name: device.kind for name, device in devices.items() if device.kind in {"printer", "drawer", None}}
-    kinds |= dict.fromkeys(gates, "gate") | dict.fromkeys(tills, "till")
+    kinds |= dict.fromkeys(gates, "gate")
     for client in clients.values():
         for target, entry in _grants(client).items():
             if target in kinds:

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.domain import events as e
 from gateway.domain import wallet_events as w
+from gateway.domain.booking import Booked, InShift, Line
 from gateway.domain.reasons import Reason
 from gateway.domain.state import DrawerState, GateState, VenueState
 
@@ -20,6 +21,14 @@ OF_MONEY: dict[str, Any] = {
     "legs": (w.Leg("wallet:holder-1", "sales:client-1", 3),),
     "balances": {"wallet:holder-1": 7, "sales:client-1": 3},
     "spent": w.Spent("contact-1", 3, 1, 3),
+    "booked": Booked("shift-1", {"EUR/sales/cash": Line(3, 1)}),
+    "in_shift": InShift("shift-1", 3, 3),
+    "floats": {"EUR": 3},
+    "lines": {"EUR/sales/cash": Line(3, 1)},
+    "expected": {"EUR": 6},
+    "counted": {"EUR": 5},
+    "pieces": {"EUR": {"1": 5}},
+    "openings": ((3, "client-1", "reason-1"),),
 }
 
 
