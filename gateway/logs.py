@@ -10,12 +10,10 @@ from collections import deque
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, TextIO, get_args
+from typing import Any, TextIO
 
 import msgspec
 import structlog
-
-from gateway.domain import events as e
 
 LINES_MAX = 10_000
 """Lines that may wait for a slow reader of the log; beyond that the oldest are dropped and counted (I9)."""
@@ -174,7 +172,7 @@ def _adopt_library_logs(level: int, writer: LogWriter) -> None:
     logging.root.setLevel(max(level, logging.WARNING))
 
 
-_LOGGED_FIELDS = (
+FACT_FIELDS = (
     "entry",
     "gate",
     "reason",
@@ -210,16 +208,3 @@ _LOGGED_FIELDS = (
     "policy",
 )
 """What of an event goes into its log line. Credentials stay out, even as references."""
-
-
-def _names_of(event_type: type[msgspec.Struct]) -> tuple[str, ...]:
-    return tuple(name for name in event_type.__struct_fields__ if name in _LOGGED_FIELDS)
-
-
-_LOGGED: dict[type, tuple[str, ...]] = {event_type: _names_of(event_type) for event_type in get_args(e.AnyEvent)}
-
-
-def fields_of(event: e.AnyEvent) -> dict[str, Any]:
-    """Return what of an event goes into its log line."""
-    values = ((name, getattr(event, name)) for name in _LOGGED[type(event)])
-    return {name: value for name, value in values if value not in (None, "", ())}
