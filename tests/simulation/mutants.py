@@ -164,6 +164,7 @@ def journal_goes_back_with_the_clock() -> Iterator[None]:
     def check(self, rows, pending_max):
         if self.failed is not None:
             raise self.failed
+        return sum(len(row.body) for row in rows)
 
     with patched(Journal, "_check", check):
         Recorder._last_at_ms = property(lambda self: 0, lambda self, at_ms: None)
