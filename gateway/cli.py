@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_journal(commands)
     _add_broker(commands)
     _add_tickets(commands)
+    _add_clock(commands)
 
     demo = commands.add_parser("demo", help="a simulated venue with a story, then a live view until Ctrl-C")
     demo.add_argument("--exit", action="store_true", help="end after the story; status 0 only if all came out as told")
@@ -138,6 +140,15 @@ def _add_tickets(commands: Commands) -> None:
     sign.add_argument("file", type=Path, help="the file that keygen made")
     sign.add_argument("claims", type=Path, help="NDJSON, one ticket a line; - for standard input")
     sign.set_defaults(run=_tickets_sign)
+
+
+def _add_clock(commands: Commands) -> None:
+    clock = commands.add_parser("clock", help="who vouches for the time")
+    verbs = clock.add_subparsers(metavar="VERB", required=True)
+    vouch = verbs.add_parser("vouch", help="say that this machine's clock is right, where neither NTP nor upstream can")
+    vouch.add_argument("--reason", default="venue-gateway clock vouch", help="how you know; it stands in the journal")
+    _config_option(vouch)
+    vouch.set_defaults(run=_clock_vouch)
 
 
 def _complain(text: str) -> int:
@@ -258,6 +269,22 @@ def _load_or_complain(config: Path) -> Configuration | None:
         for problem in error.problems:
             _complain(str(problem))
         return None
+
+
+def _clock_vouch(options: argparse.Namespace) -> int:
+    from gateway.system_clock import LinuxClock, vouch_now  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    if configuration is None:
+        return REFUSED
+    try:
+        vouch = vouch_now(configuration.state_dir, options.reason, LinuxClock())
+    except OSError as error:
+        return _complain(f"{error.filename or configuration.state_dir}: {error.strerror}")
+    shown = datetime.fromtimestamp(vouch.at_ms / 1000, configuration.venue.zone_info)
+    print(f"Vouched for: it is {shown:%Y-%m-%d %H:%M:%S} in {configuration.venue.timezone}.")
+    print("The running gateway takes it within a second. Was that wrong? Set the clock (`date -s`) and vouch again.")
+    return OK
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -170,3 +170,41 @@ def _adopt_library_logs(level: int, writer: LogWriter) -> None:
     )
     logging.root.handlers = [handler]
     logging.root.setLevel(max(level, logging.WARNING))
+
+
+FACT_FIELDS = (
+    "entry",
+    "gate",
+    "reason",
+    "source",
+    "why",
+    "job",
+    "printer",
+    "opening",
+    "drawer",
+    "client",
+    "message",
+    "confirmed",
+    "clean",
+    "version",
+    "first",
+    "credentials",
+    "transfer",
+    "action",
+    "amount_minor",
+    "reader",
+    "flags",
+    "override_by",
+    "override_reason",
+    "zone",
+    "guests",
+    "till",
+    "number",
+    "direction",
+    "currency",
+    "by",
+    "by_ms",
+    "followed",
+    "policy",
+)
+"""What of an event goes into its log line. Credentials stay out, even as references."""

@@ -13,6 +13,7 @@ import msgspec
 from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading, Tampered
 from gateway import __version__, logs
 from gateway.devices.supervisor import DeviceSlot
+from gateway.domain import clock_events as c
 from gateway.domain import events as e
 from gateway.domain import zone_events as z
 from gateway.domain import zones
@@ -48,6 +49,8 @@ _ALARMS = (
     e.EntryUnknown,
     e.PrintUnknown,
     e.DrawerUnknown,
+    c.ClockDoubted,
+    c.ClockJumped,
 )
 
 
@@ -124,6 +127,12 @@ class Reporter:
             status=_status_fields(self._gateway.wiring.printer_status(slot.name)),
         )
         self._gateway.mqtt.announcer.device_state(slot.name, state)
+
+    def clock_changed(self) -> None:
+        """The clock jumped, or is believed now, or no longer."""
+        if self._told:
+            self.announce_state()
+            self.announce_health()
 
     # Announcing.
 
@@ -231,6 +240,13 @@ class Reporter:
             troubles.append("directory: made with another credential key, so every guest is unknown; import it again")
         if apart_minor := gateway.recorder.state.ledger.imbalance_minor:
             troubles.append(f"wallets: all accounts add up to {apart_minor} and not to 0; keep a copy of the journal")
+        if not gateway.clock.trusted:
+            how = "until then what depends on it is handled as `clock.untrusted` says"
+            troubles.append(f"clock: {gateway.clock.why}; vouch for it with `venue-gateway clock vouch`, {how}")
+        elif apart_s := gateway.clock.off_ms // 1000:
+            troubles.append(
+                f"clock: the system's clock was set and is {apart_s} s ahead of the venue's time; correct it"
+            )
         if gateway.recorder.clock_behind_ms > CLOCK_BEHIND_MAX_MS:
             behind_s = gateway.recorder.clock_behind_ms // 1000
             troubles.append(f"clock: {behind_s} s behind the newest journal entry; check the time synchronisation")
@@ -256,6 +272,9 @@ class Reporter:
             "readers_waiting": len(gateway.recorder.state.ledger.armed),
             "directory_credentials": gateway.directory.counts.credentials,
             "state_rows_unfolded": len(gateway.recorder.state.dirty),
+            "clock_trusted": int(gateway.clock.trusted),
+            "clock_jumps": gateway.clock.jumps,
+            "clock_off_ms": gateway.clock.off_ms,
             "rss_max_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         }
 
@@ -272,7 +291,8 @@ class Reporter:
             for one in configuration.devices.values()
         ]
         gates = [m.ListedDevice(name=name, kind="gate", verbs=tuple(verbs[name])) for name in configuration.gates]
-        return devices + gates
+        tills = [m.ListedDevice(name=name, kind="till", verbs=tuple(verbs[name])) for name in configuration.tills]
+        return devices + gates + tills
 
     def _now(self) -> str:
         return m.timestamp(self._gateway.recorder.now_ms())
@@ -322,36 +342,6 @@ class Reporter:
         return Answer("done", None, "", {"entries": entries, "last_seq": last, "more": more})
 
 
-_LOGGED_FIELDS = (
-    "entry",
-    "gate",
-    "reason",
-    "source",
-    "why",
-    "job",
-    "printer",
-    "opening",
-    "drawer",
-    "client",
-    "message",
-    "confirmed",
-    "clean",
-    "version",
-    "first",
-    "credentials",
-    "transfer",
-    "action",
-    "amount_minor",
-    "reader",
-    "flags",
-    "override_by",
-    "override_reason",
-    "zone",
-    "guests",
-)
-"""What of an event goes into its log line. Credentials stay out, even as references."""
-
-
 class _Telling(msgspec.Struct, frozen=True):
     """How facts of one kind are told: at which level of the log (none when it is empty), and with which fields."""
 
@@ -371,7 +361,7 @@ _NOTHING = (None, "", ())
 def _telling(event_type: type[msgspec.Struct]) -> _Telling:
     kind = str(event_type.__struct_config__.tag)
     level = "warning" if issubclass(event_type, _ALARMS) else "info"
-    fields = tuple(name for name in event_type.__struct_fields__ if name in _LOGGED_FIELDS)
+    fields = tuple(name for name in event_type.__struct_fields__ if name in logs.FACT_FIELDS)
     changes_gates = kind.startswith(("entry.", "gate.", "drawer.", "zone."))
     return _Telling(kind, "" if kind in _QUIET else level, fields, changes_gates)
 

@@ -19,12 +19,14 @@ from gateway.config.schema import (
     RESERVED_NAMES,
     VERBS,
     Broker,
+    Clock,
     DriverKind,
     Limits,
+    Till,
     Venue,
-    Wallet,
     Zone,
 )
+from gateway.config.wallet import Wallet
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -35,7 +37,7 @@ _REF = "#/$defs/{name}"
 
 def json_schema(kinds: Mapping[str, DriverKind]) -> Schema:
     """Return the schema (draft 2020-12) of a configuration file that may use the drivers in `kinds`."""
-    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback])
+    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, Till, Clock])
     devices = {name: _device(name, kind, defs) for name, kind in sorted(kinds.items())}
     defs |= {f"device-{name}": device for name, device in devices.items()}
     defs["Broker"]["properties"]["url"]["pattern"] = URL_PATTERN
@@ -86,6 +88,8 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         "limits": _or_nothing(own["Limits"]),
         "wallet": _or_nothing(own["Wallet"]),
         "feedback": _or_nothing(own["Feedback"]),
+        "tills": _named("Places where money is taken, by name.", _or_nothing(own["Till"]), RESERVED_NAMES),
+        "clock": _or_nothing(own["Clock"]),
     }
 
 

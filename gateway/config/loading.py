@@ -16,13 +16,47 @@ from gateway.config.feedback import Feedback, read_feedback
 from gateway.config.json_schema import json_schema
 from gateway.config.problems import ConfigurationError, Problem, Problems, UnreadableError
 from gateway.config.reading import found, read_struct, refuse_unknown, struct_type
-from gateway.config.schema import RESERVED_NAMES, Client, Configuration, Device, DriverKind, Gate, Limits, Wallet, Zone
+from gateway.config.schema import (
+    RESERVED_NAMES,
+    Client,
+    Clock,
+    Configuration,
+    Device,
+    DriverKind,
+    Gate,
+    Limits,
+    Till,
+    Zone,
+)
+from gateway.config.tills import check_tills
 from gateway.config.tree import MAX_BYTES, START, Broken, Entry, Mapping, Node, decode, parse
-from gateway.config.venue import URL_FORMS, read_broker, read_limits, read_state_dir, read_venue, read_wallet
+from gateway.config.venue import (
+    URL_FORMS,
+    read_broker,
+    read_clock,
+    read_limits,
+    read_state_dir,
+    read_venue,
+    read_wallet,
+)
+from gateway.config.wallet import Wallet
 
 __all__ = ["ConfigurationError", "Problem", "json_schema", "load", "loads"]
 
-SECTIONS = ("venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet", "feedback")
+SECTIONS = (
+    "venue",
+    "broker",
+    "state_dir",
+    "zones",
+    "devices",
+    "gates",
+    "clients",
+    "limits",
+    "wallet",
+    "feedback",
+    "tills",
+    "clock",
+)
 _MISSING = {
     "venue": "this key is missing; add `venue: {id: …, timezone: …, currency: …}`",
     "broker": f"this key is missing; it takes {URL_FORMS}",
@@ -73,13 +107,17 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     state_dir = read_state_dir(section("state_dir"), base, problems)
     limits = read_limits(section("limits"), problems)
     wallet = read_wallet(section("wallet"), problems)
+    clock = read_clock(section("clock"), problems)
     devices = read_devices(section("devices"), kinds, problems)
     zones = _drafts(section("zones"), "zones", Zone, problems)
     gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=RESERVED_NAMES)
     clients = _drafts(section("clients"), "clients", ClientEntry, problems, reserved=("gateway",))
+    tills = _drafts(section("tills"), "tills", Till, problems, reserved=RESERVED_NAMES)
     _check(devices, zones, gates, clients, problems)
     readers = [name for name, device in devices.items() if device.kind in {"reader", "scanner", None}]
     feedback = read_feedback(section("feedback"), (*readers, *clients), problems)
+    check_tills(tills, devices, gates, clients, problems)
+    checks.check_clients(clients, devices, gates, problems, tills)
     checks.check_broker_user(section("broker"), clients, problems)
     if len(problems) or venue is None or broker is None:
         return None
@@ -94,6 +132,8 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         limits=limits or Limits(),
         wallet=wallet or Wallet(),
         feedback=feedback or Feedback(),
+        tills={name: msgspec.convert(draft.values, Till) for name, draft in tills.items()},
+        clock=clock or Clock(),
     )
     return msgspec.structs.replace(configuration, digest=_digest(configuration))
 
@@ -124,7 +164,6 @@ def _check(
     checks.check_names(devices, gates, problems)
     checks.check_zones(zones, problems)
     checks.check_gates(gates, zones, devices, clients, problems)
-    checks.check_clients(clients, devices, gates, problems)
 
 
 def _gate(draft: Draft) -> Gate:

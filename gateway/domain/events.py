@@ -13,9 +13,12 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChanged
+from gateway.domain.booking import InShift
+from gateway.domain.clock_events import ClockEvent
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import RedemptionEvent
+from gateway.domain.shift_events import ShiftEvent
 from gateway.domain.wallet_events import (
     WalletArmed,
     WalletCancelled,
@@ -27,14 +30,7 @@ from gateway.domain.wallet_events import (
     WalletShown,
     WalletTransferred,
 )
-from gateway.domain.zone_events import (
-    CredentialBlocked,
-    CredentialUnblocked,
-    ZoneLockedDown,
-    ZoneReleased,
-    ZoneReset,
-    ZoneRestored,
-)
+from gateway.domain.zone_events import ZoneEvent
 
 __all__ = ["AnyEvent", "Entry", "Event", "RequestRef"]
 
@@ -238,6 +234,7 @@ class DrawerOpening(Event, frozen=True, tag="drawer.opening"):
     drawer: str
     client: str
     reason: str
+    in_shift: InShift | None = None
     request: RequestRef | None = None
 
 
@@ -273,6 +270,7 @@ class DrawerForced(Event, frozen=True, tag="drawer.forced"):
     """Alarm: the drawer opened and nobody asked."""
 
     drawer: str
+    in_shift: InShift | None = None
 
 
 class DrawerLeftOpen(Event, frozen=True, tag="drawer.left_open"):
@@ -349,12 +347,7 @@ AnyEvent: TypeAlias = (
     | GateClosed
     | GateFault
     | GateRestored
-    | ZoneLockedDown
-    | ZoneReleased
-    | ZoneRestored
-    | ZoneReset
-    | CredentialBlocked
-    | CredentialUnblocked
+    | ZoneEvent
     | PrintQueued
     | PrintStarted
     | PrintHeld
@@ -376,6 +369,8 @@ AnyEvent: TypeAlias = (
     | ConfigurationLoaded
     | ConfigurationRefused
     | DirectoryLoaded
+    | ClockEvent
+    | ShiftEvent
     | WalletArmed
     | WalletTransferred
     | WalletHeld

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -113,7 +114,8 @@ class EntryFlow:
     def _record(self, gate: GateFlow, event: e.EntryGranted | e.EntryDenied, expires_at_ms: int | None) -> Commit:
         commit = self._recorder.record(event)
         if isinstance(event, e.EntryGranted) and event.actuates:
-            self._spawn(self._open(gate, event, commit, expires_at_ms))
+            # By the loop's clock from here on: the other one may be set while the disk takes its time (I6, I10).
+            self._spawn(self._open(gate, event, commit, self._recorder.deadline_s(expires_at_ms)))
         return commit
 
     def decide(
@@ -142,7 +144,7 @@ class EntryFlow:
             found.credential,
             found.entitlements,
             self.lookup.directory.schedules,
-            state.presence(found.holder, found.ref),
+            state.presence(found.holder, found.ref, self._recorder.doubt),
             now_ms,
             self.timezone,
         )
@@ -212,7 +214,7 @@ class EntryFlow:
             request=request,
         )
 
-    async def _open(self, gate: GateFlow, granted: e.EntryGranted, commit: Commit, expires_at_ms: int | None) -> None:
+    async def _open(self, gate: GateFlow, granted: e.EntryGranted, commit: Commit, deadline_s: float | None) -> None:
         """Wait for the disk, then open. A grant that could not be stored opens nothing."""
         try:
             await commit
@@ -220,8 +222,8 @@ class EntryFlow:
             log.error("entry_not_stored", entry=granted.entry, gate=gate.name)
             return
         left_s = RELEASE_TIMEOUT_S
-        if expires_at_ms is not None:
-            left_s = (expires_at_ms - self._recorder.now_ms()) / MS_PER_S
+        if deadline_s is not None:
+            left_s = deadline_s - asyncio.get_running_loop().time()
         if left_s <= 0:
             # The disk took so long that whoever tapped may have walked away (I6).
             gate.give_back(granted.entry)

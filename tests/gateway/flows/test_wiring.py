@@ -27,6 +27,7 @@ class NoOptions(msgspec.Struct):
 class TillOptions(msgspec.Struct):
     printer: str = "printer"
     open_is_high: bool = True
+    left_open_s: float = 60.0
 
 
 DRIVERS = {
