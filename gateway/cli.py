@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from gateway import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     from gateway.config.schema import Configuration
 
 OK, REFUSED = 0, 1
@@ -25,7 +27,11 @@ DEFAULT_CONFIG = Path("/etc/venue-gateway/gateway.yaml")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        hint = "; the configuration is named by --config FILE" if unknown[0].endswith((".yaml", ".yml")) else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     try:
         status: int = options.run(options)
     except KeyboardInterrupt:
@@ -150,10 +156,14 @@ def _check(options: argparse.Namespace) -> int:
     for warning in configuration.warnings:
         print(warning)
     print(
-        f"{options.file} is right: {len(configuration.devices)} devices, {len(configuration.gates)} gates, "
-        f"{len(configuration.clients)} clients."
+        f"{options.file} is right: {_count(configuration.devices, 'device')}, {_count(configuration.gates, 'gate')}, "
+        f"{_count(configuration.clients, 'client')}."
     )
     return OK
+
+
+def _count(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 
 
 def _schema(_: argparse.Namespace) -> int:

@@ -23,8 +23,12 @@ from gateway.store.journal import StorageUnavailable
 log = structlog.get_logger(__name__)
 
 MS_PER_S = 1000
-PULSE_TIMEOUT_S = 8.0
-"""How long the pulse may take until nobody can say any more whether it was sent. Drivers give up earlier."""
+PULSE_TIMEOUT_S = 3.0
+"""How long the pulse may take until nobody can say any more whether it was sent.
+
+A printer's driver gives up after 2 s and a relay's sooner, each knowing best what was sent; this is for one that hangs,
+and short, because someone stands at the drawer.
+"""
 CONFIRM_S = 1.0
 """How long an answer waits for the contact to see the drawer open."""
 ASKED_S = 5.0
