@@ -21,6 +21,7 @@ from drivers.printers.address import DEFAULT_BAUD, PrinterAddress, check_address
 from drivers.printers.escpos_asking import StatusChannel
 from drivers.printers.escpos_profile import load_profile
 from drivers.printers.escpos_render import render
+from drivers.printers.logo import LogoFolder, LogoName, Logos
 from drivers.transports import Transport, open_transport
 
 CHUNK_BYTES = 1024
@@ -50,6 +51,8 @@ class EscposOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ] = 30.0
     width_chars: WidthChars | None = None
     font: Annotated[str, msgspec.Meta(description="TrueType file for text that no code page has.")] | None = None
+    logos: LogoFolder | None = None
+    logo: LogoName | None = None
     cancel_kanji: Annotated[bool, msgspec.Meta(description="For printers that print umlauts as ideographs.")] = False
 
     def __post_init__(self) -> None:
@@ -70,20 +73,23 @@ class EscposPrinter:
             options.profile, width_chars=options.width_chars, font=options.font, cancel_kanji=options.cancel_kanji
         )
         self._asks = options.status == "auto"
+        self._logos = Logos(options.logos, options.logo)
         self._channel = StatusChannel(emit, options.status_timeout_ms / 1000)
         self._lock = asyncio.Lock()
         self._link: Transport | None = None
+        self._trouble = ""
         self._broken: DriverError | None = None
 
     def render(self, document: Document, copy_label: str | None = None) -> bytes:
         """See `DocumentPrinter.render`; call it in a thread."""
-        return render(document, self._profile, copy_label)
+        return render(document, self._profile, copy_label, self._logos.picture(document))
 
     async def run(self) -> None:
         """Serve until cancelled or the printer is gone. A link closed for idleness is opened again without a word."""
         self._start_over()
         # A quarter of a second the first time; here, so that no receipt waits for it.
         await asyncio.to_thread(escpos_library.load)
+        self._trouble = await asyncio.to_thread(self._logos.trouble)
         first = True
         while True:
             link = await self._open()
@@ -206,7 +212,8 @@ class EscposPrinter:
         if status is None and answered_before:
             raise DeviceTimeout(f"{link.name} is connected but does not answer: switch the printer off and on")
         if first:
-            self._emit(Online("answers status requests" if status else "cannot say whether it has paper"))
+            can_tell = "answers status requests" if status else "cannot say whether it has paper"
+            self._emit(Online(f"{can_tell}; {self._trouble}" if self._trouble else can_tell))
             self._channel.announced()
 
     async def _is_well(self, link: Transport) -> bool:

@@ -11,6 +11,8 @@ from drivers.drawers.drawer_kick import DrawerKick
 from drivers.gates.lcus import LcusRelay
 from drivers.gates.modbus_relay import ModbusRelay
 from drivers.printers.escpos import EscposPrinter
+from drivers.printers.tspl import TsplPrinter
+from drivers.printers.zpl import ZplPrinter
 from drivers.readers.rdm6300 import Rdm6300Reader
 from drivers.scanners.serial_scanner import SerialScanner
 from gateway.config.schema import DriverKind, Kind
@@ -38,6 +40,8 @@ DRIVERS: Mapping[str, DriverEntry] = {
     "lcus": _entry("gate", LcusRelay),
     "modbus-relay": _entry("gate", ModbusRelay),
     "escpos": _entry("printer", EscposPrinter),
+    "zpl": _entry("printer", ZplPrinter),
+    "tspl": _entry("printer", TsplPrinter),
     "drawer-kick": _entry("drawer", DrawerKick),
 }
 
