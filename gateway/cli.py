@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     drivers = commands.add_parser("drivers", help="list the driver types, one a line")
     drivers.set_defaults(run=_drivers)
 
+    _add_drawer(commands)
     _add_directory(commands)
     _add_journal(commands)
     _add_broker(commands)
@@ -87,6 +88,15 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 def _config_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help=f"default {DEFAULT_CONFIG}")
+
+
+def _add_drawer(commands: Commands) -> None:
+    drawer = commands.add_parser("drawer", help="set a cash drawer up")
+    verbs = drawer.add_subparsers(metavar="VERB", required=True)
+    calibrate = verbs.add_parser("calibrate", help="find out what its contact says when it is open, and print the YAML")
+    calibrate.add_argument("drawer", help="its name under devices:")
+    _config_option(calibrate)
+    calibrate.set_defaults(run=_drawer_calibrate)
 
 
 def _add_directory(commands: Commands) -> None:
@@ -187,6 +197,13 @@ def _drivers(_: argparse.Namespace) -> int:
     for name, entry in sorted(DRIVERS.items(), key=lambda item: (item[1].kind, item[0])):
         print(f"{name:<16} {entry.kind:<8} {entry.summary}")
     return OK
+
+
+def _drawer_calibrate(options: argparse.Namespace) -> int:
+    from gateway.calibrating import calibrate  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    return calibrate(options.drawer, configuration) if configuration else REFUSED
 
 
 def _directory_import(options: argparse.Namespace) -> int:

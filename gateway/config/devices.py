@@ -13,7 +13,7 @@ from gateway.config.reading import found, is_mapping, is_secret, read_struct, st
 from gateway.config.schema import NAME_PATTERN, NAME_RULE, RESERVED_NAMES, Device, DriverKind, Kind
 from gateway.config.tree import Entry, Mapping, Node, Scalar
 
-_UNSTABLE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
+_UNSTABLE_PORT = re.compile(r"/dev/(?:tty(?:USB|ACM)|usb/lp|lp)[0-9]+")
 
 
 class DeviceDraft(msgspec.Struct):
@@ -48,10 +48,18 @@ class DeviceDraft(msgspec.Struct):
         if self.options is None:
             raise ValueError(f"{self.name} has no options")
         digest = _digest(self.driver, self.options)
-        printer = drafts.get(str(getattr(self.options, "printer", ""))) if self.kind == "drawer" else None
-        if printer is not None and printer.options is not None:
-            digest = fingerprint([digest, _digest(printer.driver, printer.options)])
+        for carrier in self._carriers(drafts):
+            if carrier.options is not None:
+                digest = fingerprint([digest, _digest(carrier.driver, carrier.options)])
         return Device(self.name, self.driver, self.options, digest)
+
+    def _carriers(self, drafts: Kinds[str, DeviceDraft]) -> list[DeviceDraft]:
+        """Return what a drawer hangs on: its printer, or the boards of its relay and its contact."""
+        if self.kind != "drawer":
+            return []
+        texts = [getattr(self.options, key, None) for key in ("printer", "relay", "contact")]
+        names = [str(text).rpartition(".")[0] or str(text) for text in texts if text is not None]
+        return [drafts[name] for name in names if name in drafts]
 
 
 def place(node: Node, key: str, otherwise: Mark) -> Mark:
@@ -121,7 +129,8 @@ def _read_device(draft: DeviceDraft, kinds: Kinds[str, DriverKind], problems: Pr
     draft.options = options if len(problems) == before else None
     for key in ("port", "connect"):
         if (port := _UNSTABLE_PORT.search(str(draft.get(key)))) is not None:
-            message = f"{port[0]} can be another device after a restart; its name under /dev/serial/by-id/ lasts"
+            lasting = "usb://VENDOR:PRODUCT/SERIAL" if "lp" in port[0] else "its name under /dev/serial/by-id/"
+            message = f"{port[0]} can be another device after a restart; {lasting} lasts"
             problems.warn(draft.place(key), join(path, key), message)
 
 

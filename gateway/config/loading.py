@@ -11,6 +11,7 @@ import msgspec
 from gateway.config import checks
 from gateway.config.checks import Draft
 from gateway.config.devices import DeviceDraft, fingerprint, named_entries, read_devices
+from gateway.config.drawers import check_drawer_relays
 from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.json_schema import json_schema
 from gateway.config.problems import ConfigurationError, Problem, Problems, UnreadableError
@@ -118,6 +119,7 @@ def _check(
     checks.check_names(devices, gates, problems)
     checks.check_zones(zones, problems)
     checks.check_gates(gates, zones, devices, clients, problems)
+    check_drawer_relays(devices, gates, problems)
     checks.check_clients(clients, devices, gates, problems)
 
 

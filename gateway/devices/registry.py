@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from drivers.drawers.drawer_kick import DrawerKick
+from drivers.drawers.drawer_relay import DrawerRelay
 from drivers.gates.lcus import LcusRelay
 from drivers.gates.modbus_relay import ModbusRelay
 from drivers.printers.escpos import EscposPrinter
@@ -43,6 +44,7 @@ DRIVERS: Mapping[str, DriverEntry] = {
     "zpl": _entry("printer", ZplPrinter),
     "tspl": _entry("printer", TsplPrinter),
     "drawer-kick": _entry("drawer", DrawerKick),
+    "drawer-relay": _entry("drawer", DrawerRelay),
 }
 
 

@@ -192,9 +192,12 @@ class DrawerFlow:
 
     def printer_changed(self, status: PrinterStatus) -> None:
         """The printer said how it is, and with that how the drawer's contact stands."""
-        if status.drawer_pin_high is None or self._open_is_high is None:
-            return
-        is_open, before = status.drawer_pin_high == self._open_is_high, self._is_open
+        if status.drawer_pin_high is not None and self._open_is_high is not None:
+            self.contact_changed(is_open=status.drawer_pin_high == self._open_is_high)
+
+    def contact_changed(self, *, is_open: bool) -> None:
+        """The contact, wherever it hangs, says that the drawer is open or shut."""
+        before = self._is_open
         if is_open == before:
             return
         self._is_open = is_open
