@@ -28,8 +28,8 @@ def cannot_open_usb(address: str, code: int | None) -> DeviceOffline:
     match code:
         case errno.EACCES | errno.EPERM:
             return DeviceOffline(
-                f"{address} may not be opened by user {user()}: give its USB device to the group lp by a udev rule "
-                f"(docs/hardware/printers.md has it), and run 'sudo adduser {user()} lp'"
+                f"{address} may not be opened by user {user()}: run 'sudo adduser {user()} lp' and start again; "
+                "if that does not help, it needs a udev rule, which docs/hardware/printers.md has"
             )
         case errno.EBUSY:
             return DeviceOffline(f"{address} is in use by another program, such as CUPS: stop that")
