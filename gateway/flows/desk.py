@@ -167,8 +167,10 @@ def read_data(request: Request, data_type: type[Data]) -> Data:
     return decoded
 
 
-_names_types_only = re.compile(r"(?:Expected|Object missing required field) `").match
-"""Of msgspec's messages the ones that repeat nothing of what was sent."""
+_repeats_nothing = re.compile(
+    r"(?:Expected|Object missing required field) `|Object contains unknown field `[A-Za-z_]{1,32}`"
+).match
+"""Of msgspec's messages the ones that repeat nothing of what was sent, but for a key that cannot be a number."""
 
 
 def _wrong(error: msgspec.DecodeError) -> str:
@@ -178,7 +180,7 @@ def _wrong(error: msgspec.DecodeError) -> str:
     where = path.replace("$", "data", 1) if at else "`data`"
     if not isinstance(error, msgspec.ValidationError):
         return "`data` is not JSON"
-    if not _names_types_only(text):
+    if not _repeats_nothing(text):
         return f"Something stands at {where} that does not belong there"
     return f"{what or text} - at {where}"
 

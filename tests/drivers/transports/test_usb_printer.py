@@ -112,7 +112,7 @@ async def test_a_printer_that_cannot_be_taken_says_what_to_do(change: dict[str, 
 async def test_without_permission_the_group_and_the_rule_are_named() -> None:
     printer = UsbPrinter()
     printer.permission = False
-    with pytest.raises(DeviceOffline, match=r"udev rule .*docs/hardware/printers\.md"):
+    with pytest.raises(DeviceOffline, match=r"adduser .* udev rule, which docs/hardware/printers\.md has"):
         await opened(UsbBus(printer), "usb://04b8:0e15")
 
 
