@@ -102,6 +102,9 @@ class Reporter:
             self._gateway.mqtt.announcer.device_event(slot.name, m.DeviceEvent(kind=kind, at=self._now(), data=data))
         if isinstance(event, PrinterStatus):
             self.device_changed(slot)
+        elif isinstance(event, InputChanged):
+            for drawer in self._gateway.wiring.drawers_at(slot.name):
+                self._announce_drawer(drawer)
 
     def device_changed(self, slot: DeviceSlot) -> None:
         """Announce how a device is now, and with a printer the drawers plugged into it."""

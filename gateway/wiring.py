@@ -156,6 +156,13 @@ class Wiring:
                 self._contact_changed(self.gates[gate], slot)
             if lock is slot and slot.online:
                 self.gates[gate].lock_answers()
+        if slot.online:
+            self._drawer_contacts_answer(slot.name)
+
+    def _drawer_contacts_answer(self, board: str) -> None:
+        for (device, _), (drawer, open_is_active) in self._drawer_of_contact.items():
+            if device == board:
+                self.drawers[drawer].contact_answers(rests_open=not open_is_active)
 
     def _contact_changed(self, gate: GateFlow, contact: DeviceSlot) -> None:
         if contact.online:
@@ -172,8 +179,9 @@ class Wiring:
         return self._drawer_ports[name].online
 
     def drawers_at(self, device: str) -> list[str]:
-        """Return the drawers that hang on a printer or a board."""
-        return [name for name, port in self._drawer_ports.items() if port.carrier.name == device]
+        """Return the drawers that hang on a printer or a board, with their solenoid or with their contact."""
+        watched = {drawer for (board, _), (drawer, _) in self._drawer_of_contact.items() if board == device}
+        return [name for name, port in self._drawer_ports.items() if port.carrier.name == device or name in watched]
 
     def storage_recovered(self) -> None:
         """The journal takes events again and the state was rebuilt: what is there is told anew, and queues go on."""

@@ -88,6 +88,7 @@ class DrawerFlow:
         self._open_is_high = open_is_high
         self._left_open_s = left_open_s
         self._is_open: bool | None = None
+        self._presumed = False
         self._alarm: Literal["", "forced", "left_open"] = ""
         self._seen_open = asyncio.Event()
         self._pulsing = False
@@ -197,14 +198,28 @@ class DrawerFlow:
 
     def contact_changed(self, *, is_open: bool) -> None:
         """The contact, wherever it hangs, says that the drawer is open or shut."""
-        before = self._is_open
-        if is_open == before:
+        before = None if self._presumed else self._is_open
+        if is_open == self._is_open:
             return
         self._is_open = is_open
         if is_open:
             self._opened(first=before is None)
         else:
             self._closed(first=before is None)
+
+    def contact_answers(self, *, rests_open: bool) -> None:
+        """The board of the contact is there; `rests_open` is what the contact says at rest.
+
+        A board tells only of inputs that are away from rest, and those at once: what it then says of this contact is
+        how it found it, and no opening.
+        """
+        if self._is_open is None:
+            self.contact_changed(is_open=rests_open)
+            self._presumed = True
+            asyncio.get_running_loop().call_soon(self._found)
+
+    def _found(self) -> None:
+        self._presumed = False
 
     def storage_recovered(self) -> None:
         """The state was rebuilt from the disk, and what the contact said meanwhile is not in it."""

@@ -192,6 +192,22 @@ async def test_a_drawer_on_a_relay_opens_by_it_and_is_watched_by_its_input() -> 
     assert not cabinet.wiring.drawer_online("till")
 
 
+async def test_a_drawer_found_open_when_its_board_comes_is_no_alarm_and_one_opened_later_is() -> None:
+    drivers = DRIVERS | {"coil": DriverEntry("drawer", Coil, CoilOptions, "")}
+    cabinet = Cabinet(drivers, Device("till", "coil", CoilOptions(), "till"))
+    till = cabinet.wiring.drawers["till"]
+    assert till.contact == "unknown"
+    cabinet.turn("inputs", online=True)
+    assert till.contact == "open", "its input rests, and resting means open here"
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(4, True))
+    await settle()
+    assert (till.contact, cabinet.house.kinds()) == ("closed", [])
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(4, False))
+    await settle()
+    assert cabinet.house.kinds() == ["DrawerForced"]
+    till.close()
+
+
 class Coil:
     def __init__(self, options: CoilOptions, board: FakeLock) -> None:
         self._board = board
