@@ -48,18 +48,17 @@ class DeviceDraft(msgspec.Struct):
         if self.options is None:
             raise ValueError(f"{self.name} has no options")
         digest = _digest(self.driver, self.options)
-        for carrier in self._carriers(drafts):
-            if carrier.options is not None:
-                digest = fingerprint([digest, _digest(carrier.driver, carrier.options)])
+        for host in self._hosts(drafts):
+            if host.options is not None:
+                digest = fingerprint([digest, _digest(host.driver, host.options)])
         return Device(self.name, self.driver, self.options, digest)
 
-    def _carriers(self, drafts: Kinds[str, DeviceDraft]) -> list[DeviceDraft]:
-        """Return what a drawer hangs on: its printer, or the boards of its relay and its contact."""
-        if self.kind != "drawer":
-            return []
-        texts = [getattr(self.options, key, None) for key in ("printer", "relay", "contact")]
-        names = [str(text).rpartition(".")[0] or str(text) for text in texts if text is not None]
-        return [drafts[name] for name in names if name in drafts]
+    def _hosts(self, drafts: Kinds[str, DeviceDraft]) -> list[DeviceDraft]:
+        """Return what it hangs on: a drawer's printer or the boards of its relay and contact; the bus of a reader."""
+        keys = ("printer", "relay", "contact") if self.kind == "drawer" else ("bus",)
+        texts = [str(getattr(self.options, key, None) or "") for key in keys]
+        # A relay and a contact are written `board.1`.
+        return [drafts[name] for text in texts if (name := text.partition(".")[0]) in drafts]
 
 
 def place(node: Node, key: str, otherwise: Mark) -> Mark:
