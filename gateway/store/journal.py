@@ -36,6 +36,8 @@ FOLD_PAUSE_MS = 4
 """The writer rests this long after a piece of folding, so that few taps find one in their way."""
 FORGET_MAX = 16
 CHECKED_AT_START_ROWS = 100
+STALLED_S = 2.0
+"""While one piece of work takes the disk longer than this, nothing new is taken: whoever asks hears so at once (I9)."""
 MS_PER_S = 1000
 
 NO_ATTACHMENTS: Mapping[str, bytes] = MappingProxyType({})
@@ -89,7 +91,7 @@ class Journal:
         self._tidy_timer: asyncio.TimerHandle | None = None
         self._fold_timer: asyncio.TimerHandle | None = None
         self._batches_since_chore = 0
-        self._working = False
+        self._working, self._working_since_s = False, 0.0
         self._closed = False
         self.failed: StorageUnavailable | None = None
         self.pending = 0
@@ -148,7 +150,7 @@ class Journal:
         taken where something new is refused, up to a bound of its own. Raises StorageUnavailable while nothing can be
         written, JournalBusy when too much waits already, and ValueError for rows out of sequence.
         """
-        self._check(rows, self._pending_max * (FOLLOW_UP_FACTOR if follow_up else 1))
+        self._check(rows, follow_up=follow_up)
         size_bytes = sum(len(row.body) for row in rows) + sum(map(len, attachments.values()))
         batch = self._batch_for(len(rows), size_bytes)
         batch.rows += rows
@@ -163,13 +165,15 @@ class Journal:
         elif not batch.due and self._lazy_timer is None:
             self._lazy_timer = self._loop.call_later(self._lazy_s, self._lazy_is_over)
 
-    def _check(self, rows: Sequence[Row], pending_max: int) -> None:
+    def _check(self, rows: Sequence[Row], *, follow_up: bool) -> None:
         if self.failed is not None:
             raise self.failed
         if self._closed:
             raise StorageUnavailable(f"{self._path} is closed")
-        if self.pending + len(rows) > pending_max:
+        if self.pending + len(rows) > self._pending_max * (FOLLOW_UP_FACTOR if follow_up else 1):
             raise JournalBusy(f"{self.pending} journal rows wait for the disk already")
+        if self._working and not follow_up and self._loop.time() - self._working_since_s > STALLED_S:
+            raise JournalBusy(f"the disk has not answered for {STALLED_S:g} s")
         seq, at_ms = self._appended_seq, self._appended_at_ms
         for row in rows:
             if row.seq != seq + 1 or row.at_ms < at_ms:
@@ -269,7 +273,7 @@ class Journal:
                 self._send_batch()
 
     def _submit(self, work: Work, on_done: Outcome) -> None:
-        self._working = True
+        self._working, self._working_since_s = True, self._loop.time()
         self._writer.submit(work, on_done)
 
     def _send_batch(self) -> None:
