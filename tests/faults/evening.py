@@ -11,7 +11,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
@@ -81,9 +81,10 @@ def write_directory(folder: Path, seed: int) -> None:
 class Evening:
     """The flows of a venue over the store in a folder."""
 
-    def __init__(self, folder: Path, dice: Random) -> None:
+    def __init__(self, folder: Path, dice: Random, tell: Callable[[Told], object]) -> None:
+        """Open what is in a folder; `tell` hears each promise."""
         self._dice = dice
-        self._told = os.open(folder / TOLD, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._tell = tell
         self._now_ms = START_MS
         self._tasks: list[asyncio.Task[None]] = []
         key = CredentialKey.load_or_create(folder)
@@ -132,7 +133,7 @@ class Evening:
             told = Told(one.entry.seq, one.body)
             if one.answer is not None and one.request is not None:
                 told = Told(one.entry.seq, one.body, one.request.id, one.answer.status)
-            os.write(self._told, msgspec.json.encode(told) + b"\n")
+            self._tell(told)
 
     def ask(self, target: str, verb: str, name: str, data: object) -> None:
         body = msgspec.json.encode(data)
@@ -182,7 +183,10 @@ class Evening:
 
 async def live(folder: Path, seed: int, life: int, steps: int) -> None:
     """One life: the first and every second one after it end in order, the others as by kill -9."""
-    evening = Evening(folder, Random(f"{seed}/{life}"))
+    promises = os.open(folder / TOLD, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    evening = Evening(
+        folder, Random(f"{seed}/{life}"), lambda told: os.write(promises, msgspec.json.encode(told) + b"\n")
+    )
     await evening.play(life, steps)
     if life % 2:
         os._exit(0)

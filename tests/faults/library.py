@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 SOURCE = Path(__file__).with_name("disk.c")
 FIELDS = ("clock_offset_ms", "sync_delay_ms", "calls", "first", "count", "error", "seen", "failed")
@@ -61,9 +61,15 @@ class Faults:
     def __init__(self, folder: Path, control: Path) -> None:
         """Steer processes that are started with `environment()`; `control` is a file outside `folder`."""
         self._folder, self._path = folder, control
-        control.write_bytes(bytes(8 * len(FIELDS)))
+        if not control.exists():
+            control.write_bytes(bytes(8 * len(FIELDS)))
         with control.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), 8 * len(FIELDS))
+
+    @classmethod
+    def of_this_process(cls, folder: Path) -> Self:
+        """Steer what goes wrong below this very process."""
+        return cls(folder, Path(os.environ["FAULTS_CONTROL"]))
 
     def environment(self, trace: Path | None = None) -> dict[str, str]:
         """What a process needs in its environment, beside what this one has."""
