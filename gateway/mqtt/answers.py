@@ -16,6 +16,7 @@ from gateway.mqtt.connection import Outcome
 from gateway.mqtt.messages import Response, timestamp
 from gateway.mqtt.pending import Pending, ReplyTo
 from gateway.mqtt.session import Session
+from gateway.store.errors import StorageUnavailable
 from gateway.mqtt.topics import Topics
 
 KEPT_MAX = 1000
@@ -58,8 +59,14 @@ class Answers:
             if entry.request is not None and entry.answer is not None:
                 self.answer(entry.request, entry.answer)
 
-    def storage_failed(self, requests: Sequence[RequestRef], _error: Exception) -> None:
-        """Listen to the recorder: tell everyone in a failed batch that nothing was done."""
+    def storage_failed(self, requests: Sequence[RequestRef], error: StorageUnavailable) -> None:
+        """Listen to the recorder: tell everyone in a failed batch that nothing was done.
+
+        After a failed sync nobody can know that: the next start may find the batch on the disk. Who asks again then
+        hears what is true.
+        """
+        if error.fatal:
+            return
         for request in requests:
             self.answer(request, failed(Reason.STORAGE_UNAVAILABLE))
 
