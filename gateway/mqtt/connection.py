@@ -24,6 +24,8 @@ WRITE_BUFFER_BYTES = 1024 * 1024
 PACKET_ID_MAX = 0xFFFF
 PACKET_OVERHEAD_BYTES = 128 * 1024
 """What a packet may hold beside its payload: a topic of at most 64 KiB and as much in properties."""
+MESSAGES_PER_TURN = 64
+"""So many messages are taken before whoever taps at a reader of our own has a turn: a few milliseconds' worth (I8)."""
 QOS_1 = mqtt5.QoS.AT_LEAST_ONCE
 QOS_0 = mqtt5.QoS.AT_MOST_ONCE
 
@@ -110,7 +112,7 @@ class Connection(asyncio.Protocol):
         self._rest = b""
         self._out: list[bytes] = []
         self._flush_due = False
-        self._paused = False
+        self._paused = self._resting = False
         self._inflight: dict[int, _Outgoing] = {}
         self._queue: deque[_Outgoing] = deque()
         self._queued_bytes = 0
@@ -220,9 +222,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take every whole packet; what is left waits for its rest."""
         self._heard = True
-        view = memoryview(self._rest + data if self._rest else data)
-        at = 0
-        while at < len(view) and not self.closed.done():
+        self._rest = self._rest + data if self._rest else data
+        if not self._resting:
+            self._read()
+
+    def _read(self) -> None:
+        view = memoryview(self._rest)
+        at, messages = 0, 0
+        while at < len(view) and messages < MESSAGES_PER_TURN and not self.closed.done():
             try:
                 packet, used = mqtt5.read(view[at:])
             except IndexError:
@@ -233,11 +240,27 @@ class Connection(asyncio.Protocol):
                     raise
                 return self.end("the broker sent a malformed packet")
             at += used
+            messages += isinstance(packet, mqtt5.PublishPacket)
             self._take(packet)
         self._rest = bytes(view[at:])
+        if messages == MESSAGES_PER_TURN:
+            self._rest_a_turn()
         if len(self._rest) > self._limits.incoming_bytes:
             return self.end("the broker sent a packet larger than was agreed")
         return self._flush()
+
+    def _rest_a_turn(self) -> None:
+        """Let readers and gates have their turn before the rest of a flood; the broker holds it back meanwhile."""
+        self._resting = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+        self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if self._transport is not None and not self.closed.done():
+            self._transport.resume_reading()
+            self._read()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""

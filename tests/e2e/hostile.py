@@ -54,8 +54,8 @@ def publish(topic: str, payload: bytes, packet_id: int | None = None, *, retain:
     return mqtt5.PublishPacket(topic, payload, qos=qos, packet_id=packet_id, retain=retain).write()
 
 
-def flood(port: str, name: str, password: str, topic: str, per_s: str) -> None:
-    """Publish so many malformed requests a second, half of them with QoS 0, and count what was sent."""
+def flood(port: str, name: str, password: str, topic: str, per_s: str, turn_s: str = "0.01") -> None:
+    """Publish so many malformed requests a second, a burst each turn, half of them with QoS 0, and count them."""
     one = connect(int(port), name, password)
     one.recv(100)
     packets = cycle([publish(topic, payload, packet_id) for packet_id in (None, 7) for payload in MALFORMED])
@@ -63,10 +63,10 @@ def flood(port: str, name: str, password: str, topic: str, per_s: str) -> None:
     began, sent = time.monotonic(), 0
     while True:
         # What it was too slow for is not made up for: a second holds at most so many.
-        due = min(int((time.monotonic() - began) * int(per_s)) - sent, int(int(per_s) * 5 * TURN_S))
-        if due <= 0:
+        due = min(int((time.monotonic() - began) * int(per_s)) - sent, int(int(per_s) * 5 * float(turn_s)))
+        if due < int(per_s) * float(turn_s):
             _drain(one)
-            rest(TURN_S / 2)
+            rest(float(turn_s) / 10)
             continue
         one.sendall(b"".join(next(packets) for _ in range(due)))
         sent += due
