@@ -65,7 +65,7 @@ def run(config_path: Path) -> int:
     except OSError as error:
         print(f"{configuration.state_dir}: {error}", file=sys.stderr)
         return EXIT_REFUSED
-    # Between a tap and its gate the two threads hand over several times; by default each may wait 5 ms for a busy other.
+    # Between a tap and its gate two threads hand over several times; by default each may wait 5 ms for a busy other.
     sys.setswitchinterval(HAND_OVER_S)
     with lock:
         return uvloop.run(_serve(configuration, config_path))

@@ -16,8 +16,8 @@ from gateway.mqtt.connection import Outcome
 from gateway.mqtt.messages import Response, timestamp
 from gateway.mqtt.pending import Pending, ReplyTo
 from gateway.mqtt.session import Session
-from gateway.store.errors import StorageUnavailable
 from gateway.mqtt.topics import Topics
+from gateway.store.errors import StorageUnavailable
 
 KEPT_MAX = 1000
 """Answers kept while the broker is away. Older ones are dropped: a client repeats its request and is answered again."""

@@ -1,7 +1,7 @@
 """Neighbours nobody wants, each a process of its own: `python -m tests.e2e.hostile KIND key=value …`.
 
-Each says `ready` on a line of its own once it is at work, and goes on until it is killed; `meter` is no neighbour but the
-one who measures, in a process that has nothing else to do.
+Each says `ready` on a line of its own once it is at work, and goes on until it is killed; `meter` is no neighbour but
+the one who measures, in a process that has nothing else to do.
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ def babble(rate: str = str(BAUD_BYTES_S)) -> None:
     os.set_blocking(wire._device, False)
     frame = encode_frame("0123456789")
     while True:
-        piece = dice.randbytes(dice.randrange(60)) + frame[: dice.randrange(len(frame))] + dice.choice((b"", b"\r", b"\n"))
+        piece = (
+            dice.randbytes(dice.randrange(60)) + frame[: dice.randrange(len(frame))] + dice.choice((b"", b"\r", b"\n"))
+        )
         with contextlib.suppress(BlockingIOError):
             os.write(wire._device, piece * max(1, int(int(rate) * TURN_S / (len(piece) + 1))))
         rest(TURN_S)
@@ -129,17 +131,23 @@ def retain(unix: str, prefix: str, count: str) -> None:
     one.connect(unix)
     one.sendall(mqtt5.ConnectPacket(client_id=f"hoarder-{os.getpid()}", clean_start=True, keep_alive=300).write())
     one.recv(100)
-    for start in range(0, int(count), 500):
-        numbers = range(start, min(start + 500, int(count)))
-        one.sendall(b"".join(publish(prefix.replace("N", str(number)), b"{}", retain=True) for number in numbers))
-    # The broker takes packets in order: once this is acknowledged, so is everything before it.
-    one.sendall(publish("hoarded", b"", 1))
-    one.recv(100)
-    ready()
+    left = 0
+    try:
+        for left in range(0, int(count), 500):
+            numbers = range(left, min(left + 500, int(count)))
+            one.sendall(b"".join(publish(prefix.replace("N", str(number)), b"{}", retain=True) for number in numbers))
+        # The broker takes packets in order: once this is acknowledged, so is everything before it.
+        one.sendall(publish("hoarded", b"", 1))
+        one.recv(100)
+        ready()
+        tell(f"left {count}")
+    except OSError as error:
+        ready()
+        tell(f"left {left}, then the broker closed the connection: {error}")
 
 
 def meter(tags: str, pause_ms: str) -> None:
-    """Hold tags to a reader; for each line `N` read, answer with N times in ms, from the frame to the relay, as JSON."""
+    """Hold tags to a reader; for each line `N` read, answer with N times in ms, from frame to relay, as JSON."""
     gate, numbers = LocalGate(), cycle(tags.split(","))
     print(gate.reader.port, gate.relay.port, flush=True)
     ready()
@@ -177,9 +185,7 @@ def tell(line: str) -> None:
     print(line, flush=True)
 
 
-KINDS: dict[str, Callable[..., None]] = {
-    one.__name__: one for one in (flood, deaf, crowd, babble, retain, meter)
-}
+KINDS: dict[str, Callable[..., None]] = {one.__name__: one for one in (flood, deaf, crowd, babble, retain, meter)}
 
 if __name__ == "__main__":
     KINDS[sys.argv[1]](**dict(argument.split("=", 1) for argument in sys.argv[2:]))

@@ -1,4 +1,4 @@
-"""The wall clock jumps an hour ahead and back under a running daemon: guests go on, and nothing expired comes to life."""
+"""The wall clock jumps an hour ahead and back under a running daemon: guests go on, nothing expired comes to life."""
 
 from __future__ import annotations
 

@@ -30,24 +30,27 @@ async def test_i01_after_a_failed_sync_the_daemon_exits_promises_nothing_and_rec
     start_venue: Any, seed: int
 ) -> None:
     dice = random.Random(seed)
-    async with faulty_venue(start_venue, ("north", "bar"), guests=200 + 40 * CYCLES) as (venue, faults):
-        async with venue.client("entrance") as entrance, venue.client("bar-tablet") as bar:
-            load = Load(venue, entrance, bar, dice)
-            pulses, seq = 0, 0
-            for _ in range(CYCLES):
-                async with load.running():
-                    faults.fail(SYNCS, errno.EIO, first=dice.randrange(60), count=1)
-                    assert await venue.daemon.ended() == EXIT_STORAGE
-                assert faults.failed == 1
-                faults.mend()
-                await venue.start_daemon(online=False)
-                pulses, seq = await no_pulse_without_its_grant(venue, pulses, seq)
-                await load.ask_again()
-            assert await venue.daemon.stop() == 0
-            verified = await venue.command("journal", "verify")
-            assert verified.status == 0, verified.out
-            counted = every_answer_is_in_the_journal_once(venue, load)
-            assert counted["done"] > CYCLES, counted
+    async with (
+        faulty_venue(start_venue, ("north", "bar"), guests=200 + 40 * CYCLES) as (venue, faults),
+        venue.client("entrance") as entrance,
+        venue.client("bar-tablet") as bar,
+    ):
+        load = Load(venue, entrance, bar, dice)
+        pulses, seq = 0, 0
+        for _ in range(CYCLES):
+            async with load.running():
+                faults.fail(SYNCS, errno.EIO, first=dice.randrange(60), count=1)
+                assert await venue.daemon.ended() == EXIT_STORAGE
+            assert faults.failed == 1
+            faults.mend()
+            await venue.start_daemon(online=False)
+            pulses, seq = await no_pulse_without_its_grant(venue, pulses, seq)
+            await load.ask_again()
+        assert await venue.daemon.stop() == 0
+        verified = await venue.command("journal", "verify")
+        assert verified.status == 0, verified.out
+        counted = every_answer_is_in_the_journal_once(venue, load)
+        assert counted["done"] > CYCLES, counted
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
@@ -55,21 +58,24 @@ async def test_i01_writes_that_fail_here_and_there_lose_nothing_and_the_daemon_g
     start_venue: Any, error: int
 ) -> None:
     dice = random.Random(error)
-    async with faulty_venue(start_venue, ("north", "bar"), guests=200 + 40 * CYCLES) as (venue, faults):
-        async with venue.client("entrance") as entrance, venue.client("bar-tablet") as bar:
-            load, pid = Load(venue, entrance, bar, dice), venue.daemon.pid
-            for _ in range(CYCLES):
-                mark = venue.daemon.mark
-                async with load.running():
-                    count = dice.choice((1, 1, 5))
-                    faults.fail(WRITES | TRUNCATIONS, error, first=dice.randrange(200), count=count)
-                    await venue.daemon.logged("storage_recovered", since=mark)
-                faults.mend()
-                await load.ask_again()
-            assert venue.daemon.pid == pid
-            assert await venue.daemon.stop() == 0
-            assert (await venue.command("journal", "verify")).status == 0
-            failed_and_stored(venue, load)
+    async with (
+        faulty_venue(start_venue, ("north", "bar"), guests=200 + 40 * CYCLES) as (venue, faults),
+        venue.client("entrance") as entrance,
+        venue.client("bar-tablet") as bar,
+    ):
+        load, pid = Load(venue, entrance, bar, dice), venue.daemon.pid
+        for _ in range(CYCLES):
+            mark = venue.daemon.mark
+            async with load.running():
+                count = dice.choice((1, 1, 5))
+                faults.fail(WRITES | TRUNCATIONS, error, first=dice.randrange(200), count=count)
+                await venue.daemon.logged("storage_recovered", since=mark)
+            faults.mend()
+            await load.ask_again()
+        assert venue.daemon.pid == pid
+        assert await venue.daemon.stop() == 0
+        assert (await venue.command("journal", "verify")).status == 0
+        failed_and_stored(venue, load)
 
 
 def failed_and_stored(venue: Any, load: Load) -> None:

@@ -1,8 +1,8 @@
 """A short evening at one venue on a real disk: wallets, entries, receipts, folds, checkpoints, a new directory.
 
-Run as a process of its own, by `python -m tests.faults.evening FOLDER SEED LIFE STEPS SIZE MUTANT`, with the disk recorded.
-It writes each answer that was told, and each commit it was told of, to the file `told` in FOLDER, whose writes are part of
-the trace: so the trace says what had been promised at every point of it.
+Run as a process of its own, by `python -m tests.faults.evening FOLDER SEED LIFE STEPS SIZE MUTANT`, with the disk
+recorded. It writes each answer that was told, and each commit it was told of, to the file `told` in FOLDER, whose
+writes are part of the trace: so the trace says what had been promised at every point of it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Told(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 
 
 def make_small() -> None:
-    """Shorten what a venue's evening needs to pass through every state of the WAL: over zeros, past them, begun anew."""
+    """Shorten the WAL, so that an evening passes through all its states: over zeros, past them, begun anew."""
     database_module.WAL_READY_BYTES = 24 << 10
     committer_module.WAL_SOFT_BYTES = 32 << 10
     committer_module.WAL_HARD_BYTES = 48 << 10
@@ -172,6 +172,16 @@ class Evening:
             if number % 25 == 24:
                 await asyncio.sleep(0.06)  # A pause in which the writer copies the WAL into the database.
 
+    async def settled(self) -> None:
+        """Wait until nothing waits for the disk, or the disk has failed."""
+        while self.journal.pending and not self.recorder.lost:
+            last = self.journal.pending
+            done = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.001, done.set)
+            await done.wait()
+            assert self.journal.pending <= last
+        await asyncio.sleep(0)
+
     async def end(self) -> None:
         """Close in order."""
         await self.recorder.fold_everything()
@@ -193,7 +203,9 @@ async def live(folder: Path, seed: int, life: int, steps: int) -> None:
     await evening.end()
 
 
-def record(folder: Path, trace: Path, life: int, *, seed: int = 1, steps: int = 50, size: str = "small", mutant: str = "") -> None:
+def record(
+    folder: Path, trace: Path, life: int, *, seed: int = 1, steps: int = 50, size: str = "small", mutant: str = ""
+) -> None:
     """Play one life in a process of its own, with the disk recorded."""
     environment = {**os.environ, "LD_PRELOAD": str(library()), "FAULTS_FOLDER": str(folder), "FAULTS_TRACE": str(trace)}
     command = [sys.executable, "-m", "tests.faults.evening", str(folder), *map(str, (seed, life, steps)), size, mutant]

@@ -1,8 +1,8 @@
 """An evening at a venue whose disk fails at one call of very many, again and again, each time at another one.
 
 Run by `python -m tests.faults.failing FOLDER CALLS ERRNO COUNT EVERY` as a process below which the disk can fail. For
-every n it lets COUNT calls fail from the n-th on, plays, mends the disk, and looks whether all that was told is there. It
-prints how often a call failed and what came of it, then what was wrong.
+every n it lets COUNT calls fail from the n-th on, plays, mends the disk, and looks whether all that was told is there.
+It prints how often a call failed and what came of it, then what was wrong.
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ class Trial:
                 evening.journal._tidy_now()
             await asyncio.sleep(0 if number % 3 else 0.001)
         async with asyncio.timeout(SETTLED_S):
-            while evening.journal.pending and not evening.recorder.lost:
-                await asyncio.sleep(0.001)
-        await asyncio.sleep(0)
+            await evening.settled()
 
     def wrong(self) -> list[str]:
         """What of the promises does not hold."""

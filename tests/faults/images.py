@@ -149,7 +149,7 @@ class Disk:
         names = dict(self.durable)
         kept = len(self.renamings) if policy == "kept" else 0
         if policy in ("torn", "scattered"):
-            # Names are kept by a journal of the file system's own, so that a later change never comes without an earlier.
+            # Names have a journal of the file system's own: a later change never comes without an earlier one.
             kept = dice.randint(0, len(self.renamings))
         for renaming in self.renamings[:kept]:
             _put(names, renaming.then)
@@ -189,7 +189,9 @@ def kept(pending: Sequence[Change], policy: str, dice: Random) -> Iterator[Chang
             yield from (piece for piece in pieces if dice.random() < share)
 
 
-def cuts(trace: Path, seed: int, rounds: int, part: int = 0, parts: int = 1, before: Image | None = None) -> Iterator[Image]:
+def cuts(
+    trace: Path, seed: int, rounds: int, part: int = 0, parts: int = 1, before: Image | None = None
+) -> Iterator[Image]:
     """Yield `rounds` images for each point of the trace; with `parts`, only every so many of them.
 
     `before` is the image on which the recorded process began, if it did not begin on an empty disk.

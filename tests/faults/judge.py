@@ -75,7 +75,7 @@ def _journal_problems(journal: Journal, image: Image) -> Iterator[str]:
     for request, status in answers.items():
         stored = recorder.answered(CLIENT, request)
         # What came after the last word that was told may be on disk too.
-        if stored is None or (status != "accepted" and stored.answer.status != status):
+        if stored is None or status not in ("accepted", stored.answer.status):
             yield f"request {request} was answered {status} and its answer is {stored}"
     ledger = recorder.state.ledger
     if ledger.imbalance_minor:

@@ -1,4 +1,4 @@
-"""Building and steering `disk.c`: a process started with `Faults.environment()` has the disk and the clock told here."""
+"""Building and steering `disk.c`: a process started in `Faults.environment()` has the disk and the clock told here."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from random import Random
 
 from gateway.store import audit
+from tests.e2e.bulletin import poll
 from tests.e2e.venue import Venue
 from tests.soak.life import GUESTS, Life, everything
 from tests.soak.samples import Samples
@@ -100,8 +101,7 @@ async def live_measured(life: Life, duration_s: float) -> Samples:
 async def mended(life: Life) -> None:
     """Wait until whatever was broken last is whole again."""
     async with asyncio.timeout(SETTLED_S):
-        while not life.venue.daemon.running:
-            await asyncio.sleep(0.1)
+        await poll(lambda: asyncio.sleep(0, life.venue.daemon.running), "the daemon runs", SETTLED_S)
         for name in life.venue.simulators.devices:
             await (await life.venue.device(name)).do("plug")
         await life.venue.observer.state("gateway/state", wait_s=SETTLED_S, state="online")

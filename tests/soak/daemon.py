@@ -1,4 +1,4 @@
-"""The daemon with shorter breaths, so that minutes show what an evening would: it folds its state four times a minute."""
+"""The daemon with shorter breaths, so that minutes show what an evening would: it folds four times a minute."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from tests.e2e.venue import Venue
 
 GUESTS = 400
 ANSWER_S = 20.0
+START_S = 60.0
 AWAY_S = (0.1, 3.0)
 BETWEEN_TROUBLES_S = (0.5, 3.0)
 PLUGGED = ("north-reader", "north-relay", "south-scanner", "south-board", "kiosk-printer", "bar-printer")
@@ -83,7 +84,9 @@ class Life:
 
     async def _networked(self, entrance: Tablet) -> None:
         guest = self._dice.choice(self._codes)
-        await self._ask(entrance, self._dice.choice(("vip", "turnstile")), "authenticate", {"credential": guest.credential})
+        await self._ask(
+            entrance, self._dice.choice(("vip", "turnstile")), "authenticate", {"credential": guest.credential}
+        )
 
     async def _bar(self, bar: Tablet) -> None:
         guest, amount = self._dice.choice(self._tags).credential, self._dice.randrange(1, 900)
@@ -146,9 +149,9 @@ class Life:
     async def _daemon_dies(self) -> None:
         await self.venue.daemon.kill()
         await self._away()
-        await self.venue.start_daemon(online=False)
+        await self.venue.start_daemon(online=False, wait_s=START_S)
 
     async def _daemon_stops(self) -> None:
         if status := await self.venue.daemon.stop():
             self.broken.append(f"the daemon ended with status {status}")
-        await self.venue.start_daemon(online=False)
+        await self.venue.start_daemon(online=False, wait_s=START_S)

@@ -41,7 +41,7 @@ class Samples:
             sum(sizes.values()) / MEGABYTE,
             journal / max(1, events),
         )
-        for (name, points), value in zip(self._points.items(), figures, strict=True):
+        for points, value in zip(self._points.values(), figures, strict=True):
             points.append((now_s, float(value)))
 
     def trends(self) -> list[Trend]:
