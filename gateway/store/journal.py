@@ -11,14 +11,12 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
 
 from gateway.store.committer import ROWS_PER_STATEMENT, Committer, Work
 from gateway.store.errors import JournalBusy, StorageUnavailable
-from gateway.store.reading import Reader
-from gateway.store.rows import Row, StoredRow, chain
+from gateway.store.reading import Reader, check_chain
+from gateway.store.rows import Row, StoredRow
 from gateway.store.writer import Outcome, ThreadWriter, Writer
 
 __all__ = ["Journal", "JournalBusy", "Row", "StorageUnavailable", "StoredRow"]
@@ -40,7 +38,6 @@ STALLED_S = 2.0
 """While one piece of work takes the disk longer than this, nothing new is taken: whoever asks hears so at once (I9)."""
 MS_PER_S = 1000
 
-NO_ATTACHMENTS: Mapping[str, bytes] = MappingProxyType({})
 StateRow = tuple[str, str, bytes | None]
 
 
@@ -125,7 +122,7 @@ class Journal:
         """Read where the journal stands on disk."""
         # One row more than is checked: the first one is what the second is chained to.
         rows = self._reader.newest(CHECKED_AT_START_ROWS + 1)
-        _check_chain(rows, self._path)
+        check_chain(rows, self._path)
         self.last_seq = rows[-1].seq if rows else 0
         self.last_at_ms = rows[-1].at_ms if rows else 0
         self._appended_seq, self._appended_at_ms = self.last_seq, self.last_at_ms
@@ -141,7 +138,7 @@ class Journal:
         *,
         urgent: bool = True,
         follow_up: bool = False,
-        attachments: Mapping[str, bytes] = NO_ATTACHMENTS,
+        attachments: Mapping[str, bytes] | None = None,
     ) -> None:
         """Take `rows`, all or none of which will be on disk together with `attachments`, and call `done` in the loop.
 
@@ -150,11 +147,13 @@ class Journal:
         taken where something new is refused, up to a bound of its own. Raises StorageUnavailable while nothing can be
         written, JournalBusy when too much waits already, and ValueError for rows out of sequence.
         """
-        self._check(rows, follow_up=follow_up)
-        size_bytes = sum(len(row.body) for row in rows) + sum(map(len, attachments.values()))
+        size_bytes = self._check(rows, follow_up=follow_up)
+        if attachments:
+            size_bytes += sum(map(len, attachments.values()))
         batch = self._batch_for(len(rows), size_bytes)
         batch.rows += rows
-        batch.attachments += attachments.items()
+        if attachments:
+            batch.attachments += attachments.items()
         batch.waiters.append(done)
         batch.size_bytes += size_bytes
         self.pending += len(rows)
@@ -165,7 +164,8 @@ class Journal:
         elif not batch.due and self._lazy_timer is None:
             self._lazy_timer = self._loop.call_later(self._lazy_s, self._lazy_is_over)
 
-    def _check(self, rows: Sequence[Row], *, follow_up: bool) -> None:
+    def _check(self, rows: Sequence[Row], *, follow_up: bool) -> int:
+        """Refuse what cannot be taken; return the size of the bodies in bytes."""
         if self.failed is not None:
             raise self.failed
         if self._closed:
@@ -174,13 +174,15 @@ class Journal:
             raise JournalBusy(f"{self.pending} journal rows wait for the disk already")
         if self._working and not follow_up and self._loop.time() - self._working_since_s > STALLED_S:
             raise JournalBusy(f"the disk has not answered for {STALLED_S:g} s")
-        seq, at_ms = self._appended_seq, self._appended_at_ms
-        for row in rows:
-            if row.seq != seq + 1 or row.at_ms < at_ms:
-                raise ValueError(f"row {row.seq} at {row.at_ms} ms cannot follow row {seq} at {at_ms} ms")
-            seq, at_ms = row.seq, row.at_ms
+        seq, at_ms, size_bytes = self._appended_seq, self._appended_at_ms, 0
+        for next_seq, _, next_ms, body in rows:
+            if next_seq != seq + 1 or next_ms < at_ms:
+                raise ValueError(f"row {next_seq} at {next_ms} ms cannot follow row {seq} at {at_ms} ms")
+            seq, at_ms = next_seq, next_ms
+            size_bytes += len(body)
         if not rows:
             raise ValueError("nothing to append")
+        return size_bytes
 
     def _batch_for(self, rows: int, size_bytes: int) -> _Batch:
         """Return the open batch, or a new one when that is full. One append is never split."""
@@ -390,11 +392,3 @@ class Journal:
     def attachment(self, attachment_id: str) -> bytes | None:
         """Return the content stored under this id, or None."""
         return self._reader.attachment(attachment_id)
-
-
-def _check_chain(rows: Sequence[StoredRow], path: Path) -> None:
-    """Refuse a journal whose newest rows were changed. `verify` checks all of them."""
-    for previous, row in pairwise(rows):
-        if row.seq != previous.seq + 1 or row.hash != chain(previous.hash, row):
-            message = f"{path}: row {row.seq} does not fit the chain; look with `venue-gateway journal verify`"
-            raise StorageUnavailable(f"{message} and restore a backup", fatal=True)
