@@ -110,7 +110,10 @@ def everybody(town: Town) -> list[Neighbour]:
     return [*flooding(town), *deaf(town), *crowding(town)]
 
 
-@pytest.mark.parametrize("who", [flooding, bursting, deaf, crowding, hoarding, everybody])
+WHO = (flooding, deaf, crowding, hoarding, everybody, *length((), (bursting,)))
+
+
+@pytest.mark.parametrize("who", WHO)
 async def test_i08_neighbours_do_not_slow_a_wired_gate(town: Town, who: Neighbours, record_property: Any) -> None:
     """The device that babbles at full baud does so all the time."""
     pid = town.venue.daemon.pid

@@ -12,7 +12,7 @@ from tests.length import length
 from tests.simulation.running import workplace
 
 CHANGES = WRITES | TRUNCATIONS
-EVERY = length(29, 1)
+EVERY = length(43, 1)
 EVERY_SYNC = length(5, 1)
 
 
