@@ -7,10 +7,12 @@ import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from simulators.venue import environment
 
+ROOT = Path(__file__).parents[2]
 READY_S = 60.0
 
 
@@ -26,7 +28,7 @@ class Neighbour:
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.e2e.hostile", *self._arguments,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment(), limit=1 << 24,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment(), limit=1 << 24, cwd=ROOT,
         )  # fmt: skip
         self._reading = asyncio.create_task(self._read())
         await self.line("ready")

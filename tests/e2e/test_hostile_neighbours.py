@@ -1,7 +1,7 @@
 """I8, I9: whoever else is on the broker or on a cable, a guest at a wired reader is let in as soon as ever.
 
-`make prove` holds the p99 of the best of three rounds to 20 ms and reports it; in `make test`, beside other tests on
-two cores, the bound is a generous one that only a gateway which stands still for somebody breaks.
+`make prove` holds the p99 of the best of three rounds to 20 ms and reports it. In `make test`, beside other tests on two
+cores, every tap is served, and half of them within a bound that only a gateway which stands still for somebody breaks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.length import PROVING, length
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
-LIMIT_MS = length(250.0, 20.0)
+LIMIT_MS = length(150.0, 20.0)
 TAPS = length(60, 800)
 ROUNDS = length(1, 3)
 PAUSE_MS = length(10, 20)
@@ -130,7 +130,7 @@ async def test_i08_neighbours_do_not_slow_a_wired_gate(town: Town, who: Neighbou
     result = f"{who.__name__}: p50 {middle_ms:.1f} ms, p99 {p99_ms(times_ms):.1f} ms, alone {alone_ms:.1f} ms; {told}"
     record_property("p99", result)
     print(result)
-    assert p99_ms(times_ms) <= LIMIT_MS, result
+    assert length(middle_ms, p99_ms(times_ms)) <= LIMIT_MS, result
     assert town.venue.daemon.pid == pid
     assert town.venue.daemon.running
 
