@@ -1,7 +1,7 @@
 """I8, I9: whoever else is on the broker or on a cable, a guest at a wired reader is let in as soon as ever.
 
-`make prove` holds the p99 of the best of three rounds to 20 ms and reports it. In `make test`, beside other tests on two
-cores, every tap is served, and half of them within a bound that only a gateway which stands still for somebody breaks.
+`make prove` holds the p99 of the best of three rounds to 20 ms and reports it. In `make test`, beside other tests on
+two cores, every tap is served, and half of them within a bound that only a gateway breaks which stands still.
 """
 
 from __future__ import annotations
