@@ -7,7 +7,8 @@ PROOFS := tests/faults tests/fuzz tests/soak $(addprefix tests/e2e/test_,kill_un
 	memory_limit.py hostile_neighbours.py broker_outage.py)
 export PYTHON
 
-.PHONY: help setup demo test prove soak sim bench lint format types imports check generated asyncapi schema licences lock clean
+.PHONY: help setup demo test prove soak sim bench scale lint format types imports check generated asyncapi schema licences \
+	lock clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,6 +40,9 @@ sim: setup ## the whole gateway on a virtual clock; SEEDS=2000 of them, or SEED=
 
 bench: setup ## measure; prints a table and writes benchmarks/latest.json
 	$(BIN)/python -m benchmarks
+
+scale: setup ## a million wallets and three million entitlements: memory and start of the real daemon
+	$(BIN)/python -m benchmarks.scale
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check .
