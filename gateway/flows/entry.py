@@ -15,7 +15,7 @@ from gateway.domain import events as e
 from gateway.domain.answers import Answer, denied
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import RefusedRequest, Request, read_data
-from gateway.flows.gate import RELEASE_TIMEOUT_S, GateFlow
+from gateway.flows.gate import GateFlow
 from gateway.flows.lookup import Found, Lookup, Presented
 from gateway.flows.recorder import Commit, Recorder
 from gateway.store.credentials import CredentialKey
@@ -24,7 +24,8 @@ from gateway.store.journal import StorageUnavailable
 
 log = structlog.get_logger(__name__)
 
-MS_PER_S = 1000
+TAP_WAITS_S = 5.0
+"""A guest at a reader of our own has given up by then; a gate that opens later opens for whoever stands there."""
 
 Holder = Annotated[str, Meta(min_length=1, max_length=200)]
 StaffReason = Annotated[str, Meta(min_length=1, max_length=200, description="Why; it stands in the journal.")]
@@ -114,9 +115,13 @@ class EntryFlow:
     def _record(self, gate: GateFlow, event: e.EntryGranted | e.EntryDenied, expires_at_ms: int | None) -> Commit:
         commit = self._recorder.record(event)
         if isinstance(event, e.EntryGranted) and event.actuates:
-            # By the loop's clock from here on: the other one may be set while the disk takes its time (I6, I10).
-            self._spawn(self._open(gate, event, commit, self._recorder.deadline_s(expires_at_ms)))
+            self._spawn(self._open(gate, event, commit, self._deadline_s(expires_at_ms)))
         return commit
+
+    def _deadline_s(self, expires_at_ms: int | None) -> float:
+        """By the loop's clock: the other one may be set while the disk takes its time (I6, I10)."""
+        deadline_s = self._recorder.deadline_s(expires_at_ms)
+        return asyncio.get_running_loop().time() + TAP_WAITS_S if deadline_s is None else deadline_s
 
     def decide(
         self, gate: GateFlow, found: Found, source: str, request: e.RequestRef | None, now_ms: int
@@ -214,16 +219,14 @@ class EntryFlow:
             request=request,
         )
 
-    async def _open(self, gate: GateFlow, granted: e.EntryGranted, commit: Commit, deadline_s: float | None) -> None:
+    async def _open(self, gate: GateFlow, granted: e.EntryGranted, commit: Commit, deadline_s: float) -> None:
         """Wait for the disk, then open. A grant that could not be stored opens nothing."""
         try:
             await commit
         except StorageUnavailable:
             log.error("entry_not_stored", entry=granted.entry, gate=gate.name)
             return
-        left_s = RELEASE_TIMEOUT_S
-        if deadline_s is not None:
-            left_s = deadline_s - asyncio.get_running_loop().time()
+        left_s = deadline_s - asyncio.get_running_loop().time()
         if left_s <= 0:
             # The disk took so long that whoever tapped may have walked away (I6).
             gate.give_back(granted.entry)
