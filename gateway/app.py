@@ -324,7 +324,7 @@ class Gateway:
             self._record_quietly(e.ConfigurationRefused(problems=len(error.problems), first=first))
             self.reporter.announce_everything()
             return
-        if fixed := _needs_restart(self.configuration, fresh):
+        if fixed := self.configuration.needs_restart(fresh):
             log.error("configuration_needs_restart", changed=fixed)
             self.reporter.configuration_refused = f"{fixed} cannot change while running; restart the service"
             self._record_quietly(e.ConfigurationRefused(problems=1, first=self.reporter.configuration_refused))
@@ -389,13 +389,3 @@ class Gateway:
         self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task_failed", task=task.get_name(), exc_info=error)
-
-
-def _needs_restart(old: Configuration, new: Configuration) -> str:
-    """Return what of a configuration is fixed while the daemon runs and differs, or an empty text."""
-    fixed = {
-        "venue.id": old.venue.id != new.venue.id,
-        "broker": old.broker != new.broker,
-        "state_dir": old.state_dir != new.state_dir,
-    }
-    return ", ".join(name for name, differs in fixed.items() if differs)

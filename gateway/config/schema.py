@@ -314,6 +314,15 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     """Lines in the form of problems that stop nothing: `check` prints them, `run` logs them."""
 
+    def needs_restart(self, fresh: Configuration) -> str:
+        """Return what of a fresh configuration differs and is fixed while the daemon runs, or an empty text."""
+        fixed = {
+            "venue.id": self.venue.id != fresh.venue.id,
+            "broker": self.broker != fresh.broker,
+            "state_dir": self.state_dir != fresh.state_dir,
+        }
+        return ", ".join(name for name, differs in fixed.items() if differs)
+
     @property
     def zone_map(self) -> ZoneMap:
         """The zones as the entry decision takes them."""
