@@ -195,7 +195,7 @@ def clock_follows_whoever_sets_it() -> AbstractContextManager[None]:
 def journal_goes_back_with_the_clock() -> Iterator[None]:
     """Entries are stamped with the clock's time, also where it is earlier than that of the entry before."""
 
-    def check(self, rows, pending_max):
+    def check(self, rows, *, follow_up):
         if self.failed is not None:
             raise self.failed
         return sum(len(row.body) for row in rows)

@@ -247,7 +247,6 @@ class Observers:
 
     def pulse(self, gate: str) -> str | None:
         """A lock is told to open: for which durable grant? Returns its entry."""
-        now_ms = self.timeline.now_ms
         self.note("pulse", gate)
         self.stats["pulses"] += 1
         open_grants = [
@@ -262,14 +261,17 @@ class Observers:
         self.pulsed.add(grant["entry"])
         request = grant.get("request")
         asked = self.asked.get((request["client"], request["id"])) if request else None
-        if asked is not None and self._is_over(asked.expires_at_ms, now_ms):
+        if asked is not None and self._is_over(asked.expires_at_ms, grant):
             self.violated("I6", f"{gate} was opened for a request that had expired")
         return str(grant["entry"])
 
-    def _is_over(self, expires_at_ms: int | None, now_ms: int) -> bool:
-        """A gateway that cannot know the time may be late by as much as the machine was without power."""
-        knows = self.machine is None or self.machine.vouched
-        return knows and expires_at_ms is not None and expires_at_ms <= now_ms
+    def _is_over(self, expires_at_ms: int | None, event: dict[str, Any]) -> bool:
+        """A gateway that took a request in doubt about the time may be late by as much as the machine was off.
+
+        Whether it had reason to doubt is looked at when the event reaches the disk.
+        """
+        knew = event.get("clock") != "untrusted"
+        return knew and expires_at_ms is not None and expires_at_ms <= self.timeline.now_ms
 
     def kick(self, drawer: str) -> None:
         self.note("kick", drawer)
@@ -282,9 +284,10 @@ class Observers:
             return
         self.kicked.add(waiting[-1])
         for key, effects in self.by_request.items():
-            if any(event.get("opening") == waiting[-1] for event in effects):
+            opening = next((event for event in effects if event.get("opening") == waiting[-1]), None)
+            if opening is not None:
                 expires = self.asked[key].expires_at_ms if key in self.asked else None
-                if self._is_over(expires, self.timeline.now_ms):
+                if self._is_over(expires, opening):
                     self.violated("I6", f"{drawer} was opened for a request that had expired")
 
     def paper(self, printer: str, data: bytes) -> None:
