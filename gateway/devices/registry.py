@@ -11,6 +11,8 @@ from drivers.drawers.drawer_kick import DrawerKick
 from drivers.gates.lcus import LcusRelay
 from drivers.gates.modbus_relay import ModbusRelay
 from drivers.printers.escpos import EscposPrinter
+from drivers.readers.nfcpy import NfcpyReader
+from drivers.readers.pcsc import PcscReader
 from drivers.readers.rdm6300 import Rdm6300Reader
 from drivers.scanners.serial_scanner import SerialScanner
 from gateway.config.schema import DriverKind, Kind
@@ -34,6 +36,8 @@ def _entry(kind: Kind, driver: Any) -> DriverEntry:  # noqa: ANN401 - driver cla
 
 DRIVERS: Mapping[str, DriverEntry] = {
     "rdm6300": _entry("reader", Rdm6300Reader),
+    "nfcpy": _entry("reader", NfcpyReader),
+    "pcsc": _entry("reader", PcscReader),
     "serial-scanner": _entry("scanner", SerialScanner),
     "lcus": _entry("gate", LcusRelay),
     "modbus-relay": _entry("gate", ModbusRelay),
