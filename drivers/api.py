@@ -43,8 +43,8 @@ class Reading(msgspec.Struct, frozen=True):
 
     `technology` is the field's word for the medium (`em4100`, `barcode`, …); `value` is its identity as text:
     upper-case hex without separators for a tag's number, the exact characters for a code. It is never logged (I12).
-    `chip` is what kind of contactless chip it is, `text` what is written on it. `proven` says whether the card proved to
-    be no copy, None where nobody asked it to; `counter` is how often it was read, for a card that signs that.
+    `chip` is the kind of contactless chip, `text` what is written on it. `proven` says whether the card proved to be no
+    copy, None where nobody asked it to; `counter` is how often it was read, for a card that signs that.
     """
 
     technology: str

@@ -16,7 +16,7 @@ from drivers.api import DeviceEvent, InputChanged, PrinterStatus, Reading
 from gateway.config.schema import Configuration, Device, Gate
 from gateway.devices.registry import DRIVERS, DriverEntry
 from gateway.devices.supervisor import DeviceSlot
-from gateway.domain import gates
+from gateway.domain import authenticity, gates
 from gateway.flows.desk import Handler
 from gateway.flows.drawer import DrawerFlow
 from gateway.flows.entry import EntryFlow
@@ -104,6 +104,8 @@ class Wiring:
             for gate in configuration.gates.values()
             if gate.passage is not None
         }
+        asked = frozenset(configuration.authenticity.required_for)
+        self._entry.authenticity.required_for = self._purchase.authenticity.required_for = asked
         self._entry.configure(self.gates, configuration.venue.zone_info, configuration.venue.id)
         readers = {name: slot for name, slot in slots.items() if self._drivers[slot.device.driver].kind in _READS}
         self._purchase.configure(configuration.wallet_policy, configuration.wallet.arm_timeout_s, readers)
@@ -195,8 +197,11 @@ class Wiring:
         """A card pays where a reader waits for one; else it asks for entry. At a till nobody asked, it does nothing."""
         gate = self._gate_of_reader.get(reader)
         try:
-            if not self._purchase.tap(reader, reading.technology, reading.value) and gate is not None:
-                self._entry.tap(gate, reading.technology, reading.value, reader)
+            evidence = authenticity.NONE
+            if reading.proven is not None:
+                evidence = authenticity.Evidence(reading.proven, reading.counter)
+            if not self._purchase.tap(reader, reading.technology, reading.value, evidence) and gate is not None:
+                self._entry.tap(gate, reading.technology, reading.value, reader, evidence=evidence)
         except StorageUnavailable as error:
             log.error("tap_refused", reader=reader, gate=gate, reason="storage_unavailable", why=str(error))
 

@@ -1,7 +1,7 @@
 """Mutual authentication with a card, as a calculation: what it sent in, what to send out, and whether it was right.
 
 Three ciphers, one shape: the card sends its random number encrypted, the reader answers with its own and the card's
-turned by a byte, and the card proves itself by sending back the reader's turned by a byte. Nothing here talks to a card.
+turned by a byte, and the card proves itself by sending back the reader's, turned likewise. Nothing here is I/O.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ Chip = Literal[
 ]  # fmt: skip
 
 _CLASSIC: dict[int, Chip] = {
-    0x08: "classic_1k", 0x09: "classic_mini", 0x18: "classic_4k", 0x28: "classic_1k", 0x38: "classic_4k", 0x88: "classic_1k",
+    0x08: "classic_1k", 0x09: "classic_mini", 0x18: "classic_4k", 0x28: "classic_1k", 0x38: "classic_4k",
+    0x88: "classic_1k",
 }  # fmt: skip
 _NTAG_BY_SIZE: dict[int, Chip] = {
     0x0B: "ntag210", 0x0E: "ntag212", 0x0F: "ntag213", 0x11: "ntag215", 0x13: "ntag216",

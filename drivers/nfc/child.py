@@ -138,9 +138,7 @@ def main(serve: Serve) -> None:
     _limit_myself()
     status = 0
     try:
-        setup = line.decode_to_process(sys.stdin.buffer.readline(line.LINE_BYTES_MAX))
-        if not isinstance(setup, line.Setup):
-            raise Stopped("the process was not told what to open")
+        setup = _first_line()
         rules = keys.load(setup.options.prove, os.environ.get(keys.CREDENTIALS))
         threading.Thread(target=_listen, args=(channel,), daemon=True).start()
         serve(setup, channel, Desk(setup, rules, channel.say))
@@ -149,6 +147,13 @@ def main(serve: Serve) -> None:
         status = EXIT_TROUBLE
     # Without the library's own clean-up, in which a broken device could hang.
     os._exit(status)
+
+
+def _first_line() -> line.Setup:
+    setup = line.decode_to_process(sys.stdin.buffer.readline(line.LINE_BYTES_MAX))
+    if not isinstance(setup, line.Setup):
+        raise Stopped("the process was not told what to open")
+    return setup
 
 
 def _take_output() -> int:

@@ -48,9 +48,7 @@ def load(rules: tuple[ProofRule, ...], credentials: str | None = None) -> tuple[
 
     Raises KeyProblem.
     """
-    return tuple(
-        LoadedRule(rule, read_key(rule.key_file, credentials), _picc_key(rule, credentials)) for rule in rules
-    )
+    return tuple(LoadedRule(rule, read_key(rule.key_file, credentials), _picc_key(rule, credentials)) for rule in rules)
 
 
 def _picc_key(rule: ProofRule, credentials: str | None) -> bytes | None:

@@ -1,7 +1,7 @@
 """nfcpy in its own process: PN532 over UART or USB, ACR122U, RC-S380, and nfcpy's UDP device for tests.
 
 nfcpy 1.0.4 is used as it is: its drivers and its ISO-DEP; what a card is and what it proves is decided here, because
-nfcpy takes an Ultralight AES for an Ultralight C. Run as `python -m drivers.nfc.nfcpy_process` by `drivers.readers.nfcpy`.
+nfcpy takes an Ultralight AES for an Ultralight C. Run by `drivers.readers.nfcpy`.
 """
 
 from __future__ import annotations
@@ -106,12 +106,10 @@ def _open_uart(port: str) -> Frontend:
     """Open a PN532 on any port: nfcpy's own search knows only names right under /dev."""
     tty = nfc.clf.transport.TTY(port)
     try:
-        device = nfc.clf.pn532.init(tty)
+        return nfc.clf.pn532.init(tty)
     except Exception:
         tty.close()
         raise
-    device._path = port
-    return device
 
 
 def _nfcpy_path(connect: str) -> str:
@@ -150,7 +148,9 @@ def serve(setup: line.Setup, channel: Channel, desk: Desk) -> None:
     if _MISSING is not None:
         raise Stopped(f"nfcpy is not installed here ({_MISSING}): install venue-gateway with its extra `nfc`")
     clf = open_device(setup.connect)
-    channel.say(line.Ready(str(clf.device)))
+    device = clf.device
+    known = (device.vendor_name, device.product_name, device.chipset_name)
+    channel.say(line.Ready(" ".join(part for part in known if part)))
     targets = [nfc.clf.RemoteTarget(_BIT_RATES[one]) for one in setup.technologies]
     try:
         while True:

@@ -43,20 +43,23 @@ class ProofRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     diversified_with: Annotated[
         Hex | None,
         Meta(
-            description="Each card has a key of its own (NXP AN10922), made of the master key in `key_file`, the UID and "
-            "these bytes; an empty text means the UID alone. Left out: all cards share the key."
+            description="Each card has a key of its own (NXP AN10922), made of the key in `key_file`, the UID and these "
+            "bytes; an empty text means the UID alone. Left out: all cards share the key."
         ),
     ] = None
     picc_key_file: Annotated[
         KeyFile | None,
-        Meta(description="sun: the key (SDMMetaReadKey) of the encrypted UID and counter. Left out: they are in clear."),
+        Meta(
+            description="sun: the key (SDMMetaReadKey) of UID and counter. Left out: they stand in clear."
+        ),
     ] = None
     picc: Parameter = "picc_data"
     uid: Parameter = "uid"
     counter: Parameter = "ctr"
     mac: Parameter = "cmac"
     mac_from: Annotated[
-        Parameter, Meta(description="sun: the parameter at whose value the signed part begins. Empty: nothing is signed.")
+        Parameter,
+        Meta(description="sun: the parameter at whose value the signed part begins. Empty: an empty part."),
     ] = ""
 
     def __post_init__(self) -> None:

@@ -38,7 +38,7 @@ class NfcpyOptions(TagOptions, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class NfcpyReader(FencedReader):
-    """NFC reader by nfcpy (PN532 UART and USB, ACR122U, RC-S380): ISO 14443 A and B, FeliCa, cards that prove themselves.
+    """NFC reader by nfcpy (PN532 over UART and USB, ACR122U, RC-S380): ISO 14443 A and B, FeliCa.
 
     Emits one `Reading` of technology `nfc` for each time a card is held to it; `value` is its UID as upper-case hex
     digits. nfcpy runs in a process of its own and may hang or crash there.

@@ -17,6 +17,7 @@ from gateway.config.schema import (
     NAME_PATTERN,
     RESERVED_NAMES,
     VERBS,
+    Authenticity,
     Broker,
     DriverKind,
     Limits,
@@ -34,7 +35,7 @@ _REF = "#/$defs/{name}"
 
 def json_schema(kinds: Mapping[str, DriverKind]) -> Schema:
     """Return the schema (draft 2020-12) of a configuration file that may use the drivers in `kinds`."""
-    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet])
+    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Authenticity])
     devices = {name: _device(name, kind, defs) for name, kind in sorted(kinds.items())}
     defs |= {f"device-{name}": device for name, device in devices.items()}
     defs["Broker"]["properties"]["url"]["pattern"] = URL_PATTERN
@@ -84,6 +85,7 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         ),
         "limits": _or_nothing(own["Limits"]),
         "wallet": _or_nothing(own["Wallet"]),
+        "authenticity": _or_nothing(own["Authenticity"]),
     }
 
 

@@ -15,13 +15,21 @@ from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.json_schema import json_schema
 from gateway.config.problems import ConfigurationError, Problem, Problems, UnreadableError
 from gateway.config.reading import found, read_struct, refuse_unknown, struct_type
-from gateway.config.schema import Client, Configuration, Device, DriverKind, Gate, Limits, Wallet, Zone
+from gateway.config.schema import Authenticity, Client, Configuration, Device, DriverKind, Gate, Limits, Wallet, Zone
 from gateway.config.tree import MAX_BYTES, START, Broken, Entry, Mapping, Node, decode, parse
-from gateway.config.venue import URL_FORMS, read_broker, read_limits, read_state_dir, read_venue, read_wallet
+from gateway.config.venue import (
+    URL_FORMS,
+    read_authenticity,
+    read_broker,
+    read_limits,
+    read_state_dir,
+    read_venue,
+    read_wallet,
+)
 
 __all__ = ["ConfigurationError", "Problem", "json_schema", "load", "loads"]
 
-SECTIONS = ("venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet")
+SECTIONS = ("venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet", "authenticity")
 _MISSING = {
     "venue": "this key is missing; add `venue: {id: …, timezone: …, currency: …}`",
     "broker": f"this key is missing; it takes {URL_FORMS}",
@@ -72,6 +80,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     state_dir = read_state_dir(section("state_dir"), base, problems)
     limits = read_limits(section("limits"), problems)
     wallet = read_wallet(section("wallet"), problems)
+    authenticity = read_authenticity(section("authenticity"), problems)
     devices = read_devices(section("devices"), kinds, problems)
     zones = _drafts(section("zones"), "zones", Zone, problems)
     gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=("gateway", "wallet"))
@@ -90,6 +99,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         clients={name: _client(draft) for name, draft in clients.items()},
         limits=limits or Limits(),
         wallet=wallet or Wallet(),
+        authenticity=authenticity or Authenticity(),
     )
     return msgspec.structs.replace(configuration, digest=_digest(configuration))
 

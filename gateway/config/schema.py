@@ -305,6 +305,18 @@ class Wallet(msgspec.Struct, frozen=True, kw_only=True):
     ] = OfflineLimits()
 
 
+class Authenticity(msgspec.Struct, frozen=True, kw_only=True):
+    """Which credentials must prove to be no copy before they open a gate or pay."""
+
+    required_for: Annotated[
+        tuple[Literal["nfc", "card", "wristband", "staff_badge"], ...],
+        Meta(
+            description="Kinds of credentials in the directory; nfc means every contactless one. One of these that "
+            "proved nothing at its reader is refused as `authenticity_failed`, a repeated reading as `replayed`."
+        ),
+    ] = ()
+
+
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """A whole, valid configuration. `digest` changes exactly when its meaning does, not with comments or order."""
 
@@ -317,6 +329,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
     limits: Limits = msgspec.field(default_factory=Limits)
     wallet: Wallet = msgspec.field(default_factory=Wallet)
+    authenticity: Authenticity = msgspec.field(default_factory=Authenticity)
     digest: str = ""
     warnings: tuple[str, ...] = ()
     """Lines in the form of problems that stop nothing: `check` prints them, `run` logs them."""

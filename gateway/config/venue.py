@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.config.problems import Mark, Problems, listed, quote
 from gateway.config.reading import found, read_struct, struct_type
-from gateway.config.schema import DEFAULT_STATE_DIR, Broker, Limits, Venue, Wallet
+from gateway.config.schema import DEFAULT_STATE_DIR, Authenticity, Broker, Limits, Venue, Wallet
 from gateway.config.tree import Broken, Entry, Mapping, Scalar
 
 URL_FORMS = "unix:///path/of/socket, mqtt://host:port or mqtts://host:port"
@@ -154,6 +154,14 @@ def read_wallet(section: Entry | None, problems: Problems) -> Wallet | None:
         message = "a venue that keeps its wallets itself is never offline; these limits do nothing"
         problems.warn(_place(section, "offline"), "wallet.offline", message)
     return None if len(problems) else msgspec.convert(values, Wallet)
+
+
+def read_authenticity(section: Entry | None, problems: Problems) -> Authenticity | None:
+    """Return what must prove itself, nothing where nobody says; None when something is wrong, here or before."""
+    if section is None:
+        return Authenticity()
+    values = read_struct(section.node, struct_type(Authenticity), "authenticity", problems, at=section.key_mark)
+    return None if len(problems) else msgspec.convert(values, Authenticity)
 
 
 def read_state_dir(section: Entry | None, base: Path, problems: Problems) -> Path:

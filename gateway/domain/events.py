@@ -27,6 +27,7 @@ from gateway.domain.wallet_events import (
 )
 from gateway.domain.zone_events import (
     CredentialBlocked,
+    CredentialCounted,
     CredentialUnblocked,
     ZoneLockedDown,
     ZoneReleased,
@@ -352,6 +353,7 @@ AnyEvent: TypeAlias = (
     | ZoneRestored
     | ZoneReset
     | CredentialBlocked
+    | CredentialCounted
     | CredentialUnblocked
     | PrintQueued
     | PrintStarted

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     BLOCKED = "blocked"
     REPLACED = "replaced"
     AUTHENTICITY_FAILED = "authenticity_failed"
+    REPLAYED = "replayed"
     WRONG_VENUE = "wrong_venue"
     NOT_YET_VALID = "not_yet_valid"
     EXPIRED = "expired"
@@ -82,7 +83,8 @@ MESSAGES: dict[Reason, str] = {
     Reason.UNKNOWN_CREDENTIAL: "This credential is not in the directory. Check that the directory is up to date.",
     Reason.BLOCKED: "This credential is blocked. Send the guest to the service desk.",
     Reason.REPLACED: "This credential was replaced by another. Ask the guest for the new one.",
-    Reason.AUTHENTICITY_FAILED: "The ticket's signature does not hold. Send the guest to the service desk.",
+    Reason.AUTHENTICITY_FAILED: "It did not prove to be authentic. Send the guest to the service desk.",
+    Reason.REPLAYED: "This reading was shown before, as by a copy. Send the guest to the service desk.",
     Reason.WRONG_VENUE: "The ticket is for another venue.",
     Reason.NOT_YET_VALID: "The ticket is not valid yet.",
     Reason.EXPIRED: "The ticket is no longer valid.",

@@ -80,6 +80,7 @@ _ROW_TYPES: dict[str, Any] = {
     "where": Whereabouts,
     "closure": Closure,
     "block": Block,
+    "counter": int,
     "entry": OpenEntry,
     "gate": GateState,
     "job": Job,
@@ -111,6 +112,7 @@ class VenueState:
         self.where: dict[str, Whereabouts] = {}
         self.closures: dict[str, Closure] = {}
         self.blocks: dict[str, Block] = {}
+        self.counters: dict[str, int] = {}
         self.occupancy: Counter[str] = Counter()
         self.entries: dict[str, OpenEntry] = {}
         self.gates: dict[str, GateState] = {}
@@ -126,6 +128,7 @@ class VenueState:
             "where": self.where,
             "closure": self.closures,
             "block": self.blocks,
+            "counter": self.counters,
             "entry": self.entries,
             "gate": self.gates,
             "job": self.jobs,
@@ -266,6 +269,10 @@ class VenueState:
         self.blocks.pop(key, None)
         self._touch("block", key)
 
+    def _counted(self, event: z.CredentialCounted) -> None:
+        self.counters[event.credential] = event.counter
+        self._touch("counter", event.credential)
+
     # Gates.
 
     def _set_gate(self, name: str, status: GateStatus, entry: str | None, fault: str | None = None) -> None:
@@ -365,6 +372,7 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     z.ZoneReset: VenueState._reset,
     z.CredentialBlocked: VenueState._blocked,
     z.CredentialUnblocked: VenueState._unblocked,
+    z.CredentialCounted: VenueState._counted,
     e.PrintQueued: VenueState._queued,
     e.PrintStarted: lambda state, event: state._job(event.job, "printing"),
     e.PrintHeld: lambda state, event: state._job(event.job, "held", event.why),

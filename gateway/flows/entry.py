@@ -9,10 +9,12 @@ from zoneinfo import ZoneInfo
 import structlog
 from msgspec import Meta, Struct, structs
 
-from gateway.domain import access
+from gateway.domain import access, authenticity
 from gateway.domain import events as e
 from gateway.domain.answers import Answer, denied
+from gateway.domain.authenticity import Evidence
 from gateway.domain.reasons import Reason
+from gateway.flows.authenticity import Authenticity
 from gateway.flows.desk import RefusedRequest, Request, read_data
 from gateway.flows.gate import RELEASE_TIMEOUT_S, GateFlow
 from gateway.flows.lookup import Found, Lookup, Presented
@@ -55,6 +57,7 @@ class EntryFlow:
         """Take what a decision needs; `spawn(coroutine)` runs what follows a grant in the background."""
         self.lookup = Lookup(directory, key)
         self.timezone = ZoneInfo("UTC")
+        self.authenticity = Authenticity(recorder)
         self._recorder = recorder
         self._spawn = spawn
         self.gates: Mapping[str, GateFlow] = {}
@@ -71,14 +74,18 @@ class EntryFlow:
         source: str,
         request: e.RequestRef | None = None,
         expires_at_ms: int | None = None,
+        evidence: Evidence = authenticity.NONE,
     ) -> Commit:
         """Decide one tap at once and record the decision; the gate opens once that is on disk (I1).
 
-        `source` is the reader or client it came from. Raises StorageUnavailable when nothing can be recorded, so that
-        nothing is admitted unseen.
+        `source` is the reader or client it came from, `evidence` what the card proved there. Raises StorageUnavailable
+        when nothing can be recorded, so that nothing is admitted unseen.
         """
         gate = self.gates[gate_name]
         found = self.lookup.find(technology, value, self._recorder.now_ms())
+        if found.credential is not None and found.fault is None:
+            fault = self.authenticity.fault(found.credential, technology, evidence)
+            found = structs.replace(found, fault=fault) if fault is not None else found
         return self._record(gate, self.decide(gate, found, source, request), expires_at_ms)
 
     def take_authenticate(self, request: Request) -> Answer | None:

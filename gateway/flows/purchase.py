@@ -10,15 +10,17 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 import structlog
 
-from gateway.domain import purchases
+from gateway.domain import authenticity, purchases
 from gateway.domain import wallet_events as w
 from gateway.domain.access import Credential
 from gateway.domain.answers import Answer, denied, first_answer
+from gateway.domain.authenticity import Evidence
 from gateway.domain.event import RequestRef
 from gateway.domain.ledger import Ledger
 from gateway.domain.reasons import Reason
 from gateway.domain.wallet import Asked, Guest, Policy, decide, standing
 from gateway.flows import purchase_data as d
+from gateway.flows.authenticity import Authenticity
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
 from gateway.flows.purchase_deadlines import Deadlines
 from gateway.flows.purchase_ports import GuestBook, ReaderPort, References
@@ -37,6 +39,7 @@ class PurchaseFlow:
 
     def __init__(self, recorder: Recorder, directory: GuestBook, key: References) -> None:
         """Begin without readers: only what names a credential can be paid."""
+        self.authenticity = Authenticity(recorder)
         self._recorder = recorder
         self._directory = directory
         self._key = key
@@ -71,7 +74,7 @@ class PurchaseFlow:
         }
         return {verb: Handler(take) for verb, take in takers.items()}
 
-    def tap(self, reader: str, technology: str, value: str) -> bool:
+    def tap(self, reader: str, technology: str, value: str, evidence: Evidence = authenticity.NONE) -> bool:
         """Let a card pay at a reader that waits for one. False where none does: the tap is for somebody else.
 
         Raises StorageUnavailable when nothing can be recorded; then nothing is charged.
@@ -79,7 +82,12 @@ class PurchaseFlow:
         armed = self._ledger.armed.get(reader)
         if armed is None:
             return False
-        self._fulfil(armed.order, self._key.ref(technology, value), armed.request, reader)
+        ref = self._key.ref(technology, value)
+        fault = self._not_authentic(ref, technology, evidence)
+        if fault is not None:
+            self._deny(armed.order, fault, ref, armed.request, reader)
+        else:
+            self._fulfil(armed.order, ref, armed.request, reader)
         self._deadlines.met(reader)
         return True
 
@@ -217,7 +225,7 @@ class PurchaseFlow:
             # The answer to it has been let go since; the transfer itself is remembered for ever.
             return _done_before(order) if known.fingerprint == request.fingerprint else denied(_CONFLICT)
         if payer.credential is not None:
-            return self._fulfil(order, self._ref(payer.credential), request.ref, None)
+            return self._fulfil_named(order, payer.credential, request.ref)
         self._arm(request, str(payer.reader), order)
         return None
 
@@ -255,6 +263,22 @@ class PurchaseFlow:
             self._recorder.record(self._shown(order, guest, request, reader))
             return None
         return self._decided(order, guest, request, reader)
+
+    def _fulfil_named(self, order: w.Order, shown: d.Shown, request: RequestRef | None) -> Answer | None:
+        """Decide an order whose credential a client names: a number alone proves nothing."""
+        ref, technology = self._ref(shown), "" if isinstance(shown, str) else shown.technology
+        fault = self._not_authentic(ref, technology, authenticity.NONE)
+        if fault is None:
+            return self._fulfil(order, ref, request, None)
+        self._deny(order, fault, ref, request, None)
+        return None
+
+    def _not_authentic(self, ref: str, technology: str, evidence: Evidence) -> Reason | None:
+        """Return why a known credential is not taken for the real one; what nobody knows is refused for that."""
+        if not self.authenticity.required_for and evidence.counter is None:
+            return None
+        credential = self._directory.credential(ref) if self._directory.loaded else None
+        return self.authenticity.fault(credential, technology, evidence) if credential is not None else None
 
     def _decided(self, order: w.Order, guest: Guest, request: RequestRef | None, reader: str | None) -> Answer | None:
         payee_opening = self._directory.wallet(order.to) if order.to and self._policy.upstream else None

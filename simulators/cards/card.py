@@ -35,6 +35,7 @@ class ClassicCard(Card):
     def exchange(self, frame: bytes) -> bytes | None:
         """Silent: its own cipher is not simulated."""
         del frame
+        return None
 
 
 class FelicaCard(Card):
@@ -43,3 +44,4 @@ class FelicaCard(Card):
     def exchange(self, frame: bytes) -> bytes | None:
         """Silent after polling."""
         del frame
+        return None

@@ -21,9 +21,17 @@ def reader(device, events, **options):
 
 async def test_the_number_and_the_chip_of_every_card():
     chips = {
-        "ntag213": "ntag213", "ntag216": "ntag216", "ultralight": "ultralight", "ultralight_ev1": "ultralight_ev1",
-        "ultralight_c": "ultralight_c", "ultralight_aes": "ultralight_aes", "classic_1k": "classic_1k",
-        "desfire_ev1": "desfire_ev1", "desfire_ev2": "desfire_ev2", "desfire_ev3": "desfire_ev3", "ntag424": "ntag424",
+        "ntag213": "ntag213",
+        "ntag216": "ntag216",
+        "ultralight": "ultralight",
+        "ultralight_ev1": "ultralight_ev1",
+        "ultralight_c": "ultralight_c",
+        "ultralight_aes": "ultralight_aes",
+        "classic_1k": "classic_1k",
+        "desfire_ev1": "desfire_ev1",
+        "desfire_ev2": "desfire_ev2",
+        "desfire_ev3": "desfire_ev3",
+        "ntag424": "ntag424",
     }
     async with plugged() as device:
         events = Events()

@@ -1,0 +1,34 @@
+"""Judging what cards prove, and remembering for good how far their counters have come."""
+
+from __future__ import annotations
+
+from gateway.domain import authenticity
+from gateway.domain.access import Credential
+from gateway.domain.authenticity import Evidence
+from gateway.domain.reasons import Reason
+from gateway.domain.zone_events import CredentialCounted
+from gateway.flows.recorder import Recorder
+
+
+class Authenticity:
+    """The venue's demand for proof; gates and tills share what it remembers."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        """Begin with no demand."""
+        self.required_for: frozenset[str] = frozenset()
+        self._recorder = recorder
+
+    def fault(self, credential: Credential, technology: str, evidence: Evidence) -> Reason | None:
+        """Return why a known credential is not taken for the real one, or None.
+
+        A counter that is new is recorded before anything is decided by it, so that no crash lets it count twice.
+        Raises StorageUnavailable when it cannot be.
+        """
+        last = None
+        if evidence.counter is not None:
+            last = self._recorder.state.counters.get(credential.ref)
+            if evidence.proven and (last is None or evidence.counter > last):
+                self._recorder.record(CredentialCounted(credential=credential.ref, counter=evidence.counter))
+        if not authenticity.is_required(self.required_for, technology, credential.kind):
+            return None
+        return authenticity.fault(evidence, last)
