@@ -10,6 +10,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 ALL_PARTS = ("north", "south", "bar", "kiosk")
+FURTHER_PARTS = ("nfc",)
+"""Parts that only the tests about them play."""
 VENUE_ID = "e2e"
 BASE = f"venue/{VENUE_ID}"
 
@@ -19,6 +21,7 @@ def simulators(parts: Collection[str], printer_port: int) -> dict[str, dict[str,
     played = {
         "north": {"north-reader": {"simulator": "rdm6300"}, "north-relay": {"simulator": "lcus"}},
         "south": {"south-scanner": {"simulator": "scanner"}, "south-board": {"simulator": "modbus_board"}},
+        "nfc": {"nfc-reader": {"simulator": "pn532"}, "nfc-relay": {"simulator": "lcus"}},
         "bar": {"bar-printer": {"simulator": "escpos_printer", "tcp": f"127.0.0.1:{printer_port}"}},
         "kiosk": {"kiosk-printer": {"simulator": "escpos_printer"}},
     }
@@ -33,6 +36,8 @@ def configuration(directory: Path, parts: Collection[str], printer_port: int) ->
         "north-relay": {"driver": "lcus", "port": str(dev / "north-relay"), "channels": 2},
         "south-scanner": {"driver": "serial-scanner", "port": str(dev / "south-scanner"), "repeat_ms": 300},
         "south-board": {"driver": "modbus-relay", "port": str(dev / "south-board"), "poll_ms": 20},
+        "nfc-reader": {"driver": "nfcpy", "connect": str(dev / "nfc-reader"), "poll_ms": 20, "gone_after_ms": 100},
+        "nfc-relay": {"driver": "lcus", "port": str(dev / "nfc-relay"), "channels": 1},
         "bar-printer": {
             "driver": "escpos", "connect": f"tcp://127.0.0.1:{printer_port}", "profile": "TM-T88III",
             "status_timeout_ms": 500, "heartbeat_s": 0.5, "write_timeout_s": 2,
@@ -50,6 +55,7 @@ def configuration(directory: Path, parts: Collection[str], printer_port: int) ->
             "to": "hall", "readers": ["south-scanner"], "lock": "south-board.1", "passage": "south-board.1",
             "pulse_ms": 200, "passage_timeout_s": 1, "held_open_s": 1,
         },
+        "nfc": {"to": "hall", "readers": ["nfc-reader"], "lock": "nfc-relay.1", "pulse_ms": 50, "anti_passback": "off"},
         "turnstile": {"to": "hall"},
         "vip": {"to": "hall", "anti_passback": "off"},
     }  # fmt: skip
@@ -66,7 +72,7 @@ def configuration(directory: Path, parts: Collection[str], printer_port: int) ->
             **{gate: ["override", "why"] for gate in gates},
         },
     }
-    gates = {name: one for name, one in gates.items() if name not in ALL_PARTS or name in parts}
+    gates = {name: one for name, one in gates.items() if name not in (*ALL_PARTS, *FURTHER_PARTS) or name in parts}
     there = {*wanted, *gates, "gateway"}
     return {
         "venue": {"id": VENUE_ID, "timezone": "Europe/Berlin", "currency": "EUR"},
