@@ -23,7 +23,8 @@ from drivers.nfc.card import Card, CardGone, identify, read_texts
 from drivers.nfc.proving import prove
 
 ALIVE_EVERY_S = 0.25
-EXIT_TROUBLE = 3
+EXIT_TROUBLE, EXIT_BROKEN = 3, 4
+"""Exit status after a trouble that was told, and after a mistake in the library or here."""
 TRIES = 3
 """How often a card that does not stay is asked again while it is held, before that is its answer."""
 REMEMBERED = 8
@@ -136,7 +137,7 @@ def main(serve: Serve) -> None:
     """Run `serve` for the daemon at the other end of the pipes, and never come back."""
     channel = Channel(_take_output())
     _limit_myself()
-    status = 0
+    status = EXIT_BROKEN
     try:
         setup = _first_line()
         rules = keys.load(setup.options.prove, os.environ.get(keys.CREDENTIALS))
@@ -145,8 +146,9 @@ def main(serve: Serve) -> None:
     except (Stopped, keys.KeyProblem) as error:
         channel.say(line.Trouble(str(error)))
         status = EXIT_TROUBLE
-    # Without the library's own clean-up, in which a broken device could hang.
-    os._exit(status)
+    finally:
+        # Without the library's own clean-up, in which a broken device could hang.
+        os._exit(status)
 
 
 def _first_line() -> line.Setup:

@@ -7,6 +7,7 @@ nfcpy takes an Ultralight AES for an Ultralight C. Run by `drivers.readers.nfcpy
 from __future__ import annotations
 
 import os
+import struct
 import time
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -52,7 +53,7 @@ class NfcpyCard:
             if self.kind == "iso_dep":
                 return bytes(self._iso_dep().transceive(bytearray(data)))
             return bytes(self._clf.exchange(bytearray(data), TYPE2_TIMEOUT_S))
-        except (nfc.clf.CommunicationError, nfc.tag.TagCommandError) as error:
+        except _card_errors() as error:
             raise CardSilent(type(error).__name__) from None
 
     def wake(self) -> None:
@@ -69,8 +70,18 @@ class NfcpyCard:
 
     def _iso_dep(self) -> Target:
         if self._tag is None:
-            self._tag = nfc.tag.tt4.activate(self._clf, self._target)
+            try:
+                self._tag = nfc.tag.tt4.activate(self._clf, self._target)
+            except _card_errors():
+                # It gave no answer to RATS, or one that nfcpy cannot read: it has to be found again.
+                raise CardGone from None
         return self._tag
+
+
+def _card_errors() -> tuple[type[Exception], ...]:
+    """What nfcpy raises when a card says nothing or nonsense: its own errors, and those of miscounted bytes."""
+    own = (nfc.clf.CommunicationError, nfc.tag.TagCommandError)
+    return (*own, LookupError, ValueError, AssertionError, struct.error)
 
 
 def describe(target: Target) -> tuple[bytes, Chip | None, Literal["type2", "iso_dep", "other"]]:
@@ -172,7 +183,7 @@ def _look(clf: Frontend, targets: list[Target], channel: Channel, desk: Desk) ->
             if found is not None:
                 desk.take(NfcpyCard(clf, found))
                 return
-        except (nfc.clf.CommunicationError, nfc.clf.UnsupportedTargetError):
+        except (nfc.clf.UnsupportedTargetError, *_card_errors()):
             # Half an answer of a card that is on its way in or out, or a kind that this device cannot look for.
             continue
         except CardGone:

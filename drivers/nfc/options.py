@@ -43,15 +43,13 @@ class ProofRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     diversified_with: Annotated[
         Hex | None,
         Meta(
-            description="Each card has a key of its own (NXP AN10922), made of the key in `key_file`, the UID and these "
+            description="Each card has a key of its own (NXP AN10922), made of that in `key_file`, the UID and these "
             "bytes; an empty text means the UID alone. Left out: all cards share the key."
         ),
     ] = None
     picc_key_file: Annotated[
         KeyFile | None,
-        Meta(
-            description="sun: the key (SDMMetaReadKey) of UID and counter. Left out: they stand in clear."
-        ),
+        Meta(description="sun: the key (SDMMetaReadKey) of UID and counter. Left out: they stand in clear."),
     ] = None
     picc: Parameter = "picc_data"
     uid: Parameter = "uid"

@@ -15,7 +15,7 @@ from drivers.codecs.ndef import NdefText
 from drivers.codecs.nfc_chips import Chip, is_random_uid
 from drivers.codecs.nxp_crypto import CardCipher
 from drivers.codecs.sdm import Layout, PiccData, parse_url
-from drivers.nfc.card import NATIVE_MORE, NATIVE_OK, OK, SELECT_NDEF, Card, CardSilent, read_texts
+from drivers.nfc.card import NATIVE_MORE, NATIVE_OK, OK, SELECT_NDEF, Card, CardGone, CardSilent, read_texts
 from drivers.nfc.keys import LoadedRule
 
 RandomBytes = Callable[[int], bytes]
@@ -44,16 +44,30 @@ def prove(card: Card, chip: Chip, rules: Sequence[LoadedRule], random_bytes: Ran
     """Try the rules for this chip until one holds. Raises CardGone when the card leaves meanwhile."""
     asked = [rule for rule in rules if chip in _CHIPS[rule.rule.card]]
     for rule in asked:
-        try:
-            proof = _try(card, chip, rule, random_bytes)
-        except (CardSilent, ValueError):
-            # A card that falls silent in the middle, or whose UID no key can be made of, has proven nothing.
-            proof = None
+        proof = _try_twice(card, chip, rule, random_bytes)
         if proof is not None:
             return proof
-        if card.kind == "type2":
-            card.wake()
     return Proof(proven=False if asked else None, uid=card.uid)
+
+
+def _try_twice(card: Card, chip: Chip, rule: LoadedRule, random_bytes: RandomBytes) -> Proof | None:
+    """Try again where a card fell silent in the middle, as one does that is held badly."""
+    for _ in range(2):
+        try:
+            proof = _try(card, chip, rule, random_bytes)
+        except CardSilent:
+            if card.kind == "iso_dep":
+                # By ISO 14443-4 a card that is there answers.
+                raise CardGone from None
+            card.wake()
+            continue
+        except ValueError:
+            # No key can be made of its number.
+            return None
+        if proof is None and card.kind == "type2":
+            card.wake()
+        return proof
+    return None
 
 
 def _try(card: Card, chip: Chip, rule: LoadedRule, random_bytes: RandomBytes) -> Proof | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from drivers.api import DeviceOffline, Emit, Online, Reading
+from drivers.api import DeviceFault, DeviceOffline, Emit, Online, Reading
 from drivers.nfc import line
 from drivers.transports.fence import Fence
 
@@ -31,7 +31,10 @@ class FencedReader:
         self._fence.send(line.encode(line.Signal(colour, duration_ms)))
 
     def _on_line(self, received: bytes) -> None:
-        message = line.decode_from_process(received)
+        try:
+            message = line.decode_from_process(received)
+        except (ValueError, RecursionError):
+            raise DeviceFault(f"{self._setup.connect}: its process said what nobody understands") from None
         if isinstance(message, line.Seen):
             self._emit(
                 Reading(

@@ -54,7 +54,9 @@ class Guests:
         self._number += 1
         guest = Guest(f"guest-{self._number}", technology, value)
         ticket = {"id": f"ticket-{guest.holder}", "holder": guest.holder, "zones": ["hall"]}
-        self._rows.append({"type": "credential", "holder": guest.holder, **guest.credential, **({"kind": kind} if kind else {})})
+        self._rows.append(
+            {"type": "credential", "holder": guest.holder, **guest.credential, **({"kind": kind} if kind else {})}
+        )
         self._rows.append({"type": "entitlement", **ticket})
         return guest
 

@@ -123,9 +123,16 @@ async def test_i08_nfcpy_hangs_and_crashes_alone(start_venue):
         assert child not in children(venue.daemon.pid)
     left = children(venue.daemon.pid)
     await venue.daemon.stop()
-    assert not [pid for pid in left if Path(f"/proc/{pid}").exists()]
+    assert not set(left) & running()
+
+
+def running() -> set[int]:
+    """Every process of this machine."""
+    return {int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
 
 
 def children(pid: int) -> list[int]:
     """The processes that a process has started and that still run."""
-    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]

@@ -12,6 +12,7 @@ from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, Online, Readi
 from drivers.nfc.options import ProofRule
 from drivers.readers.nfcpy import NfcpyOptions, NfcpyReader
 from simulators.cards.crypto import card_key
+from simulators.cards.iso_dep import IsoDepCard
 from simulators.cards.specimens import Specimen, make
 from tests.drivers.nfc.fields import plugged
 from tests.drivers.nfc.udp_card import udp_card
@@ -92,11 +93,21 @@ async def test_cards_prove_themselves_through_nfcpy_and_copies_do_not(keys):
             for number, genuine in enumerate(cards):
                 for turn, key in enumerate((genuine.key, "ff" * 16)):
                     await away(device)
-                    one = Specimen(**{name: getattr(genuine, name) for name in Specimen.__struct_fields__} | {"key": key})
+                    one = Specimen(
+                        **{name: getattr(genuine, name) for name in Specimen.__struct_fields__} | {"key": key}
+                    )
                     device.present(make(one))
                     found = (await events.wait_for(Reading, 2 * number + turn + 1))[-1]
                     assert (one.chip, found.value, found.proven) == (one.chip, UID, turn == 0)
             assert [found.counter for found in events.of(Reading)][-2:] == [41, None]
+
+
+async def poll(condition) -> None:
+    async with asyncio.timeout(5):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
 
 
 async def away(device) -> None:
@@ -112,9 +123,7 @@ async def test_i02_a_held_card_is_one_tap_and_one_that_comes_back_another(keys):
             device.present(make(Specimen(chip="ntag213", uid=UID)))
             await events.wait_for(Reading)
             before = device.state()["found"]
-            async with asyncio.timeout(5):
-                while device.state()["found"] < before + 20:
-                    await asyncio.sleep(0.01)
+            await poll(lambda: device.state()["found"] >= before + 20)
             assert len(events.of(Reading)) == 1
             await away(device)
             device.present(make(Specimen(chip="ntag213", uid=UID)))
@@ -160,13 +169,26 @@ async def test_i08_a_chip_that_falls_silent_ends_its_own_link_and_comes_back():
             assert (await events.wait_for(Reading))[0].value == UID
 
 
+async def test_what_a_device_cannot_show_does_no_harm():
+    async with plugged() as device:
+        events = Events()
+        driver = reader(device, events, poll_ms=10)
+        with pytest.raises(DeviceOffline, match="being started"):
+            await driver.beep()
+        async with running(driver, events):
+            await driver.beep()
+            await driver.light("green", 10)
+            device.present(make(Specimen(chip="ntag213", uid=UID)))
+            await events.wait_for(Reading)
+
+
 async def test_unplugged_is_offline_at_once():
     async with plugged() as device:
         events = Events()
         async with running(reader(device, events, poll_ms=10), events) as task:
             device.line.unplug()
             began = time.monotonic()
-            with pytest.raises((DeviceOffline, DeviceFault), match="cable|crashed"):
+            with pytest.raises((DeviceOffline, DeviceFault), match=r"cable|crashed"):
                 await task
             assert time.monotonic() - began < 2
 
@@ -188,3 +210,27 @@ async def test_nfcpy_s_udp_device():
             found = (await events.wait_for(Reading))[0]
             assert (found.value, found.chip, found.text) == (UID, "ntag215", "Ticket")
         assert events.of(Online)
+
+
+class Terse(IsoDepCard):
+    """A card whose answer to RATS is the shortest there is, which nfcpy reads beyond its end."""
+
+    def exchange(self, frame: bytes) -> bytes | None:
+        return b"\x01" if frame[:1] == b"\xe0" else super().exchange(frame)
+
+
+async def test_i08_a_card_that_nfcpy_stumbles_over_is_read_by_its_number():
+    async with plugged() as device:
+        events = Events()
+        async with running(reader(device, events, poll_ms=10), events) as task:
+            device.present(Terse(bytes.fromhex(UID)))
+            found = (await events.wait_for(Reading))[0]
+            assert (found.value, found.proven) == (UID, False)
+            assert not task.done()
+
+
+def test_i08_nonsense_from_the_process_is_a_fault_of_its_device():
+    driver = NfcpyReader(NfcpyOptions(connect="usb"), Events())
+    for junk in (b"hello\n", b"\xff\n", b'{"type":"seen"}\n', b"[" * 5000):
+        with pytest.raises(DeviceFault, match="nobody understands"):
+            driver._on_line(junk)

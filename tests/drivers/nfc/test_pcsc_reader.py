@@ -31,9 +31,7 @@ def desfire(key: bytes) -> NxpCard:
 async def test_a_genuine_card_and_a_copy_under_pcscd(tmp_path, monkeypatch):
     (tmp_path / "master").write_text(MASTER.hex())
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    rule = ProofRule(
-        card="desfire", key_file="master", key_number=1, application="3042F5", diversified_with=SYSTEM
-    )
+    rule = ProofRule(card="desfire", key_file="master", key_number=1, application="3042F5", diversified_with=SYSTEM)
     genuine, copy = desfire(card_key(MASTER, UID + bytes.fromhex(SYSTEM))), desfire(bytes(16))
     async with private_pcscd(genuine, copy) as (first, second, path):
         monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(path))
@@ -46,7 +44,9 @@ async def test_a_genuine_card_and_a_copy_under_pcscd(tmp_path, monkeypatch):
                 assert (found.technology, found.value, found.chip) == ("nfc", UID.hex().upper(), "desfire_ev3")
                 assert found.proven is proven
             assert GET_UID in slot.apdus
-        with pytest.raises(DeviceOffline, match=r"knows 2 readers whose name holds 'Virtual'; it knows: Virtual PCD 00 00"):
+        with pytest.raises(
+            DeviceOffline, match=r"knows 2 readers whose name holds 'Virtual'; it knows: Virtual PCD 00 00"
+        ):
             await PcscReader(PcscOptions(reader="Virtual"), Events()).run()
 
 

@@ -1,8 +1,8 @@
 """A pcscd of one's own with vsmartcard's virtual reader, and a simulated card in it.
 
 pcscd takes its socket as systemd hands it over, so that it is found only by whoever is told where it is. The virtual
-reader connects to the card (loopback), by vsmartcard's protocol: two bytes of length, then one byte of control (off, on,
-reset, ATR) or an APDU.
+reader connects to the card (loopback), by vsmartcard's protocol: two bytes of length, then one byte of control (off,
+on, reset, ATR) or an APDU.
 """
 
 from __future__ import annotations
