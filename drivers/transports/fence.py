@@ -99,4 +99,13 @@ async def _end(process: Process) -> None:
     if process.stdin is not None:
         process.stdin.close()
     # Shielded: also when the device itself is being stopped, nothing may be left behind.
-    await asyncio.shield(process.wait())
+    await asyncio.shield(_gone(process))
+
+
+async def _gone(process: Process) -> None:
+    """Wait for the end; asyncio does not see it while output lies unread, as after a flood (CPython gh-119710)."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ENDING_S):
+            while process.stdout is not None and await process.stdout.read(_UNREAD_BYTES_MAX):
+                continue
+            await process.wait()

@@ -69,8 +69,11 @@ async def test_i01_a_counter_that_cannot_be_kept_lets_nobody_in():
     house = House()
     asked = demand(house, "nfc")
     house.journal.fail()
+    asked.fault(CARD, "nfc", counted(1))
+    await settle()
+    assert not house.events
     with pytest.raises(StorageUnavailable):
-        asked.fault(CARD, "nfc", counted(1))
+        asked.fault(CARD, "nfc", counted(2))
 
 
 async def test_a_till_takes_no_money_from_a_copy():
