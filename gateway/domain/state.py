@@ -267,18 +267,12 @@ class VenueState:
             self._move(holder, None, "", 0)
 
     def _blocked(self, event: z.CredentialBlocked) -> None:
-        key = block_key(event.credential, event.holder)
-        self.blocks[key] = Block(event.client, event.reason)
-        self._touch("block", key)
+        self._put("block", block_key(event.credential, event.holder), Block(event.client, event.reason))
 
     def _unblocked(self, event: z.CredentialUnblocked) -> None:
         key = block_key(event.credential, event.holder)
         self.blocks.pop(key, None)
         self._touch("block", key)
-
-    def _counted(self, event: z.CredentialCounted) -> None:
-        self.counters[event.credential] = event.counter
-        self._touch("counter", event.credential)
 
     # Gates.
 
@@ -300,10 +294,6 @@ class VenueState:
         self._set_gate(event.gate, "fault", None, event.why)
 
     # Printing.
-
-    def _queued(self, event: e.PrintQueued) -> None:
-        self.jobs[event.job] = Job(event)
-        self._touch("job", event.job)
 
     def _job(self, job_id: str, status: JobStatus, why: str = "") -> None:
         job = self.jobs.get(job_id)
@@ -337,6 +327,10 @@ class VenueState:
         self._touch("drawer", name)
 
     # Rows.
+
+    def _put(self, kind: str, key: str, value: object) -> None:
+        self._tables[kind][key] = value
+        self._touch(kind, key)
 
     def _touch(self, kind: str, key: str) -> None:
         self.dirty.add((kind, key))
@@ -379,8 +373,8 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     z.ZoneReset: VenueState._reset,
     z.CredentialBlocked: VenueState._blocked,
     z.CredentialUnblocked: VenueState._unblocked,
-    z.CredentialCounted: VenueState._counted,
-    e.PrintQueued: VenueState._queued,
+    z.CredentialCounted: lambda state, event: state._put("counter", event.credential, event.counter),
+    e.PrintQueued: lambda state, event: state._put("job", event.job, Job(event)),
     e.PrintStarted: lambda state, event: state._job(event.job, "printing"),
     e.PrintHeld: lambda state, event: state._job(event.job, "held", event.why),
     e.PrintDone: lambda state, event: state._job(event.job, "done"),
