@@ -58,6 +58,7 @@ class Answers:
         for entry in entries:
             if entry.request is not None and entry.answer is not None:
                 self.answer(entry.request, entry.answer)
+        self._session.flush()
 
     def storage_failed(self, requests: Sequence[RequestRef], _error: Exception) -> None:
         """Listen to the recorder: tell everyone in a failed batch that nothing was done."""
