@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading
+from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading, Tampered
 from gateway import __version__, logs
 from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import events as e
@@ -377,18 +377,17 @@ def _telling(event_type: type[msgspec.Struct]) -> _Telling:
 
 # Worked out once: under load there are thousands of facts a second.
 _TELLING: dict[type, _Telling] = {event_type: _telling(event_type) for event_type in get_args(e.AnyEvent)}
+_KINDS: dict[type, str] = {InputChanged: "input", Tampered: "tamper", Noise: "noise"}
 
 
 def _told(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]] | None:
     match event:
         case Reading():
             return "reading", {"technology": event.technology, "symbology": event.symbology}
-        case InputChanged():
-            return "input", {"channel": event.channel, "active": event.active}
+        case InputChanged() | Tampered() | Noise():
+            return _KINDS[type(event)], msgspec.structs.asdict(event)
         case PrinterStatus():
             return "status", {**_status_fields(event)}
-        case Noise():
-            return "noise", {"byte_count": event.byte_count, "why": event.why}
         case _:
             return None
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gateway.config.entries import ClientEntry, GateEntry
+from gateway.config.feedback import Feedback
 from gateway.config.schema import (
     DEFAULT_STATE_DIR,
     NAME_PATTERN,
@@ -35,7 +36,7 @@ _REF = "#/$defs/{name}"
 
 def json_schema(kinds: Mapping[str, DriverKind]) -> Schema:
     """Return the schema (draft 2020-12) of a configuration file that may use the drivers in `kinds`."""
-    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Authenticity])
+    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, Authenticity])
     devices = {name: _device(name, kind, defs) for name, kind in sorted(kinds.items())}
     defs |= {f"device-{name}": device for name, device in devices.items()}
     defs["Broker"]["properties"]["url"]["pattern"] = URL_PATTERN
@@ -86,6 +87,7 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         "limits": _or_nothing(own["Limits"]),
         "wallet": _or_nothing(own["Wallet"]),
         "authenticity": _or_nothing(own["Authenticity"]),
+        "feedback": _or_nothing(own["Feedback"]),
     }
 
 
@@ -156,6 +158,7 @@ def _may(written: Schema) -> Schema:
         "properties": {
             "gateway": {"type": "array", "items": {"enum": list(VERBS["gateway"])}},
             "wallet": {"type": "array", "items": {"enum": list(VERBS["wallet"])}},
+            "entitlements": {"type": "array", "items": {"enum": list(VERBS["entitlements"])}},
         },
         "propertyNames": {"pattern": NAME_PATTERN},
         "additionalProperties": {"type": "array", "items": {"enum": verbs}},

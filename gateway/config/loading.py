@@ -8,14 +8,26 @@ from typing import Any
 
 import msgspec
 
-from gateway.config import checks
+from gateway.config import bus_checks, checks
 from gateway.config.checks import Draft
 from gateway.config.devices import DeviceDraft, fingerprint, named_entries, read_devices
 from gateway.config.entries import ClientEntry, GateEntry
+from gateway.config.feedback import Feedback, read_feedback
 from gateway.config.json_schema import json_schema
 from gateway.config.problems import ConfigurationError, Problem, Problems, UnreadableError
 from gateway.config.reading import found, read_struct, refuse_unknown, struct_type
-from gateway.config.schema import Authenticity, Client, Configuration, Device, DriverKind, Gate, Limits, Wallet, Zone
+from gateway.config.schema import (
+    RESERVED_NAMES,
+    Authenticity,
+    Client,
+    Configuration,
+    Device,
+    DriverKind,
+    Gate,
+    Limits,
+    Wallet,
+    Zone,
+)
 from gateway.config.tree import MAX_BYTES, START, Broken, Entry, Mapping, Node, decode, parse
 from gateway.config.venue import (
     URL_FORMS,
@@ -29,7 +41,19 @@ from gateway.config.venue import (
 
 __all__ = ["ConfigurationError", "Problem", "json_schema", "load", "loads"]
 
-SECTIONS = ("venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet", "authenticity")
+SECTIONS = (
+    "venue",
+    "broker",
+    "state_dir",
+    "zones",
+    "devices",
+    "gates",
+    "clients",
+    "limits",
+    "wallet",
+    "feedback",
+    "authenticity",
+)
 _MISSING = {
     "venue": "this key is missing; add `venue: {id: …, timezone: …, currency: …}`",
     "broker": f"this key is missing; it takes {URL_FORMS}",
@@ -83,9 +107,11 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     authenticity = read_authenticity(section("authenticity"), problems)
     devices = read_devices(section("devices"), kinds, problems)
     zones = _drafts(section("zones"), "zones", Zone, problems)
-    gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=("gateway", "wallet"))
+    gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=RESERVED_NAMES)
     clients = _drafts(section("clients"), "clients", ClientEntry, problems, reserved=("gateway",))
     _check(devices, zones, gates, clients, problems)
+    readers = [name for name, device in devices.items() if device.kind in {"reader", "scanner", None}]
+    feedback = read_feedback(section("feedback"), (*readers, *clients), problems)
     checks.check_broker_user(section("broker"), clients, problems)
     if len(problems) or venue is None or broker is None:
         return None
@@ -100,6 +126,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         limits=limits or Limits(),
         wallet=wallet or Wallet(),
         authenticity=authenticity or Authenticity(),
+        feedback=feedback or Feedback(),
     )
     return msgspec.structs.replace(configuration, digest=_digest(configuration))
 
@@ -125,6 +152,8 @@ def _check(
 ) -> None:
     checks.check_ports(devices, problems)
     checks.check_drawers(devices, problems)
+    bus_checks.check_buses(devices, problems)
+    bus_checks.check_inputs(devices, problems)
     checks.check_names(devices, gates, problems)
     checks.check_zones(zones, problems)
     checks.check_gates(gates, zones, devices, clients, problems)

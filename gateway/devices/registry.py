@@ -12,9 +12,14 @@ from drivers.gates.lcus import LcusRelay
 from drivers.gates.modbus_relay import ModbusRelay
 from drivers.printers.escpos import EscposPrinter
 from drivers.readers.nfcpy import NfcpyReader
+from drivers.readers.osdp import OsdpReader
+from drivers.readers.osdp_bus import OsdpBus
 from drivers.readers.pcsc import PcscReader
 from drivers.readers.rdm6300 import Rdm6300Reader
+from drivers.readers.twn4 import Twn4Reader
+from drivers.readers.wiegand_serial import WiegandSerialReader
 from drivers.scanners.serial_scanner import SerialScanner
+from drivers.scanners.wedge import WedgeScanner
 from gateway.config.schema import DriverKind, Kind
 
 
@@ -38,7 +43,12 @@ DRIVERS: Mapping[str, DriverEntry] = {
     "rdm6300": _entry("reader", Rdm6300Reader),
     "nfcpy": _entry("reader", NfcpyReader),
     "pcsc": _entry("reader", PcscReader),
+    "osdp-bus": _entry("bus", OsdpBus),
+    "osdp": _entry("reader", OsdpReader),
+    "twn4": _entry("reader", Twn4Reader),
+    "wiegand-serial": _entry("reader", WiegandSerialReader),
     "serial-scanner": _entry("scanner", SerialScanner),
+    "wedge": _entry("scanner", WedgeScanner),
     "lcus": _entry("gate", LcusRelay),
     "modbus-relay": _entry("gate", ModbusRelay),
     "escpos": _entry("printer", EscposPrinter),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import structlog
 
-from drivers.api import DeviceEvent, DeviceOffline, Driver, DriverError, Noise, Online
+from drivers.api import DeviceEvent, DeviceOffline, Driver, DriverError, Noise, Online, Tampered
 from gateway.config.schema import Device
 from gateway.devices.registry import DRIVERS, DriverEntry
 
@@ -103,7 +103,7 @@ class Supervisor:
         """Run one device for ever; whatever its driver does ends here."""
         pause_s = RETRY_FIRST_S
         # One driver for all its links: it alone knows what it said before the last one broke, as of a contact.
-        slot.driver = self._build(slot)
+        self._driver(slot)
         while True:
             try:
                 await slot.driver.run()
@@ -120,11 +120,19 @@ class Supervisor:
             await asyncio.sleep(pause_s * self._random.uniform(0.8, 1.2))
             pause_s = min(RETRY_MAX_S, pause_s * 2)
 
-    def _build(self, slot: DeviceSlot) -> Driver:
+    def _driver(self, slot: DeviceSlot) -> Driver:
+        """Return a device's driver, made at the first call; one that shares a bus is handed the bus's driver."""
+        if slot.driver is None:
+            bus = self.slots.get(getattr(slot.device.options, "bus", None) or "")
+            slot.driver = self._build(slot, *(() if bus is None else (self._driver(bus),)))
+        driver: Driver = slot.driver
+        return driver
+
+    def _build(self, slot: DeviceSlot, *bus: Driver) -> Driver:
         def emit(event: DeviceEvent) -> None:
             self._emitted(slot, event)
 
-        driver = self._drivers[slot.device.driver].build(slot.device.options, emit)
+        driver = self._drivers[slot.device.driver].build(slot.device.options, emit, *bus)
         if not isinstance(driver, Driver):
             raise TypeError(f"{slot.device.driver} is no driver that can be run")
         return driver
@@ -134,6 +142,8 @@ class Supervisor:
             self._set(slot, "online", event.detail)
         elif isinstance(event, Noise):
             log.warning("device_noise", device=slot.name, byte_count=event.byte_count, why=event.why)
+        elif isinstance(event, Tampered):
+            log.warning("device_tampered", device=slot.name, active=event.active)
         try:
             self._on_event(slot, event)
         except Exception:

@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.reasons import Reason
+from gateway.domain.redemption_events import RedemptionEvent
 from gateway.domain.wallet_events import (
     WalletArmed,
     WalletCancelled,
@@ -385,6 +386,7 @@ AnyEvent: TypeAlias = (
     | WalletCancelled
     | WalletShown
     | WalletContact
+    | RedemptionEvent
 )
 """Every event there is; decoding a journal row goes through this union."""
 

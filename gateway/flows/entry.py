@@ -84,7 +84,7 @@ class EntryFlow:
         gate, now_ms = self.gates[gate_name], self._recorder.now_ms()
         found = self.lookup.find(technology, value, now_ms)
         if self.authenticity.required_for or evidence is not authenticity.NONE:
-            found = self._proven(found, technology, evidence)
+            found = self.authenticity.checked(found, technology, evidence)
         return self._record(gate, self.decide(gate, found, source, request, now_ms), expires_at_ms)
 
     def take_authenticate(self, request: Request) -> Answer | None:
@@ -152,13 +152,6 @@ class EntryFlow:
             now_ms,
             self.timezone,
         )
-
-    def _proven(self, found: Found, technology: str, evidence: Evidence) -> Found:
-        """Return what was found, with the fault of a card that proved not to be the real one."""
-        if found.credential is None or found.fault is not None:
-            return found
-        fault = self.authenticity.fault(found.credential, technology, evidence)
-        return structs.replace(found, fault=fault) if fault is not None else found
 
     def _named(self, asked: OverrideData) -> tuple[str, str]:
         """Return reference and holder of the guest an override is for; both are empty for one whom nobody named."""

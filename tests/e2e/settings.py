@@ -10,8 +10,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 ALL_PARTS = ("north", "south", "bar", "kiosk")
-FURTHER_PARTS = ("nfc",)
+FURTHER_PARTS = ("access", "nfc")
 """Parts that only the tests about them play."""
+OSDP_KEY = "0f0e0d0c0b0a09080706050403020100"
 VENUE_ID = "e2e"
 BASE = f"venue/{VENUE_ID}"
 
@@ -22,6 +23,12 @@ def simulators(parts: Collection[str], printer_port: int) -> dict[str, dict[str,
         "north": {"north-reader": {"simulator": "rdm6300"}, "north-relay": {"simulator": "lcus"}},
         "south": {"south-scanner": {"simulator": "scanner"}, "south-board": {"simulator": "modbus_board"}},
         "nfc": {"nfc-reader": {"simulator": "pn532"}, "nfc-relay": {"simulator": "lcus"}},
+        "access": {
+            "access-bus": {"simulator": "osdp", "address": 3, "key": OSDP_KEY},
+            "access-twn4": {"simulator": "twn4"},
+            "access-bridge": {"simulator": "wiegand"},
+            "access-relay": {"simulator": "lcus"},
+        },
         "bar": {"bar-printer": {"simulator": "escpos_printer", "tcp": f"127.0.0.1:{printer_port}"}},
         "kiosk": {"kiosk-printer": {"simulator": "escpos_printer"}},
     }
@@ -38,6 +45,11 @@ def configuration(directory: Path, parts: Collection[str], printer_port: int) ->
         "south-board": {"driver": "modbus-relay", "port": str(dev / "south-board"), "poll_ms": 20},
         "nfc-reader": {"driver": "nfcpy", "connect": str(dev / "nfc-reader"), "poll_ms": 20, "gone_after_ms": 100},
         "nfc-relay": {"driver": "lcus", "port": str(dev / "nfc-relay"), "channels": 1},
+        "access-bus": {"driver": "osdp-bus", "port": str(dev / "access-bus")},
+        "access-reader": {"driver": "osdp", "bus": "access-bus", "address": 3, "key_file": str(directory / "osdp-key")},
+        "access-twn4": {"driver": "twn4", "port": str(dev / "access-twn4")},
+        "access-bridge": {"driver": "wiegand-serial", "port": str(dev / "access-bridge")},
+        "access-relay": {"driver": "lcus", "port": str(dev / "access-relay"), "channels": 1},
         "bar-printer": {
             "driver": "escpos", "connect": f"tcp://127.0.0.1:{printer_port}", "profile": "TM-T88III",
             "status_timeout_ms": 500, "heartbeat_s": 0.5, "write_timeout_s": 2,
@@ -56,6 +68,10 @@ def configuration(directory: Path, parts: Collection[str], printer_port: int) ->
             "pulse_ms": 200, "passage_timeout_s": 1, "held_open_s": 1,
         },
         "nfc": {"to": "hall", "readers": ["nfc-reader"], "lock": "nfc-relay.1", "pulse_ms": 50, "anti_passback": "off"},
+        "access": {
+            "to": "hall", "readers": ["access-reader", "access-twn4", "access-bridge"], "lock": "access-relay.1",
+            "pulse_ms": 50, "anti_passback": "off",
+        },
         "turnstile": {"to": "hall"},
         "vip": {"to": "hall", "anti_passback": "off"},
     }  # fmt: skip
