@@ -26,7 +26,7 @@ from gateway.domain.redemptions import Redeemed
 from gateway.flows import redeem_data as d
 from gateway.flows.authenticity import Authenticity
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
-from gateway.flows.lookup import Found, Lookup
+from gateway.flows.lookup import Found, Lookup, Presented
 from gateway.flows.purchase_data import CancelData
 from gateway.flows.purchase_ports import ReaderPort
 from gateway.flows.reader_timers import ReaderTimers
