@@ -27,8 +27,10 @@ class Setup(msgspec.Struct, frozen=True, tag="setup", kw_only=True):
 class Signal(msgspec.Struct, frozen=True, tag="signal"):
     """To the process: sound the buzzer or show a light for some milliseconds."""
 
-    what: Literal["beep", "green", "red"]
+    what: Literal["beep", "green", "red", "amber"]
     duration_ms: int
+    off_ms: int = 0
+    count: int = 1
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):

@@ -192,9 +192,13 @@ def _look(clf: Frontend, targets: list[Target], channel: Channel, desk: Desk) ->
 
 def _show(clf: Frontend, wanted: line.Signal) -> None:
     """Sound what the device has: nfcpy knows the ACR122U's light and buzzer, which go together."""
-    clf.device.turn_on_led_and_buzzer()
-    time.sleep(min(wanted.duration_ms, 500) / 1000)
-    clf.device.turn_off_led_and_buzzer()
+    if wanted.what != "beep":
+        return
+    for _ in range(min(wanted.count, 3)):
+        clf.device.turn_on_led_and_buzzer()
+        time.sleep(min(wanted.duration_ms, 200) / 1000)
+        clf.device.turn_off_led_and_buzzer()
+        time.sleep(min(wanted.off_ms, 100) / 1000)
 
 
 def _why_lost(connect: str, error: OSError) -> str:

@@ -31,17 +31,22 @@ _TYPE2_CHIPS = frozenset({"ultralight", "ultralight_c"})
 _ESCAPE_CODE = 3500
 """CCID escape by libccid (ifd-ccid README, "Vendor commands"): SCARD_CTL_CODE(3500)."""
 _TICKS_MAX, _TICK_MS = 0xFF, 100
-_BLINK = {"green": 0xA0, "red": 0x50, "beep": 0x00}
+_BLINK = {"green": 0xA0, "red": 0x50, "amber": 0xF0, "beep": 0x00}
 """Mask and first state of the light that blinks; as no final state is masked, it is as before afterwards."""
 
 
 def led_and_buzzer(wanted: line.Signal) -> bytes:
     """Return the ACR122U's command for a signal (API 2.04, 6.2): state, cycle times in 100 ms, count, buzzer link."""
-    ticks = max(1, min(_TICKS_MAX, round(wanted.duration_ms / _TICK_MS)))
+    on, off = max(1, _ticks(wanted.duration_ms)), _ticks(wanted.off_ms)
+    count = max(1, min(_TICKS_MAX, wanted.count))
     # The buzzer sounds during the first part of the cycle for a beep, and not at all for a light.
     link = 0x01 if wanted.what == "beep" else 0x00
     blink = _BLINK[wanted.what]
-    return bytes([0xFF, 0x00, 0x40, blink, 0x04, ticks, 0x00, 0x01, link])
+    return bytes([0xFF, 0x00, 0x40, blink, 0x04, on, off, count, link])
+
+
+def _ticks(duration_ms: int) -> int:
+    return min(_TICKS_MAX, round(duration_ms / _TICK_MS))
 
 
 class PcscCard:

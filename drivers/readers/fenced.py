@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from drivers.api import DeviceFault, DeviceOffline, Emit, Online, Reading
+from drivers.api import Colour, DeviceFault, DeviceOffline, Emit, Online, Reading
 from drivers.nfc import line
 from drivers.transports.fence import Fence
 
@@ -22,13 +22,16 @@ class FencedReader:
         """Read cards until cancelled; raises DriverError when the device is gone or its process hung or crashed."""
         await self._fence.serve(line.encode(self._setup), self._on_line)
 
-    async def beep(self, duration_ms: int = 100) -> None:
-        """Sound the buzzer. Raises DeviceOffline while there is no open link."""
-        self._fence.send(line.encode(line.Signal("beep", duration_ms)))
+    async def beep(self, count: int, on_ms: int, off_ms: int) -> None:
+        """Sound the buzzer, where the reader has one. Raises DeviceOffline while there is no open link."""
+        self._fence.send(line.encode(line.Signal("beep", on_ms, off_ms, count)))
 
-    async def light(self, colour: Literal["green", "red"], duration_ms: int = 500) -> None:
-        """Show a light. Raises DeviceOffline while there is no open link."""
-        self._fence.send(line.encode(line.Signal(colour, duration_ms)))
+    async def light(self, colour: Colour, on_ms: int) -> None:
+        """Show a light, where the reader has one. Raises DeviceOffline while there is no open link."""
+        nearest: Literal["green", "red", "amber"] = "green"
+        if colour in {"red", "amber"}:
+            nearest = "red" if colour == "red" else "amber"
+        self._fence.send(line.encode(line.Signal(nearest, on_ms)))
 
     def _on_line(self, received: bytes) -> None:
         try:

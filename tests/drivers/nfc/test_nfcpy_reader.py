@@ -174,9 +174,9 @@ async def test_what_a_device_cannot_show_does_no_harm():
         events = Events()
         driver = reader(device, events, poll_ms=10)
         with pytest.raises(DeviceOffline, match="being started"):
-            await driver.beep()
+            await driver.beep(1, 100, 0)
         async with running(driver, events):
-            await driver.beep()
+            await driver.beep(2, 50, 50)
             await driver.light("green", 10)
             device.present(make(Specimen(chip="ntag213", uid=UID)))
             await events.wait_for(Reading)
