@@ -25,3 +25,12 @@ Baud = Annotated[
     int,
     Meta(ge=300, le=1_000_000, description="Serial speed in bits per second, as the device is set up."),
 ]
+
+Channel = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}\.[1-9][0-9]{0,2}$",
+        extra={"expected": "a board's name, a dot and a channel from 1, such as `bar-relay.1`"},
+    ),
+]
+"""One relay or input of a board that is a device of its own."""

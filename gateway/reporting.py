@@ -102,12 +102,14 @@ class Reporter:
 
     def device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         """Tell live what a device told; of a credential only that one was read (I12)."""
-        told = _told(event)
-        if told is not None:
+        if (told := _told(event)) is not None:
             kind, data = told
             self._gateway.mqtt.announcer.device_event(slot.name, m.DeviceEvent(kind=kind, at=self._now(), data=data))
         if isinstance(event, PrinterStatus):
             self.device_changed(slot)
+        elif isinstance(event, InputChanged):
+            for drawer in self._gateway.wiring.drawers_at(slot.name):
+                self._announce_drawer(drawer)
 
     def device_changed(self, slot: DeviceSlot) -> None:
         """Announce how a device is now, and with a printer the drawers plugged into it."""
@@ -394,6 +396,5 @@ def _told(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]] 
 
 
 def _status_fields(status: PrinterStatus | None) -> dict[str, bool | int | str]:
-    if status is None:
-        return {}
-    return {name: value for name, value in msgspec.structs.asdict(status).items() if value is not None}
+    said = msgspec.structs.asdict(status) if status is not None else {}
+    return {name: value for name, value in said.items() if value is not None}

@@ -11,6 +11,7 @@ import msgspec
 from gateway.config import bus_checks, checks
 from gateway.config.checks import Draft
 from gateway.config.devices import DeviceDraft, fingerprint, named_entries, read_devices
+from gateway.config.drawers import check_drawer_relays
 from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.feedback import Feedback, read_feedback
 from gateway.config.json_schema import json_schema
@@ -157,6 +158,7 @@ def _check(
     checks.check_names(devices, gates, problems)
     checks.check_zones(zones, problems)
     checks.check_gates(gates, zones, devices, clients, problems)
+    check_drawer_relays(devices, gates, problems)
     checks.check_clients(clients, devices, gates, problems)
 
 

@@ -8,9 +8,12 @@ from typing import Any
 import msgspec
 
 from drivers.drawers.drawer_kick import DrawerKick
+from drivers.drawers.drawer_relay import DrawerRelay
 from drivers.gates.lcus import LcusRelay
 from drivers.gates.modbus_relay import ModbusRelay
 from drivers.printers.escpos import EscposPrinter
+from drivers.printers.tspl import TsplPrinter
+from drivers.printers.zpl import ZplPrinter
 from drivers.readers.nfcpy import NfcpyReader
 from drivers.readers.osdp import OsdpReader
 from drivers.readers.osdp_bus import OsdpBus
@@ -52,7 +55,10 @@ DRIVERS: Mapping[str, DriverEntry] = {
     "lcus": _entry("gate", LcusRelay),
     "modbus-relay": _entry("gate", ModbusRelay),
     "escpos": _entry("printer", EscposPrinter),
+    "zpl": _entry("printer", ZplPrinter),
+    "tspl": _entry("printer", TsplPrinter),
     "drawer-kick": _entry("drawer", DrawerKick),
+    "drawer-relay": _entry("drawer", DrawerRelay),
 }
 
 
