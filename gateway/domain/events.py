@@ -27,15 +27,7 @@ from gateway.domain.wallet_events import (
     WalletShown,
     WalletTransferred,
 )
-from gateway.domain.zone_events import (
-    CredentialBlocked,
-    CredentialCounted,
-    CredentialUnblocked,
-    ZoneLockedDown,
-    ZoneReleased,
-    ZoneReset,
-    ZoneRestored,
-)
+from gateway.domain.zone_events import ZoneEvent
 
 __all__ = ["AnyEvent", "Entry", "Event", "RequestRef"]
 
@@ -350,13 +342,7 @@ AnyEvent: TypeAlias = (
     | GateClosed
     | GateFault
     | GateRestored
-    | ZoneLockedDown
-    | ZoneReleased
-    | ZoneRestored
-    | ZoneReset
-    | CredentialBlocked
-    | CredentialCounted
-    | CredentialUnblocked
+    | ZoneEvent
     | PrintQueued
     | PrintStarted
     | PrintHeld

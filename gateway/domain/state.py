@@ -282,12 +282,6 @@ class VenueState:
         gate.status, gate.entry, gate.fault = status, entry, fault
         self._touch("gate", name)
 
-    def _forced(self, event: e.GateForced) -> None:
-        self._set_gate(event.gate, "forced", None)
-
-    def _held_open(self, event: e.GateHeldOpen) -> None:
-        self._set_gate(event.gate, "held_open", None)
-
     def _locked(self, event: e.GateClosed | e.GateRestored) -> None:
         self._set_gate(event.gate, "locked", None)
 
@@ -363,8 +357,8 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     e.EntryPassed: VenueState._ended,
     e.EntryReturned: VenueState._returned,
     e.EntryUnknown: VenueState._ended,
-    e.GateForced: VenueState._forced,
-    e.GateHeldOpen: VenueState._held_open,
+    e.GateForced: lambda state, event: state._set_gate(event.gate, "forced", None),
+    e.GateHeldOpen: lambda state, event: state._set_gate(event.gate, "held_open", None),
     e.GateClosed: VenueState._locked,
     e.GateFault: VenueState._fault,
     e.GateRestored: VenueState._locked,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from gateway.domain.event import Event, RequestRef
 
 
@@ -67,3 +69,15 @@ class CredentialUnblocked(Event, frozen=True, tag="credential.unblocked"):
     credential: str = ""
     holder: str = ""
     request: RequestRef | None = None
+
+
+ZoneEvent: TypeAlias = (
+    CredentialBlocked
+    | CredentialCounted
+    | CredentialUnblocked
+    | ZoneLockedDown
+    | ZoneReleased
+    | ZoneReset
+    | ZoneRestored
+)
+"""Every fact about zones, the block list and what cards showed."""
