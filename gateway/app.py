@@ -36,6 +36,7 @@ from gateway.flows.entry import EntryFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
 from gateway.housekeeping import EXIT_STORAGE, Housekeeping
+from gateway.mqtt.device_bus import DeviceBus
 from gateway.mqtt.face import MqttFace
 from gateway.mqtt.requests import keyed_digest
 from gateway.reporting import Reporter
@@ -173,7 +174,8 @@ class Gateway:
             now_ms=recorder.now_ms,
             random=self._random,
         )
-        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers)
+        bus = DeviceBus(configuration.broker, f"venue-gateway-{configuration.venue.id}", self.spawn, self._random)
+        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers, bus)
         self.purchase = PurchaseFlow(recorder, directory, key)
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.reporter = Reporter(self)

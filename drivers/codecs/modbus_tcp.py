@@ -70,4 +70,3 @@ class TcpAnswerDecoder(Decoder[Answer]):
             return Written() if data == struct.pack(">HH", request.address, request.value) else None
         count = (request.value + 7) // 8
         return Bits(to_bits(data[1:], request.value)) if len(data) == 1 + count and data[0] == count else None
-

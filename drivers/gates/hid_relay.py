@@ -110,8 +110,9 @@ class HidRelay:
         if options.usb_path:
             found = [one for one in found if one.path == options.usb_path]
         if options.serial:
-            found = [one for one in found if self._serial(one) == options.serial]
+            found = [one for one in found if self._has_serial(one, options.serial)]
         if len(found) == 1:
+            self._bus.open(found[0].device)
             return found[0]
         if found:
             raise DeviceFault(
@@ -120,11 +121,16 @@ class HidRelay:
             )
         raise DeviceOffline(f"{self._name()} is not plugged in")
 
-    def _serial(self, found: HidFound) -> str:
+    def _has_serial(self, found: HidFound, serial: str) -> bool:
+        state = None
+        # A board that another device of the gateway holds is busy, and so not the one.
         with contextlib.suppress(DriverError):
+            self._bus.open(found.device)
             state = read_state(self._bus.get_feature(found.device, 1, REPORT_BYTES))
-            return state.serial if state is not None else ""
-        return ""
+        if state is not None and state.serial == serial:
+            return True
+        self._bus.close(found.device)
+        return False
 
     async def _serve(self, thread: HidThread, found: HidFound) -> None:
         self._tells = self._can_tell(found.product)
@@ -134,7 +140,9 @@ class HidRelay:
                 await thread.call(self._bus.set_feature, found.device, 0, switch_report(channel, closed=False))
             state = await self._look(thread, found.device)
             self._thread, self._device = thread, found.device
-            self._emit(Online(f"{found.product or 'USB relay'} {state.serial if state else ''} on {found.path}".strip()))
+            self._emit(
+                Online(f"{found.product or 'USB relay'} {state.serial if state else ''} on {found.path}".strip())
+            )
             await self._watch(thread, found.device)
         finally:
             self._thread = None
@@ -159,10 +167,9 @@ class HidRelay:
             await self._look(thread, device)
 
     async def _look(self, thread: HidThread, device: Any) -> BoardState | None:  # noqa: ANN401
-        """Return what the board says of itself. One that tells nothing still has to answer the transfer."""
+        """Return what the board says of itself; of one that tells nothing, only that it is there."""
         if not self._tells:
-            with contextlib.suppress(DeviceTimeout):
-                await thread.call(self._bus.get_feature, device, 1, REPORT_BYTES)
+            await thread.call(self._bus.probe, device)
             return None
         state = read_state(await thread.call(self._bus.get_feature, device, 1, REPORT_BYTES))
         if state is None:

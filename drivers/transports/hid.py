@@ -51,6 +51,14 @@ class HidBus(Protocol):
         """Ask for a feature report; raises DriverError. Blocks for half a second at most."""
         ...
 
+    def open(self, device: Any) -> None:  # noqa: ANN401
+        """Take the device away from the kernel's own driver; raises DriverError. Blocks."""
+        ...
+
+    def probe(self, device: Any) -> None:  # noqa: ANN401
+        """Ask for what every USB device answers; raises DriverError when it is gone. Blocks."""
+        ...
+
     def close(self, device: Any) -> None:  # noqa: ANN401
         """Give the device back. Blocks."""
         ...
@@ -68,9 +76,7 @@ class UsbHidBus:
         """Send a feature report (HID 1.11, 7.2.2)."""
         name = f"USB device {usb_path(device)}"
         value = _FEATURE | report
-        _translated(
-            name, lambda: device.ctrl_transfer(_TO_INTERFACE, _SET_REPORT, value, 0, data, TRANSFER_TIMEOUT_MS)
-        )
+        _translated(name, lambda: device.ctrl_transfer(_TO_INTERFACE, _SET_REPORT, value, 0, data, TRANSFER_TIMEOUT_MS))
 
     def get_feature(self, device: Any, report: int, length: int) -> bytes:  # noqa: ANN401
         """Ask for a feature report (HID 1.11, 7.2.1)."""
@@ -81,6 +87,20 @@ class UsbHidBus:
                 name, lambda: device.ctrl_transfer(_FROM_INTERFACE, _GET_REPORT, value, 0, length, TRANSFER_TIMEOUT_MS)
             )
         )
+
+    def open(self, device: Any) -> None:  # noqa: ANN401
+        """Take the device away from usbhid, which would refuse our transfers as busy."""
+
+        def detach() -> None:
+            if device.is_kernel_driver_active(0):
+                device.detach_kernel_driver(0)
+
+        _translated(f"USB device {usb_path(device)}", detach)
+
+    def probe(self, device: Any) -> None:  # noqa: ANN401
+        """Ask for the device's status (USB 2.0, 9.4.5)."""
+        name = f"USB device {usb_path(device)}"
+        _translated(name, lambda: device.ctrl_transfer(0x80, 0x00, 0, 0, 2, TRANSFER_TIMEOUT_MS))
 
     def close(self, device: Any) -> None:  # noqa: ANN401
         """Give the device back."""
