@@ -185,6 +185,7 @@ class Gateway:
         """Recover from disk, serve until stopped, and leave everything in order. Returns the exit status."""
         self._recover_from_disk()
         self.recorder.listeners += [self.mqtt.answers.committed, self.mqtt.feed.committed, self.reporter.committed]
+        self.recorder.listeners.append(self.wiring.outputs.committed)
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())

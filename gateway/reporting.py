@@ -17,6 +17,7 @@ from gateway.domain import events as e
 from gateway.domain import zone_events as z
 from gateway.domain import zones
 from gateway.domain.answers import Answer, denied, failed
+from gateway.domain.input_events import DeviceTested, InputActive
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import Handler, Request, read_data
 from gateway.flows.recorder import Committed, id_text
@@ -46,6 +47,8 @@ _ALARMS = (
     e.EntryUnknown,
     e.PrintUnknown,
     e.DrawerUnknown,
+    InputActive,
+    DeviceTested,
 )
 
 
@@ -82,6 +85,8 @@ class Reporter:
                 level = "warning" if isinstance(event, _ALARMS) else "info"
                 logs.fact(level, kind, {"seq": one.entry.seq, **_logged(event)})
             self._changed |= kind.startswith(("entry.", "gate.", "drawer.", "zone."))
+            if kind.startswith("input."):
+                self.announce_state()
         if self._changed and self._announcing is None:
             self._announcing = asyncio.get_running_loop().call_later(ANNOUNCE_S, self._announce_changed)
 
@@ -107,6 +112,10 @@ class Reporter:
         """Announce how a device is now, and with a printer the drawers plugged into it."""
         for drawer in self._gateway.wiring.drawers_at(slot.name):
             self._announce_drawer(drawer)
+        for gate in self._gateway.wiring.gates_at(slot):
+            self._announce_gate(gate)
+        if slot.name in self._gateway.wiring.inputs.boards():
+            self.announce_state()
         if slot.status == "stopped":
             self._gateway.mqtt.announcer.device_gone(slot.name)
             return
@@ -115,7 +124,7 @@ class Reporter:
             at=self._now(),
             why=slot.detail if slot.status == "offline" else "",
             detail=slot.detail if slot.status == "online" else "",
-            status=_status_fields(self._gateway.wiring.printer_status(slot.name)),
+            status={**_status_fields(self._gateway.wiring.printer_status(slot.name)), **slot.fault_counts},
         )
         self._gateway.mqtt.announcer.device_state(slot.name, state)
 
@@ -171,7 +180,7 @@ class Reporter:
             if capacity is not None:
                 status["capacity"] = capacity
         shown = gate.shown
-        why = "ordered by staff" if shown in {"emergency", "locked_down"} else state.fault or ""
+        why = "ordered by staff" if shown in {"emergency", "locked_down"} else state.fault or gate.why_offline
         if self._is_news(name, shown, why, status):
             announced = m.DeviceState(state=shown, at=self._now(), why=why, status=status)
             self._gateway.mqtt.announcer.device_state(name, announced)
@@ -226,6 +235,8 @@ class Reporter:
         if gateway.recorder.clock_behind_ms > CLOCK_BEHIND_MAX_MS:
             behind_s = gateway.recorder.clock_behind_ms // 1000
             troubles.append(f"clock: {behind_s} s behind the newest journal entry; check the time synchronisation")
+        slots = gateway.supervisor.slots
+        troubles += gateway.wiring.inputs.troubles(lambda board: board in slots and slots[board].online)
         if self.configuration_refused:
             troubles.append(f"configuration: {self.configuration_refused}")
         return troubles
@@ -241,6 +252,9 @@ class Reporter:
             "devices_online": sum(slot.online for slot in slots),
             "devices_offline": sum(not slot.online for slot in slots),
             "device_restarts": sum(slot.restarts for slot in slots),
+            "device_crashes": sum(slot.faults["crash"] for slot in slots),
+            "device_hangs": sum(slot.faults["hang"] for slot in slots),
+            "device_floods": sum(slot.faults["flood"] for slot in slots),
             "print_jobs_open": sum(job.open for job in gateway.recorder.state.jobs.values()),
             "wallet_accounts": len(gateway.recorder.state.ledger.accounts),
             "wallet_holds_open": len(gateway.recorder.state.ledger.holds),
@@ -339,6 +353,10 @@ _LOGGED_FIELDS = (
     "override_reason",
     "zone",
     "guests",
+    "input",
+    "means",
+    "device",
+    "action",
 )
 """What of an event goes into its log line. Credentials stay out, even as references."""
 

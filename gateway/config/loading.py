@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from gateway.config import checks
+from gateway.config.board_checks import BoardDrafts, check_boards, shares_passage
+from gateway.config.boards import InputEntry, InterlockEntry, OutputEntry
 from gateway.config.checks import Draft
 from gateway.config.devices import DeviceDraft, fingerprint, named_entries, read_devices
 from gateway.config.entries import ClientEntry, GateEntry
@@ -22,6 +24,7 @@ from gateway.config.venue import URL_FORMS, read_broker, read_limits, read_state
 __all__ = ["ConfigurationError", "Problem", "json_schema", "load", "loads"]
 
 SECTIONS = ("venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet")
+BOARD_SECTIONS = ("interlocks", "inputs", "outputs")
 _MISSING = {
     "venue": "this key is missing; add `venue: {id: …, timezone: …, currency: …}`",
     "broker": f"this key is missing; it takes {URL_FORMS}",
@@ -62,7 +65,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         if not isinstance(root, Broken):
             problems.add(root.mark, "", f"expected `venue:`, `broker:`, `devices:` and so on, found {found(root)}")
         return None
-    refuse_unknown(root, SECTIONS, "", problems)
+    refuse_unknown(root, (*SECTIONS, *BOARD_SECTIONS), "", problems)
     for key, message in _MISSING.items():
         if key not in root.entries:
             problems.add(START, key, message)
@@ -76,7 +79,12 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     zones = _drafts(section("zones"), "zones", Zone, problems)
     gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=("gateway", "wallet"))
     clients = _drafts(section("clients"), "clients", ClientEntry, problems, reserved=("gateway",))
-    _check(devices, zones, gates, clients, problems)
+    boards = BoardDrafts(
+        _drafts(section("interlocks"), "interlocks", InterlockEntry, problems),
+        _drafts(section("inputs"), "inputs", InputEntry, problems),
+        _drafts(section("outputs"), "outputs", OutputEntry, problems),
+    )
+    _check(devices, zones, gates, clients, boards, problems)
     checks.check_broker_user(section("broker"), clients, problems)
     if len(problems) or venue is None or broker is None:
         return None
@@ -90,6 +98,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         clients={name: _client(draft) for name, draft in clients.items()},
         limits=limits or Limits(),
         wallet=wallet or Wallet(),
+        boards=boards.boards(),
     )
     return msgspec.structs.replace(configuration, digest=_digest(configuration))
 
@@ -111,13 +120,18 @@ def _check(
     zones: dict[str, Draft],
     gates: dict[str, Draft],
     clients: dict[str, Draft],
+    boards: BoardDrafts,
     problems: Problems,
 ) -> None:
+    def may_share(first: str, second: str) -> bool:
+        return shares_passage(first, second, boards.interlocks)
+
     checks.check_ports(devices, problems)
     checks.check_drawers(devices, problems)
     checks.check_names(devices, gates, problems)
     checks.check_zones(zones, problems)
-    checks.check_gates(gates, zones, devices, clients, problems)
+    checks.check_gates(gates, zones, devices, clients, problems, may_share)
+    check_boards(boards, gates, zones, devices, problems)
     checks.check_clients(clients, devices, gates, problems)
 
 
@@ -137,5 +151,5 @@ def _client(draft: Draft) -> Client:
 
 def _digest(configuration: Configuration) -> str:
     devices: dict[str, Device] = dict(configuration.devices)
-    parts = {name: getattr(configuration, name) for name in SECTIONS}
+    parts = {name: getattr(configuration, name) for name in (*SECTIONS, "boards")}
     return fingerprint(parts | {"devices": {name: device.digest for name, device in devices.items()}})

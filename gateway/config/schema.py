@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from gateway.config.boards import Boards, Contact
 from gateway.domain.access import GateRule, ZoneMap
 from gateway.domain.money import BALANCE_MAX_MINOR
 from gateway.domain.wallet import Policy
@@ -166,16 +167,6 @@ class Device(msgspec.Struct, frozen=True):
     digest: str
 
 
-class Contact(msgspec.Struct, frozen=True):
-    """One relay or input of a board, written `board.1` in the file; channels count from 1."""
-
-    device: str
-    channel: int
-
-    def __str__(self) -> str:
-        return f"{self.device}.{self.channel}"
-
-
 class GateSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"from_zone": "from", "to_zone": "to"}):
     """A place where guests pass from one zone to another, one at a time."""
 
@@ -243,6 +234,13 @@ class Limits(msgspec.Struct, frozen=True):
         float,
         Meta(ge=1, le=86_400, description="Seconds a receipt may wait for paper or its printer before it expires."),
     ] = 900.0
+    print_when_offline: Annotated[
+        Literal["keep", "refuse"],
+        Meta(
+            description="What becomes of receipts while their printer is unplugged: keep lets them wait for it, refuse "
+            "takes no new one and gives up those that wait."
+        ),
+    ] = "keep"
     request_expiry_max_s: Annotated[
         float,
         Meta(
@@ -317,6 +315,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
     limits: Limits = msgspec.field(default_factory=Limits)
     wallet: Wallet = msgspec.field(default_factory=Wallet)
+    boards: Boards = msgspec.field(default_factory=Boards)
     digest: str = ""
     warnings: tuple[str, ...] = ()
     """Lines in the form of problems that stop nothing: `check` prints them, `run` logs them."""

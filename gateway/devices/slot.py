@@ -38,6 +38,11 @@ class DeviceSlot:
         return self.status == "online"
 
     @property
+    def fault_counts(self) -> dict[str, int]:
+        """How often its driver misbehaved, as `crash_count` and the like; nothing for one that never did."""
+        return {f"{fault}_count": count for fault, count in sorted(self.faults.items())}
+
+    @property
     def notice_s(self) -> float:
         """Longest time, in seconds, until a lost board is known to be gone; 0 where it is known at once."""
         return self.driver.notice_s if isinstance(self.driver, Contacts) else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
+from typing import Any
 
 import msgspec
 import structlog
@@ -149,9 +150,10 @@ class Supervisor:
                 await self._end(slot, run)
 
     async def _watch(self, slot: DeviceSlot, run: asyncio.Task[None], link: _Link) -> _Ended:
-        await asyncio.wait({run, link.cut}, timeout=OPEN_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        either: tuple[asyncio.Future[Any], ...] = (run, link.cut)
+        await asyncio.wait(either, timeout=OPEN_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         if not run.done() and not link.cut.done() and slot.online:
-            await asyncio.wait({run, link.cut}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if run.done():
             return _outcome(run)
         if link.cut.done():

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gateway.domain.event import Event, RequestRef
+from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
 from gateway.domain.wallet_events import (
     WalletArmed,
@@ -383,6 +384,7 @@ AnyEvent: TypeAlias = (
     | WalletCancelled
     | WalletShown
     | WalletContact
+    | InputEvent
 )
 """Every event there is; decoding a journal row goes through this union."""
 
