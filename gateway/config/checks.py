@@ -8,6 +8,7 @@ from typing import cast
 
 import msgspec
 
+from drivers.api import BrokerUser
 from gateway.config import tree
 from gateway.config.boards import Contact
 from gateway.config.devices import DeviceDraft, place
@@ -312,6 +313,14 @@ def check_broker_user(broker: tree.Entry | None, clients: Mapping[str, Draft], p
     if isinstance(node, tree.Scalar) and isinstance(node.value, str) and node.value in clients:
         message = f"a client is called `{node.value}` too; give the gateway a user of its own, such as `venue-gateway`"
         problems.add(node.mark, "broker.username", message)
+
+
+def check_broker_devices(clients: Mapping[str, Draft], devices: Devices, problems: Problems) -> None:
+    """A device that logs in to the broker does so under its own name, which no client may share."""
+    for name in clients.keys() & devices.keys():
+        if isinstance(devices[name].options, BrokerUser):
+            message = f"a device is called `{name}` too, and both log in to the broker; give one of them another name"
+            problems.add(clients[name].mark, f"clients.{name}", message)
 
 
 def _grants(client: Draft) -> Mapping[str, tree.Entry]:

@@ -86,6 +86,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     )
     _check(devices, zones, gates, clients, boards, problems)
     checks.check_broker_user(section("broker"), clients, problems)
+    checks.check_broker_devices(clients, devices, problems)
     if len(problems) or venue is None or broker is None:
         return None
     configuration = Configuration(
