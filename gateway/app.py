@@ -44,6 +44,7 @@ from gateway.store.credentials import CredentialKey
 from gateway.store.directory import DIRECTORY_FILE, Directory
 from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
+from gateway.trials import Trials
 from gateway.wiring import Wiring
 
 log = structlog.get_logger(__name__)
@@ -179,6 +180,7 @@ class Gateway:
         self.purchase = PurchaseFlow(recorder, directory, key)
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.reporter = Reporter(self)
+        self.trials = Trials(self, Uuid7(RandomPool(os.urandom).take))
         self.housekeeping = Housekeeping(self)
 
     async def run(self) -> int:
@@ -190,6 +192,7 @@ class Gateway:
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
         self.spawn(self.housekeeping.run())
+        await self.trials.open(self.configuration.state_dir)
         log.info("gateway_ready", venue=self.configuration.venue.id, config=str(self._path), version=__version__)
         await self._stopping.wait()
         await self._shut_down(session)
@@ -307,6 +310,7 @@ class Gateway:
     async def _shut_down(self, session: asyncio.Task[None]) -> None:
         log.info("gateway_stopping")
         self.desk.configure({}, {}, 0)
+        self.trials.close()
         self.wiring.close()
         await self.supervisor.close()
         if self._exit_status == EXIT_OK:
@@ -323,6 +327,7 @@ class Gateway:
     def _device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         self.wiring.device_said(slot, event)
         self.reporter.device_said(slot, event)
+        self.trials.device_said(slot, event)
 
     def _device_changed(self, slot: DeviceSlot) -> None:
         self.wiring.device_changed(slot)

@@ -81,7 +81,12 @@ class Gen2:
         self.notify({"input:0": {"id": 0, "state": closed}})
 
     def notify(self, status) -> None:
-        frame = {"src": self.name, "dst": f"{self.name}/events", "method": "NotifyStatus", "params": {"ts": 1, **status}}
+        frame = {
+            "src": self.name,
+            "dst": f"{self.name}/events",
+            "method": "NotifyStatus",
+            "params": {"ts": 1, **status},
+        }
         self.publish(f"{self.name}/events/rpc", msgspec.json.encode(frame), False)
 
     def status(self):
@@ -161,7 +166,7 @@ class FakeBus:
             self.kept[topic] = payload
         asyncio.get_running_loop().call_soon(self.deliver, topic, payload)
 
-    def deliver(self, topic: str, payload: bytes, retained: bool = False) -> None:
+    def deliver(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         for link in list(self._links):
             if link.wants(topic):
                 link.on_message(topic, payload, retained)

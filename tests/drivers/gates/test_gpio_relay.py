@@ -6,6 +6,7 @@ No kernel here has gpio-sim, and umockdev answers no GPIO ioctl, so a real chip 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 
@@ -17,7 +18,7 @@ from gpiod.line import Bias, Direction, Edge, Value
 from drivers.api import Contacts, DeviceFault, DeviceOffline, DeviceTimeout, Driver, DriverError, InputChanged, Lock
 from drivers.gates.gpio_relay import GpioOptions, GpioRelay
 from drivers.transports.gpio import ChipLines, LineSetup, cannot_open_chip, line_settings
-from tests.drivers.pty_device import Events, running
+from tests.drivers.pty_device import Events, running, until
 
 OPTIONS = GpioOptions(relay_lines=(17, 27), input_lines=(5, 6), idle_closed=(2,))
 
@@ -48,10 +49,8 @@ class FakeLines:
     def read(self) -> dict[int, bool]:
         if self.error is not None:
             raise self.error
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self._told, 100)
-        except BlockingIOError:
-            pass
         return dict(self.inputs)
 
     def close(self) -> None:
@@ -72,12 +71,6 @@ class Chip:
         self.lines = FakeLines(setup)
         self.lines.inputs |= self.levels
         return self.lines
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_relays_and_contacts_count_in_the_order_of_their_lines():

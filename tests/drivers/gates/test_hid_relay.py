@@ -12,7 +12,7 @@ from drivers.gates import hid_relay
 from drivers.gates.hid_relay import HidRelay, HidRelayOptions
 from drivers.transports import hid
 from drivers.transports.hid import HidFound
-from tests.drivers.pty_device import Events, running
+from tests.drivers.pty_device import Events, running, until
 
 
 class FakeBoard:
@@ -73,12 +73,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def relay(usb: FakeUsb, events: Events, **options: object) -> HidRelay:
     return HidRelay(HidRelayOptions(**{"channels": 2, **options}), events, usb)
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_pulse_closes_the_relay_and_a_timer_opens_it():

@@ -12,7 +12,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from drivers.api import Contacts, DeviceFault, DeviceOffline, DeviceTimeout, Driver, InputChanged, Lock, Online
 from drivers.gates.modbus_tcp import ModbusTcpOptions, ModbusTcpRelay
-from tests.drivers.pty_device import Events, running
+from tests.drivers.pty_device import Events, running, until
 from tests.gateway.mqtt.broker import free_port
 
 READ_INPUTS, WRITE_COIL = 2, 5
@@ -54,12 +54,6 @@ async def serving(board: Board):
         yield server
     finally:
         await server.shutdown()
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_inputs_are_told_and_pulses_are_timed_here_for_a_plain_board():

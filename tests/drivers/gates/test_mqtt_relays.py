@@ -23,7 +23,7 @@ from drivers.gates import mqtt_relay
 from drivers.gates.shelly import ShellyOptions, ShellyRelay
 from drivers.gates.tasmota import TasmotaOptions, TasmotaRelay
 from tests.drivers.mqtt_devices import FakeBus, Gen1, Gen2, Sonoff
-from tests.drivers.pty_device import Events, running
+from tests.drivers.pty_device import Events, running, until
 
 GEN2 = ShellyOptions(topic="door", inputs=1, relays=2)
 
@@ -34,12 +34,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mqtt_relay, "SILENT_MAX_S", 0.15)
     monkeypatch.setattr(mqtt_relay, "FIRST_WORD_S", 0.2)
     monkeypatch.setattr(mqtt_relay, "CONFIRM_TIMEOUT_S", 0.1)
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def made(kind: type, bus: FakeBus, events: Events):

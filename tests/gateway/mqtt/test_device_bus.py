@@ -19,7 +19,7 @@ from gateway.config.schema import Broker, Client, Configuration, Device, Venue
 from gateway.mqtt.broker_files import Listener, broker_acl, write_broker_files
 from gateway.mqtt.device_bus import COMMAND_EXPIRY_S, DeviceBus
 from tests.drivers.mqtt_devices import Gen2
-from tests.drivers.pty_device import Events, running
+from tests.drivers.pty_device import Events, running, until
 from tests.gateway.mqtt.broker import BrokerProcess, client, next_message
 
 OPTIONS = ShellyOptions(topic="shellyplus1-a8032abe54dc")
@@ -90,9 +90,7 @@ async def test_i06_a_shelly_is_commanded_by_the_venues_broker_and_never_by_a_ret
         async with running(driver, events):
             await driver.pulse(1, 100)
             assert device.pulses == [100]
-            async with asyncio.timeout(5):
-                while device.closed:
-                    await asyncio.sleep(0.01)
+            await until(lambda: not device.closed)
         assert heard
         assert not any(message.retain for message in heard)
         assert all(message.qos == 1 for message in heard)
