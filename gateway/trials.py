@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -181,6 +182,8 @@ async def _try(configuration: Configuration, trial: Trial) -> bool:
     asked = await ask_daemon(configuration.state_dir, trial, _print)
     if asked is not None:
         return asked
+    # What the supervisor would log is told by the command itself.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     loop = asyncio.get_running_loop()
     bus = DeviceBus(configuration.broker, CLIENT, loop.create_task, SystemRandom())
     return await try_alone(configuration, trial, _print, bus=bus)
