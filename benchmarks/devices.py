@@ -1,8 +1,8 @@
 """A full house of devices on one gateway: `python -m benchmarks.devices`.
 
 32 readers and 16 relay boards on ptys, 8 receipt printers on TCP, whose other ends this process holds; 100 taps a
-second and a few receipts. Prints the share of one core the daemon takes, how long a tap takes from the tag's last byte to the
-relay's first, and a receipt of 40 lines from the request to its first and last byte at the printer.
+second and a few receipts. Prints the share of one core the daemon takes, how long a tap takes from the tag's last byte
+to the relay's first, and a receipt of 40 lines from the request to its first and last byte at the printer.
 """
 
 from __future__ import annotations
