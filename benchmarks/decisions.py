@@ -47,12 +47,12 @@ async def main() -> None:
 
         def listed(number: int) -> None:
             found = flow.lookup.find("em4100", f"{number % GUESTS:010X}", NOW_MS)
-            granted.append(isinstance(flow.decide(gate, found, "reader", None), EntryGranted))
+            granted.append(isinstance(flow.decide(gate, found, "reader", None, NOW_MS), EntryGranted))
 
         signed = _ticket()
 
         def ticket(_: int) -> None:
-            flow.decide(gate, flow.lookup.find("barcode", signed, NOW_MS), "reader", None)
+            flow.decide(gate, flow.lookup.find("barcode", signed, NOW_MS), "reader", None, NOW_MS)
 
         _print(f"{ENTITLEMENTS} entitlements, {len(WITHIN)} zones", _cpu_us(listed))
         _print("signed ticket", _cpu_us(ticket))

@@ -186,8 +186,8 @@ class Gateway:
     async def run(self) -> int:
         """Recover from disk, serve until stopped, and leave everything in order. Returns the exit status."""
         self._recover_from_disk()
-        self.recorder.listeners += [self.mqtt.answers.committed, self.mqtt.feed.committed, self.reporter.committed]
-        self.recorder.listeners.append(self.wiring.outputs.committed)
+        self.recorder.listeners += [self.mqtt.answers.committed, self.wiring.outputs.committed]
+        self.recorder.followers += [self.mqtt.feed.committed, self.reporter.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
@@ -316,6 +316,7 @@ class Gateway:
         if self._exit_status == EXIT_OK:
             self._record_quietly(e.GatewayStopped())
             await self.housekeeping.fold_everything()
+        self.recorder.tell_followers()
         await self.mqtt.say_goodbye("stopped")
         session.cancel()
         for task in self._tasks:
@@ -326,8 +327,9 @@ class Gateway:
 
     def _device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         self.wiring.device_said(slot, event)
-        self.reporter.device_said(slot, event)
         self.trials.device_said(slot, event)
+        # A decision that was just made goes to the disk first.
+        asyncio.get_running_loop().call_soon(self.reporter.device_said, slot, event)
 
     def _device_changed(self, slot: DeviceSlot) -> None:
         self.wiring.device_changed(slot)

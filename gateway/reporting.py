@@ -6,23 +6,22 @@ import asyncio
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading
+from drivers.api import DeviceEvent, PrinterStatus
 from gateway import __version__, logs
 from gateway.devices.supervisor import DeviceSlot
-from gateway.domain import events as e
-from gateway.domain import zone_events as z
 from gateway.domain import zones
 from gateway.domain.answers import Answer, denied, failed
-from gateway.domain.input_events import DeviceTested, InputActive
+from gateway.domain.input_events import InputActive, InputIdle
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import Handler, Request, read_data
 from gateway.flows.recorder import Committed, id_text
 from gateway.mqtt import messages as m
 from gateway.store.errors import StorageUnavailable
+from gateway.telling import TELLING, status_fields, told_of
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -33,23 +32,8 @@ REPLAYS_MAX = 4
 CLOCK_BEHIND_MAX_MS = 5_000
 ANNOUNCE_S = 0.05
 """Changes of gates and drawers within this time are announced together."""
-
-_QUIET = frozenset({"device.online", "device.offline"})
-"""Facts the supervisor has already logged in its own words."""
-_ALARMS = (
-    z.ZoneLockedDown,
-    z.ZoneReleased,
-    e.GateForced,
-    e.GateHeldOpen,
-    e.GateFault,
-    e.DrawerForced,
-    e.DrawerLeftOpen,
-    e.EntryUnknown,
-    e.PrintUnknown,
-    e.DrawerUnknown,
-    InputActive,
-    DeviceTested,
-)
+COUNT_S = 0.5
+"""Who is inside is announced this often at most: with sixty gates, a count a tap would be most of all messages."""
 
 
 class Reporter:
@@ -62,30 +46,23 @@ class Reporter:
         self._started_s = time.monotonic()
         self.configuration_refused = ""
         self._replays = 0
-        self._fresh: list[Committed] = []
         self._changed = False
         self._announcing: asyncio.TimerHandle | None = None
-        self._told: dict[str, tuple[object, ...]] = {}
+        self._told: dict[str, tuple[object, object]] = {}
+        self._counting: asyncio.TimerHandle | None = None
+        self._count_again_s = 0.0
 
     # Listening.
 
     def committed(self, entries: Sequence[Committed]) -> None:
-        """Tell of facts that are on disk, but only after whoever waited for them was answered."""
-        if not self._fresh:
-            asyncio.get_running_loop().call_soon(self._tell)
-        self._fresh.extend(entries)
-
-    def _tell(self) -> None:
-        """Log each fact, and announce the gates and drawers in a moment, when more may have changed."""
-        fresh, self._fresh = self._fresh, []
-        for one in fresh:
+        """Follow the recorder: log each fact, and announce gates and drawers when more may have changed."""
+        for one in entries:
             event = one.entry.event
-            kind = str(event.__struct_config__.tag)
-            if kind not in _QUIET:
-                level = "warning" if isinstance(event, _ALARMS) else "info"
-                logs.fact(level, kind, {"seq": one.entry.seq, **_logged(event)})
-            self._changed |= kind.startswith(("entry.", "gate.", "drawer.", "zone."))
-            if kind.startswith("input."):
+            telling = TELLING[type(event)]
+            if telling.level:
+                logs.fact(telling.level, telling.kind, {"seq": one.entry.seq, **telling.logged(event)})
+            self._changed |= telling.changes_gates
+            if isinstance(event, InputActive | InputIdle):
                 self.announce_state()
         if self._changed and self._announcing is None:
             self._announcing = asyncio.get_running_loop().call_later(ANNOUNCE_S, self._announce_changed)
@@ -93,15 +70,26 @@ class Reporter:
     def _announce_changed(self) -> None:
         """A guest who came in changed the count at every gate into that zone, so all of them are looked at."""
         self._announcing, self._changed = None, False
+        counts = self._may_count()
         for gate in self._gateway.wiring.gates:
-            self._announce_gate(gate)
+            self._announce_gate(gate, counts=counts)
         for drawer in self._gateway.wiring.drawers:
             self._announce_drawer(drawer)
-        self._announce_zones()
+        self._announce_zones(counts=counts)
+
+    def _may_count(self) -> bool:
+        """Return True when counts may be announced now; if not, they are looked at again when it is time."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._count_again_s:
+            if self._counting is None:
+                self._counting = loop.call_at(self._count_again_s, self._announce_changed)
+            return False
+        self._counting, self._count_again_s = None, loop.time() + COUNT_S
+        return True
 
     def device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         """Tell live what a device told; of a credential only that one was read (I12)."""
-        told = _told(event)
+        told = told_of(event)
         if told is not None:
             kind, data = told
             self._gateway.mqtt.announcer.device_event(slot.name, m.DeviceEvent(kind=kind, at=self._now(), data=data))
@@ -124,7 +112,7 @@ class Reporter:
             at=self._now(),
             why=slot.detail if slot.status == "offline" else "",
             detail=slot.detail if slot.status == "online" else "",
-            status={**_status_fields(self._gateway.wiring.printer_status(slot.name)), **slot.fault_counts},
+            status={**status_fields(self._gateway.wiring.printer_status(slot.name)), **slot.fault_counts},
         )
         self._gateway.mqtt.announcer.device_state(slot.name, state)
 
@@ -168,7 +156,7 @@ class Reporter:
         """Announce the figures."""
         self._gateway.mqtt.announcer.gateway_health(m.GatewayHealth(at=self._now(), figures=self._figures()))
 
-    def _announce_gate(self, name: str) -> None:
+    def _announce_gate(self, name: str, *, counts: bool = True) -> None:
         gate = self._gateway.wiring.gates.get(name)
         if gate is None:
             return
@@ -181,17 +169,18 @@ class Reporter:
                 status["capacity"] = capacity
         shown = gate.shown
         why = "ordered by staff" if shown in {"emergency", "locked_down"} else state.fault or gate.why_offline
-        if self._is_news(name, shown, why, status):
+        if self._is_news(name, (shown, why), status if counts else None):
             announced = m.DeviceState(state=shown, at=self._now(), why=why, status=status)
             self._gateway.mqtt.announcer.device_state(name, announced)
 
-    def _announce_zones(self) -> None:
+    def _announce_zones(self, *, counts: bool = True) -> None:
         state = self._gateway.recorder.state
         found = tuple(self._zone(name, within) for name, within in sorted(state.zones.within.items()))
         venue = state.closures.get(zones.VENUE)
         ordered = venue.kind if venue is not None else ""
         # No device and no gate can have a slash in its name.
-        if self._is_news("gateway/zones", found, ordered):
+        closures = tuple(zone.closure for zone in found)
+        if self._is_news("gateway/zones", (ordered, closures), found if counts else None):
             self._gateway.mqtt.announcer.gateway_zones(m.GatewayZones(zones=found, at=self._now(), venue=ordered))
 
     def _zone(self, name: str, within: str | None) -> m.ZoneState:
@@ -214,11 +203,12 @@ class Reporter:
                 state = m.DeviceState(state="online" if online else "offline", at=self._now(), status=status)
                 self._gateway.mqtt.announcer.device_state(name, state)
 
-    def _is_news(self, name: str, *what: object) -> bool:
-        """Return True when this is not what was announced of a gate or drawer last."""
-        if self._told.get(name) == what:
+    def _is_news(self, name: str, what: object, details: object) -> bool:
+        """Return True when this is not what was announced last; `details` are None while they may wait."""
+        told, told_details = self._told.get(name, (None, None))
+        if told == what and (details is None or told_details == details):
             return False
-        self._told[name] = what
+        self._told[name] = what, details
         return True
 
     def _troubles(self) -> list[str]:
@@ -325,70 +315,3 @@ class Reporter:
         # A commit may have come in while the page was read; then there is more.
         more = last < self._gateway.recorder.journal.last_seq
         return Answer("done", None, "", {"entries": entries, "last_seq": last, "more": more})
-
-
-_LOGGED_FIELDS = (
-    "entry",
-    "gate",
-    "reason",
-    "source",
-    "why",
-    "job",
-    "printer",
-    "opening",
-    "drawer",
-    "client",
-    "message",
-    "confirmed",
-    "clean",
-    "version",
-    "first",
-    "credentials",
-    "transfer",
-    "action",
-    "amount_minor",
-    "reader",
-    "flags",
-    "override_by",
-    "override_reason",
-    "zone",
-    "guests",
-    "input",
-    "means",
-    "device",
-    "action",
-)
-"""What of an event goes into its log line. Credentials stay out, even as references."""
-
-
-def _fields_of(event_type: type[msgspec.Struct]) -> tuple[str, ...]:
-    return tuple(name for name in event_type.__struct_fields__ if name in _LOGGED_FIELDS)
-
-
-_LOGGED: dict[type, tuple[str, ...]] = {event_type: _fields_of(event_type) for event_type in get_args(e.AnyEvent)}
-
-
-def _logged(event: e.AnyEvent) -> dict[str, Any]:
-    """Return what of an event goes into its log line."""
-    values = ((name, getattr(event, name)) for name in _LOGGED[type(event)])
-    return {name: value for name, value in values if value not in (None, "", ())}
-
-
-def _told(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]] | None:
-    match event:
-        case Reading():
-            return "reading", {"technology": event.technology, "symbology": event.symbology}
-        case InputChanged():
-            return "input", {"channel": event.channel, "active": event.active}
-        case PrinterStatus():
-            return "status", {**_status_fields(event)}
-        case Noise():
-            return "noise", {"byte_count": event.byte_count, "why": event.why}
-        case _:
-            return None
-
-
-def _status_fields(status: PrinterStatus | None) -> dict[str, bool | int | str]:
-    if status is None:
-        return {}
-    return {name: value for name, value in msgspec.structs.asdict(status).items() if value is not None}

@@ -7,6 +7,7 @@ asks them all.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,8 @@ from gateway.domain.schedules import LocalTime, Schedule, covers, local_time
 
 OUTSIDE: None = None
 """The place of everyone who is in no zone of the venue."""
+
+_NOWHERE: frozenset[str] = frozenset()
 
 CredentialState = Literal["active", "blocked", "replaced", "expired"]
 CredentialKind = Literal["", "card", "wristband", "qr_code", "staff_badge"]
@@ -68,7 +71,7 @@ class DayUses(msgspec.Struct, frozen=True, gc=False, array_like=True):
     uses: int
 
 
-class ZoneMap(msgspec.Struct, frozen=True):
+class ZoneMap(msgspec.Struct, frozen=True, dict=True):
     """The venue's zones: each with the zone around it (None for the outermost) and its capacity (None for no limit)."""
 
     within: Mapping[str, str | None]
@@ -76,15 +79,36 @@ class ZoneMap(msgspec.Struct, frozen=True):
 
     def path(self, zone: str | None) -> tuple[str, ...]:
         """Return `zone` and every zone around it, innermost first; empty for outside and for unknown zones."""
+        return self._paths.get(zone, ())
+
+    def inside(self, zone: str) -> tuple[str, ...]:
+        """Return `zone` and every zone inside it."""
+        return self._insides.get(zone, ())
+
+    def opened_by(self, zone: str | None) -> frozenset[str]:
+        """Return the zones a right to which is a right to walk into `zone`: itself and those inside it."""
+        return self._openers.get(zone, _NOWHERE)
+
+    # Every tap asks several times, and the answers never change: they are worked out once.
+
+    @cached_property
+    def _paths(self) -> Mapping[str | None, tuple[str, ...]]:
+        return {zone: self._outwards(zone) for zone in self.within}
+
+    @cached_property
+    def _insides(self) -> Mapping[str, tuple[str, ...]]:
+        return {zone: tuple(name for name in self.within if zone in self.path(name)) for zone in self.within}
+
+    @cached_property
+    def _openers(self) -> Mapping[str | None, frozenset[str]]:
+        return {zone: frozenset(inside) for zone, inside in self._insides.items()}
+
+    def _outwards(self, zone: str | None) -> tuple[str, ...]:
         found: list[str] = []
         while zone is not None and zone in self.within and zone not in found:
             found.append(zone)
             zone = self.within[zone]
         return tuple(found)
-
-    def inside(self, zone: str) -> tuple[str, ...]:
-        """Return `zone` and every zone inside it."""
-        return tuple(name for name in self.within if zone in self.path(name))
 
     def is_exit(self, from_zone: str | None, to_zone: str | None) -> bool:
         """Return True when going from `from_zone` to `to_zone` only leaves: the target is around the start."""
@@ -136,7 +160,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 class Case:
     """One question: a guest at a gate at a moment. What several rules need is worked out once."""
 
-    __slots__ = ("_covering", "_local", "already_there", "full", "now_ms", "presence", "rule", "schedules", "timezone")
+    __slots__ = ("_local", "_openers", "already_there", "full", "now_ms", "presence", "rule", "schedules", "timezone")
 
     def __init__(
         self,
@@ -152,7 +176,7 @@ class Case:
         self.now_ms, self.timezone = now_ms, timezone
         self.already_there = _is_already_there(rule, zones, presence, now_ms)
         self.full = _is_full(rule.to_zone, zones, presence)
-        self._covering = frozenset(zones.inside(rule.to_zone)) if rule.to_zone is not None else frozenset[str]()
+        self._openers = zones.opened_by(rule.to_zone)
         self._local: LocalTime | None = None
 
     @property
@@ -164,7 +188,7 @@ class Case:
 
     def leads_to(self, entitled: Sequence[str]) -> bool:
         """A right to an inner zone is a right to walk through the zones around it; never the other way round."""
-        return not self._covering.isdisjoint(entitled)
+        return not self._openers.isdisjoint(entitled)
 
     def uses(self, entitlement: Entitlement) -> int:
         """Return how often it was used so far."""
@@ -333,7 +357,7 @@ def _is_already_there(rule: GateRule, zones: ZoneMap, presence: Presence, now_ms
 
 def _is_full(to_zone: str | None, zones: ZoneMap, presence: Presence) -> bool:
     """A zone is full with everyone in it and in the zones inside it; those already counted there take no new place."""
-    already = set(zones.path(presence.whereabouts.zone)) if presence.whereabouts else set()
+    already = zones.path(presence.whereabouts.zone) if presence.whereabouts else ()
     for zone in zones.path(to_zone):
         limit = zones.capacity.get(zone)
         if limit is not None and zone not in already and presence.occupancy.get(zone, 0) >= limit:

@@ -45,4 +45,4 @@ class Uuid7:
             self._last_ms, self._count = self._last_ms + 1, 0
         tail = int.from_bytes(self._random_bytes(8)) & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
         head = self._last_ms << 16 | 0x7000 | self._count
-        return head.to_bytes(8) + tail.to_bytes(8)
+        return (head << 64 | tail).to_bytes(16)

@@ -21,7 +21,8 @@ class Sieve:
 
     def may_hold(self, key: str) -> bool:
         """Return False when `key` was surely never added."""
-        return all(self._bits[bit >> 3] & 1 << (bit & 7) for bit in _bits_of(key))
+        one, other = _bits_of(key)
+        return bool(self._bits[one >> 3] >> (one & 7) & self._bits[other >> 3] >> (other & 7) & 1)
 
 
 def _bits_of(key: str) -> tuple[int, int]:

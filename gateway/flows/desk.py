@@ -25,7 +25,8 @@ MS_PER_S = 1000
 class Request(msgspec.Struct, frozen=True, gc=False):
     """One request of one client.
 
-    `data` is the raw JSON of what it asks; `fingerprint` is a digest of target, verb and data.
+    `data` is the raw JSON of what it asks, `asked` the same already read, where whoever took the request knew the type;
+    `fingerprint` is a digest of target, verb and data.
     """
 
     client: str
@@ -35,6 +36,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     data: bytes
     expires_at_ms: int | None
     fingerprint: str
+    asked: Any = None
 
     @property
     def ref(self) -> RequestRef:
@@ -152,6 +154,8 @@ _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 
 def read_data(request: Request, data_type: type[Data]) -> Data:
     """Return the request's `data` as `data_type`; raises RefusedRequest that names the field which is wrong."""
+    if type(request.asked) is data_type:
+        return request.asked
     decoder = _decoders.get(data_type)
     if decoder is None:
         decoder = _decoders[data_type] = msgspec.json.Decoder(data_type)

@@ -77,9 +77,9 @@ class EntryFlow:
         `source` is the reader or client it came from. Raises StorageUnavailable when nothing can be recorded, so that
         nothing is admitted unseen.
         """
-        gate = self.gates[gate_name]
-        found = self.lookup.find(technology, value, self._recorder.now_ms())
-        return self._record(gate, self.decide(gate, found, source, request), expires_at_ms)
+        gate, now_ms = self.gates[gate_name], self._recorder.now_ms()
+        found = self.lookup.find(technology, value, now_ms)
+        return self._record(gate, self.decide(gate, found, source, request, now_ms), expires_at_ms)
 
     def take_authenticate(self, request: Request) -> Answer | None:
         """Decide for a networked reader; the answer is the journalled decision."""
@@ -117,15 +117,15 @@ class EntryFlow:
         return commit
 
     def decide(
-        self, gate: GateFlow, found: Found, source: str, request: e.RequestRef | None
+        self, gate: GateFlow, found: Found, source: str, request: e.RequestRef | None, now_ms: int
     ) -> e.EntryGranted | e.EntryDenied:
-        """Return the fact that a tap leads to; nothing is recorded by this."""
-        verdict = self.verdict(gate, found)
+        """Return the fact that a tap at `now_ms` leads to; nothing is recorded by this."""
+        verdict = self.verdict(gate, found, now_ms)
         if isinstance(verdict, Reason):
             return self._denied(gate, verdict, source, found.ref, found.holder, request)
-        return self._granted(gate, verdict, found.ref, found.holder, source, request)
+        return self._granted(gate, verdict, found.ref, found.holder, source, request, now_ms)
 
-    def verdict(self, gate: GateFlow, found: Found) -> access.Grant | Reason:
+    def verdict(self, gate: GateFlow, found: Found, now_ms: int) -> access.Grant | Reason:
         """Return the grant or the one reason; what stops everyone comes before what is the guest's own."""
         state = self._recorder.state
         if found.fault is Reason.DIRECTORY_UNAVAILABLE:
@@ -143,7 +143,7 @@ class EntryFlow:
             found.entitlements,
             self.lookup.directory.schedules,
             state.presence(found.holder, found.ref),
-            self._recorder.now_ms(),
+            now_ms,
             self.timezone,
         )
 
@@ -158,11 +158,19 @@ class EntryFlow:
     def _overridden(
         self, gate: GateFlow, asked: OverrideData, ref: str, holder: str, request: Request
     ) -> e.EntryGranted:
-        granted = self._granted(gate, access.Grant("", 0), ref, holder, request.client, request.ref)
+        now_ms = self._recorder.now_ms()
+        granted = self._granted(gate, access.Grant("", 0), ref, holder, request.client, request.ref, now_ms)
         return structs.replace(granted, override_by=request.client, override_reason=asked.reason)
 
     def _granted(
-        self, gate: GateFlow, grant: access.Grant, ref: str, holder: str, source: str, request: e.RequestRef | None
+        self,
+        gate: GateFlow,
+        grant: access.Grant,
+        ref: str,
+        holder: str,
+        source: str,
+        request: e.RequestRef | None,
+        now_ms: int,
     ) -> e.EntryGranted:
         state = self._recorder.state
         here = state.where.get(holder)
@@ -180,7 +188,7 @@ class EntryFlow:
             source=source,
             from_zone=here.zone if here else None,
             entitlement_before=here.entitlement if here else None,
-            since_ms=self._recorder.now_ms(),
+            since_ms=now_ms,
             since_before_ms=here.since_ms if here else 0,
             day=today.day,
             uses_today=today.uses,

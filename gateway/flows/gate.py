@@ -72,6 +72,10 @@ class GateFlow:
         """
         self.name = gate.name
         self.rule: GateRule = gate.rule
+        self.has_lock = gate.lock is not None
+        """True when this gateway moves the lock itself."""
+        self.observes_passage = gate.passage is not None and self.has_lock
+        """True when a contact tells whether someone went through."""
         self._gate = gate
         self._recorder = recorder
         self._lock = lock
@@ -87,16 +91,6 @@ class GateFlow:
         self._closed = False
         self._passage_timer: asyncio.TimerHandle | None = None
         self._held_open_timer: asyncio.TimerHandle | None = None
-
-    @property
-    def has_lock(self) -> bool:
-        """True when this gateway moves the lock itself."""
-        return self._gate.lock is not None
-
-    @property
-    def observes_passage(self) -> bool:
-        """True when a contact tells whether someone went through."""
-        return self._gate.passage is not None and self.has_lock
 
     @property
     def closure(self) -> ClosureKind | None:

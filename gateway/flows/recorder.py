@@ -22,6 +22,10 @@ from gateway.store.journal import Journal, Row, StorageUnavailable
 
 FOLD_ROWS_PER_CHUNK = 100
 """How many state rows are written between two batches: about a millisecond of the writer's time."""
+GATHER_MS = 5
+"""Under load whoever only follows what happens hears of it this often: the next guest at the gate goes first."""
+GATHER_ENTRIES_MAX = 200
+MS_PER_S = 1000
 DIRTY_ROWS_MAX = 20_000
 """Changed rows that make a fold due; few folds touch each database page less often than many."""
 
@@ -35,12 +39,16 @@ class Ids(Protocol):
 
 
 class Committed(msgspec.Struct, frozen=True, gc=False):
-    """A journal entry that is on disk, its event's JSON, and the answer it gives to a request, if any."""
+    """A journal entry that is on disk, its event's JSON, and the answer it gives to a request, if any.
+
+    `request_key` is the request's key in the state, and empty without a request.
+    """
 
     entry: e.Entry
     body: bytes
     request: e.RequestRef | None = None
     answer: Answer | None = None
+    request_key: str = ""
 
 
 Commit = asyncio.Future[None]
@@ -62,6 +70,9 @@ class Recorder:
         self.state = state
         self.journal = journal
         self.listeners: list[Callable[[Sequence[Committed]], None]] = []
+        """Told of every commit at once: answers, for which somebody waits."""
+        self.followers: list[Callable[[Sequence[Committed]], None]] = []
+        """Told a moment later, of all that was committed meanwhile: the feed and the log."""
         self.failure_listeners: list[Callable[[Sequence[e.RequestRef], StorageUnavailable], None]] = []
         self._now_ms = now_ms
         self._ids = ids
@@ -74,6 +85,8 @@ class Recorder:
         self._never_stored: set[str] = set()
         self._seen_ms = 0
         self._untold: list[Committed] = []
+        self._to_follow: list[Committed] = []
+        self._told_at_s = 0.0
         self._folded = Sieve()
 
     def now_ms(self) -> int:
@@ -111,24 +124,17 @@ class Recorder:
         # Time never goes backwards in the journal, whatever the clock does.
         now_ms = max(self.now_ms(), self._last_at_ms)
         commit: Commit = asyncio.get_running_loop().create_future()
-        rows: list[Row] = []
-        entries: list[e.Entry] = []
-        for number, event in enumerate(events):
-            identity = self._ids(now_ms)
-            rows.append(Row(self._next_seq + number, identity, now_ms, _encode(event)))
-            entries.append(e.Entry(self._next_seq + number, id_text(identity), now_ms, event))
+        committed: list[Committed] = []
+        seq = self._next_seq
+        rows = [Row(seq + number, self._ids(now_ms), now_ms, _encode(event)) for number, event in enumerate(events)]
 
         def done(error: StorageUnavailable | None) -> None:
             self._committed(committed, commit, error)
 
-        self.journal.append(rows, done, urgent=urgent, follow_up=follow_up, attachments=attachments or {})
+        self.journal.append(rows, done, urgent=urgent, follow_up=follow_up, attachments=attachments)
         self._next_seq += len(rows)
         self._last_at_ms = now_ms
-        committed = [self._apply(entry, row.body) for entry, row in zip(entries, rows, strict=True)]
-        for one, key in _requests_in(committed):
-            self._unstored[key] = self._unstored.get(key, 0) + 1
-            if begins(one.entry.event):
-                self._never_stored.add(key)
+        committed.extend(map(self._apply, rows, events))
         return commit
 
     def answered(self, client: str, request_id: str) -> StoredAnswer | None:
@@ -263,24 +269,45 @@ class Recorder:
                     self._folded.add(key)
                 self.state.forget(kind, key)
 
-    def _apply(self, entry: e.Entry, body: bytes) -> Committed:
-        answered = self.state.apply(entry.event, entry.at_ms)
-        return Committed(entry, body, *answered) if answered else Committed(entry, body)
+    def _apply(self, row: Row, event: e.AnyEvent) -> Committed:
+        entry = e.Entry(row.seq, id_text(row.id), row.at_ms, event)
+        answered = self.state.apply(event, row.at_ms)
+        if answered is None:
+            return Committed(entry, row.body)
+        request, answer = answered
+        key = request_key(request.client, request.id)
+        self._unstored[key] = self._unstored.get(key, 0) + 1
+        if begins(event):
+            self._never_stored.add(key)
+        return Committed(entry, row.body, request, answer, key)
 
     def _tell(self) -> None:
         """Tell the listeners once of all that one commit brought; whoever awaits it has been woken before."""
         untold, self._untold = self._untold, []
         for listener in self.listeners:
             listener(untold)
+        loop = asyncio.get_running_loop()
+        if not self._to_follow:
+            loop.call_at(max(loop.time(), self._told_at_s + GATHER_MS / MS_PER_S), self.tell_followers)
+        self._to_follow += untold
+        if len(self._to_follow) >= GATHER_ENTRIES_MAX:
+            self.tell_followers()
+
+    def tell_followers(self) -> None:
+        """Tell the followers of everything on disk that they have not heard of; also before an end."""
+        to_follow, self._to_follow = self._to_follow, []
+        self._told_at_s = asyncio.get_running_loop().time()
+        if to_follow:
+            for follower in self.followers:
+                follower(to_follow)
 
     def _stored(self, committed: Sequence[Committed]) -> None:
-        for one, key in _requests_in(committed):
-            left = self._unstored[key] - 1
-            if left:
-                self._unstored[key] = left
-            else:
-                del self._unstored[key]
-            if begins(one.entry.event):
+        for one in committed:
+            if key := one.request_key:
+                if left := self._unstored[key] - 1:
+                    self._unstored[key] = left
+                else:
+                    del self._unstored[key]
                 self._never_stored.discard(key)
 
     def _committed(self, committed: Sequence[Committed], commit: Commit, error: StorageUnavailable | None) -> None:
@@ -312,7 +339,3 @@ def _by_kind(changed: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for kind in sorted(kinds):
         for key in sorted(kinds[kind]):
             yield kind, key
-
-
-def _requests_in(committed: Sequence[Committed]) -> list[tuple[Committed, str]]:
-    return [(one, request_key(one.request.client, one.request.id)) for one in committed if one.request is not None]

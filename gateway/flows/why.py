@@ -38,7 +38,7 @@ class WhyFlow:
             raise RefusedRequest(denied(Reason.MALFORMED, "Ask for a `credential` or for a `holder`, one of the two."))
         gate = self._entry.gates[request.target]
         found = self._find(asked)
-        verdict = self._entry.verdict(gate, found)
+        verdict = self._entry.verdict(gate, found, self._recorder.now_ms())
         data: dict[str, Any] = {"gate": gate.name, "rules": self._general(gate, found)}
         if found.credential is not None and found.fault is None:
             data |= self._personal(gate, found, found.credential)

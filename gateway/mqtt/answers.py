@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -91,14 +92,17 @@ class Answers:
         self.send(request.id, answer, reply_to or ReplyTo(self._topics.responses(request.client)))
 
     def _deliver(self, sealed: _Sealed) -> None:
-        def acknowledged(outcome: Outcome) -> None:
-            if outcome is Outcome.LOST:
-                self._keep(sealed)
-
         # Behind others that wait, it waits too: a client must not hear `done` before `accepted`.
         if self._kept or not self._session.publish(
-            sealed.topic, sealed.payload, correlation_data=sealed.correlation_data, on_ack=acknowledged
+            sealed.topic,
+            sealed.payload,
+            correlation_data=sealed.correlation_data,
+            on_ack=partial(self._acknowledged, sealed),
         ):
+            self._keep(sealed)
+
+    def _acknowledged(self, sealed: _Sealed, outcome: Outcome) -> None:
+        if outcome is Outcome.LOST:
             self._keep(sealed)
 
     def _keep(self, sealed: _Sealed) -> None:

@@ -39,11 +39,12 @@ class Malformed(Exception):
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The parts of a request. `data` is raw JSON that fits its verb, or any JSON where the verb is unknown."""
+    """The parts of a request. `data` is raw JSON; `asked` is what it says, where the verb is a known one."""
 
     id: str
     expires_at_ms: int | None
     data: bytes
+    asked: msgspec.Struct | None
 
 
 def open_envelope(payload: bytes, verb: str) -> Opened:
@@ -52,7 +53,8 @@ def open_envelope(payload: bytes, verb: str) -> Opened:
         envelope = _decode_envelope(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(_explain(error, "", verb)) from None
-    return Opened(envelope.id, _expires_at_ms(envelope.expires_at), _checked(bytes(envelope.data), verb))
+    data = bytes(envelope.data)
+    return Opened(envelope.id, _expires_at_ms(envelope.expires_at), data, _read(data, verb))
 
 
 def find_id(payload: bytes) -> str:
@@ -69,15 +71,14 @@ def find_id(payload: bytes) -> str:
     return match[1].decode("utf-8", "replace") if match else ""
 
 
-def _checked(data: bytes, verb: str) -> bytes:
+def _read(data: bytes, verb: str) -> msgspec.Struct | None:
     decoder = _decoders.get(verb)
     if decoder is None:
-        return data
+        return None
     try:
-        decoder.decode(data)
+        return decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"{_explain(error, 'data', verb)} Right is, for example: {VERB_EXAMPLES[verb]}") from None
-    return data
 
 
 def _explain(error: Exception, root: str, verb: str) -> str:

@@ -7,7 +7,6 @@ from random import Random
 
 from gateway.config.schema import Broker
 from gateway.domain.events import RequestRef
-from gateway.flows.recorder import Committed
 from gateway.mqtt.announce import Announcer, last_will
 from gateway.mqtt.answers import Answers
 from gateway.mqtt.connection import Incoming, Limits
@@ -21,9 +20,10 @@ GOODBYE_S = 2.0
 
 
 class MqttFace:
-    """The gateway as its clients see it. Hook `committed` and `storage_failed` to the recorder.
+    """The gateway as its clients see it.
 
-    Then run `session.run()`. `requests.payload_bytes_max` may be changed while it runs.
+    Hook `answers.committed` to the recorder's listeners, `feed.committed` to its followers and `storage_failed` to its
+    failures; then run `session.run()`. `requests.payload_bytes_max` may be changed while it runs.
     """
 
     def __init__(
@@ -53,11 +53,6 @@ class MqttFace:
         self.answers = Answers(self.session, self.topics, now_ms)
         self.feed = Feed(self.session, self.topics, journal)
         self.requests = Requests(self.topics, self.answers, handle, digest, self._clear_retained)
-
-    def committed(self, entries: Sequence[Committed]) -> None:
-        """Listen to the recorder: answers first, because someone stands at a gate for them; then the feed."""
-        self.answers.committed(entries)
-        self.feed.committed(entries)
 
     def storage_failed(self, requests: Sequence[RequestRef], error: Exception) -> None:
         """Listen to the recorder's failures."""

@@ -77,6 +77,7 @@ class Requests:
             data=opened.data,
             expires_at_ms=opened.expires_at_ms,
             fingerprint=fingerprint,
+            asked=opened.asked,
         )
         return self._ask(request, self._reply_to(topic, message))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -10,7 +11,11 @@ import msgspec
 from gateway.config.schema import NAME_PATTERN
 
 RESPONSE_TOPIC_CHARS_MAX = 256
-"""Longest response topic that is honoured; it is kept until the final answer, so it needs a bound."""
+"""Longest response topic that is honoured; it is kept until the final answer, so it needs a bound. Longer request
+topics are not kept either."""
+
+REQUEST_TOPICS_KEPT = 1024
+"""A venue has few request topics, and each comes again with every tap: what they say is kept."""
 
 _is_name = re.compile(NAME_PATTERN.replace("$", r"\Z")).match
 
@@ -61,6 +66,7 @@ class Topics:
         self.every_device_state = f"{self.base}/devices/+/state"
         self._clients = f"{self.base}/clients/"
         self._devices = f"{self.base}/devices/"
+        self._known_request = lru_cache(REQUEST_TOPICS_KEPT)(self._read_request)
 
     def device_state(self, device: str) -> str:
         """Return the retained topic of a device's or gate's state."""
@@ -98,6 +104,9 @@ class Topics:
 
     def parse_request(self, topic: str) -> RequestTopic | None:
         """Return who asks what, or None when `topic` is no request of a plainly named client."""
+        return self._known_request(topic) if len(topic) <= RESPONSE_TOPIC_CHARS_MAX else self._read_request(topic)
+
+    def _read_request(self, topic: str) -> RequestTopic | None:
         levels = self._after(self._clients, topic)
         if len(levels) != 4 or levels[1] != "requests" or not _is_name(levels[0]):
             return None

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
 
 from gateway.store.committer import ROWS_PER_STATEMENT, Committer, Work
 from gateway.store.errors import JournalBusy, StorageUnavailable
@@ -38,7 +37,6 @@ FORGET_MAX = 16
 CHECKED_AT_START_ROWS = 100
 MS_PER_S = 1000
 
-NO_ATTACHMENTS: Mapping[str, bytes] = MappingProxyType({})
 StateRow = tuple[str, str, bytes | None]
 
 
@@ -139,7 +137,7 @@ class Journal:
         *,
         urgent: bool = True,
         follow_up: bool = False,
-        attachments: Mapping[str, bytes] = NO_ATTACHMENTS,
+        attachments: Mapping[str, bytes] | None = None,
     ) -> None:
         """Take `rows`, all or none of which will be on disk together with `attachments`, and call `done` in the loop.
 
@@ -148,11 +146,13 @@ class Journal:
         taken where something new is refused, up to a bound of its own. Raises StorageUnavailable while nothing can be
         written, JournalBusy when too much waits already, and ValueError for rows out of sequence.
         """
-        self._check(rows, self._pending_max * (FOLLOW_UP_FACTOR if follow_up else 1))
-        size_bytes = sum(len(row.body) for row in rows) + sum(map(len, attachments.values()))
+        size_bytes = self._check(rows, self._pending_max * (FOLLOW_UP_FACTOR if follow_up else 1))
+        if attachments:
+            size_bytes += sum(map(len, attachments.values()))
         batch = self._batch_for(len(rows), size_bytes)
         batch.rows += rows
-        batch.attachments += attachments.items()
+        if attachments:
+            batch.attachments += attachments.items()
         batch.waiters.append(done)
         batch.size_bytes += size_bytes
         self.pending += len(rows)
@@ -163,20 +163,23 @@ class Journal:
         elif not batch.due and self._lazy_timer is None:
             self._lazy_timer = self._loop.call_later(self._lazy_s, self._lazy_is_over)
 
-    def _check(self, rows: Sequence[Row], pending_max: int) -> None:
+    def _check(self, rows: Sequence[Row], pending_max: int) -> int:
+        """Refuse what cannot be taken; return the size of the bodies in bytes."""
         if self.failed is not None:
             raise self.failed
         if self._closed:
             raise StorageUnavailable(f"{self._path} is closed")
         if self.pending + len(rows) > pending_max:
             raise JournalBusy(f"{self.pending} journal rows wait for the disk already")
-        seq, at_ms = self._appended_seq, self._appended_at_ms
-        for row in rows:
-            if row.seq != seq + 1 or row.at_ms < at_ms:
-                raise ValueError(f"row {row.seq} at {row.at_ms} ms cannot follow row {seq} at {at_ms} ms")
-            seq, at_ms = row.seq, row.at_ms
+        seq, at_ms, size_bytes = self._appended_seq, self._appended_at_ms, 0
+        for next_seq, _, next_ms, body in rows:
+            if next_seq != seq + 1 or next_ms < at_ms:
+                raise ValueError(f"row {next_seq} at {next_ms} ms cannot follow row {seq} at {at_ms} ms")
+            seq, at_ms = next_seq, next_ms
+            size_bytes += len(body)
         if not rows:
             raise ValueError("nothing to append")
+        return size_bytes
 
     def _batch_for(self, rows: int, size_bytes: int) -> _Batch:
         """Return the open batch, or a new one when that is full. One append is never split."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -29,13 +31,14 @@ class Seen(NamedTuple):
 class Observer:
     """Connected by the gateway's own Unix socket, where no ACL hides anything; comes back when the broker does."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, journal: Path) -> None:
         self.seen: list[Seen] = []
         self.retained: dict[str, dict[str, Any]] = {}
         self.feed: list[dict[str, Any]] = []
         self.connections = 0
         self._feed_order: list[tuple[int, int]] = []
         self._socket = socket
+        self._journal = journal
         self._bulletin = Bulletin()
         self._task: asyncio.Task[None] | None = None
         self.connected = False
@@ -57,8 +60,15 @@ class Observer:
 
     @property
     def mark(self) -> int:
-        """Where the feed stands now, for `event(since=…)`."""
-        return len(self.feed)
+        """Where the journal stands now, for `event(since=…)`; the feed tells of it a moment later."""
+        seen = max((entry["seq"] for entry in self.feed), default=0)
+        try:
+            with closing(sqlite3.connect(f"file:{self._journal}?mode=ro", uri=True)) as journal:
+                ((last,),) = journal.execute("SELECT max(seq) FROM journal").fetchall()
+        except sqlite3.OperationalError:
+            # There is none yet, or the gateway is away and left it as it was at the last of the feed.
+            return seen
+        return max(seen, last or 0)
 
     async def state(self, topic: str, wait_s: float = WAIT_S, **fields: Any) -> dict[str, Any]:
         """The retained state on `<base>/<topic>`, once it holds these fields; `status` fields count as its own."""
@@ -84,14 +94,16 @@ class Observer:
             return next(iter(self.events(kind, since=since, **fields)), None)
 
         def what() -> str:
-            return f"{kind} {fields} on the feed; since then came {self.feed[since:][-8:]}"
+            return (
+                f"{kind} {fields} on the feed; since then came {[one for one in self.feed if one['seq'] > since][-8:]}"
+            )
 
         return await self._bulletin.until(find, what, wait_s)
 
     def events(self, kind: str, *, since: int = 0, **fields: Any) -> list[dict[str, Any]]:
         """Every journal entry so far of this kind with these fields, each once."""
         wanted = {"kind": kind, **fields}
-        found = {one["seq"]: one for one in self.feed[since:] if wanted.items() <= one.items()}
+        found = {one["seq"]: one for one in self.feed if one["seq"] > since and wanted.items() <= one.items()}
         return list(found.values())
 
     async def until(self, find: Callable[[], Any], what: str, wait_s: float = WAIT_S) -> Any:

@@ -54,15 +54,17 @@ async def test_a_code_at_a_till_pays_when_asked_and_is_else_only_announced(venue
     guest, mark = venue.guests.code(), venue.observer.mark
     scanner = await venue.device("south-scanner")
     async with venue.client("bar-tablet") as tablet:
-        await tablet.subscribe(f"{BASE}/devices/+/events")
         await fund(tablet, guest, 500)
+        topic = f"{BASE}/devices/south-scanner/events"
         await scanner.do("scan", text=guest.value)
+        await venue.observer.until(lambda: any(one.topic == topic for one in venue.observer.seen), "the scan, live")
         charge = await tablet.ask("wallet", "charge", {"amount_minor": 300, "reader": "south-scanner"})
         await charge.accepted()
         other = venue.guests.code()
         await scanner.do("scan", text=other.value)
         refused = await charge.final()
         assert (refused["status"], refused["reason"]) == ("denied", "insufficient_funds")
+    await venue.observer.event("wallet.denied", since=mark)
     assert venue.observer.events("entry.denied", since=mark) == []
     assert len(venue.observer.events("wallet.denied", since=mark)) == 1
 

@@ -51,7 +51,7 @@ class Venue:
         self.simulators = SimulatedVenue(self.directory, settings.simulators(parts, printer_port))
         self.broker = Broker(self.directory / "broker" / "mosquitto.conf", self.directory / "m.sock", free_port())
         self.daemon = Daemon(self.config)
-        self.observer = Observer(self.broker.socket)
+        self.observer = Observer(self.broker.socket, self.state_dir / "journal.db")
         self._start = start
         self._text_checked = 0
         self._open = contextlib.AsyncExitStack()

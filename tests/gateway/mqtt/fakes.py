@@ -80,7 +80,8 @@ class Running(NamedTuple):
     journal: FakeJournal
 
     def commit(self, *committed: Committed) -> None:
-        self.face.committed(committed)
+        self.face.answers.committed(committed)
+        self.face.feed.committed(committed)
 
     async def state(self, connected: bool) -> None:
         """Wait until the session is in that state."""

@@ -23,7 +23,8 @@ def test_every_verb_of_the_configuration_has_data_and_a_right_example() -> None:
     assert set(VERB_DATA) == {verb for verbs in VERBS.values() for verb in verbs}
     for verb, example in VERB_EXAMPLES.items():
         payload = b'{"id": "r1", "data": %s}' % example.encode()
-        assert open_envelope(payload, verb) == Opened("r1", None, example.encode())
+        asked = msgspec.json.decode(example, type=VERB_DATA[verb])
+        assert open_envelope(payload, verb) == Opened("r1", None, example.encode(), asked)
 
 
 def test_data_may_be_left_out_and_an_unknown_verb_takes_any() -> None:
