@@ -317,6 +317,7 @@ class GateFlow:
         The contact of a board that was restarted reports itself anew.
         """
         self._take_over_lock(before)
+        self._lock_open_until_s = before._lock_open_until_s
         same_contact = before._gate.passage == self._gate.passage and before._contact is self._contact
         if same_contact and before._contact_active:
             # The board reports changes only, so this flow would never hear of what the earlier one heard.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
+import msgspec
 import pytest
 
 from drivers.api import DeviceOffline, InputChanged
@@ -36,7 +37,11 @@ class Trap:
         self.wiring = Wiring(self.house.recorder, entry, purchase, self.house.spawn, DRIVERS)
         self.house.recorder.listeners.append(self.wiring.outputs.committed)
         self.board, self.other = slot("board", "board"), slot("other", "board")
-        gates = gates or (OUTER, INNER)
+        self.house.serve("gateway", self.wiring.orders.handlers())
+        self.number = 0
+        self.configure(*(gates or (OUTER, INNER)), **boards)
+
+    def configure(self, *gates: Gate, **boards: object) -> None:
         interlocks = {"trap": tuple(gate.name for gate in gates)}
         configuration = Configuration(
             venue=Venue(id="v", timezone="UTC", currency="EUR"),
@@ -46,8 +51,6 @@ class Trap:
             boards=Boards(**{"interlocks": interlocks, **boards}),
         )
         self.wiring.configure(configuration, {"board": self.board, "other": self.other})
-        self.house.serve("gateway", self.wiring.orders.handlers())
-        self.number = 0
 
     @property
     def lock(self) -> FakeLock:
@@ -339,3 +342,16 @@ async def test_an_output_whose_board_is_away_stops_nobody() -> None:
     assert trap.tap("outer") is None
     await asyncio.sleep(RELEASE_TIMEOUT_S)
     assert trap.house.kinds() == ["EntryGranted", "EntryReturned"]
+
+
+async def test_a_reload_forgets_no_lock_that_is_still_open() -> None:
+    trap = Trap()
+    trap.tap("inner")
+    await asyncio.sleep(0.1)
+    trap.contact(2, True)
+    trap.contact(2, False)
+    await settle()
+    trap.configure(OUTER, msgspec.structs.replace(INNER, held_open_s=30))
+    assert trap.tap("outer") is Reason.INTERLOCKED
+    await asyncio.sleep(4)
+    assert trap.tap("outer") is None
