@@ -146,7 +146,11 @@ async def ask_daemon(state_dir: Path, trial: Trial, say: Say) -> bool | None:
     """Let the running daemon try a device. Returns how it went, or None when no daemon listens."""
     try:
         reader, writer = await asyncio.open_unix_connection(state_dir / SOCKET_NAME, limit=LINE_BYTES_MAX)
-    except (FileNotFoundError, ConnectionRefusedError):
+    except PermissionError:
+        say(f"{state_dir / SOCKET_NAME} may not be opened: run this as root or as the gateway's user")
+        return False
+    except OSError:
+        # No socket, or one that a daemon left behind.
         return None
     try:
         writer.write(msgspec.json.encode(trial) + b"\n")
