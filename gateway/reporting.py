@@ -33,7 +33,7 @@ CLOCK_BEHIND_MAX_MS = 5_000
 ANNOUNCE_S = 0.05
 """Changes of gates and drawers within this time are announced together."""
 COUNT_S = 0.5
-"""Who is inside is announced this often at most: with sixty gates, a count a tap would be most of all messages."""
+"""Who is inside is announced this often at most: with sixty gates a count at each tap would be most of all messages."""
 
 
 class Reporter:
