@@ -102,6 +102,7 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload)
     # Once the state is rebuilt and the first links are up.
     asyncio.get_running_loop().call_later(CALM_AFTER_S, _calm_collector)
+    await gateway.trials.open(state_dir)
     return await gateway.run()
 
 
@@ -192,7 +193,6 @@ class Gateway:
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
         self.spawn(self.housekeeping.run())
-        await self.trials.open(self.configuration.state_dir)
         log.info("gateway_ready", venue=self.configuration.venue.id, config=str(self._path), version=__version__)
         await self._stopping.wait()
         await self._shut_down(session)

@@ -104,7 +104,10 @@ class Trials:
         kind = self._gateway.drivers[device.driver].kind
         if kind == "drawer":
             return self._drawer(trial, say)
-        slot = self._gateway.supervisor.slots[trial.device]
+        slot = self._gateway.supervisor.slots.get(trial.device)
+        if slot is None:
+            say(f"{trial.device}: the running gateway is still starting; try again in a moment")
+            return False
         say(f"{trial.device}: {slot.status}{f', {slot.detail}' if slot.detail else ''} (held by the running gateway)")
         if not slot.online:
             return False
