@@ -11,7 +11,7 @@ open link, and returns only when the bytes have left this process.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -60,6 +60,12 @@ class InputChanged(msgspec.Struct, frozen=True):
     active: bool
 
 
+class Tampered(msgspec.Struct, frozen=True):
+    """The housing of a device was opened or torn off its wall (`active`), or is closed again."""
+
+    active: bool
+
+
 class PrinterStatus(msgspec.Struct, frozen=True):
     """What a printer says of itself. `None` always means "cannot say", never "fine"."""
 
@@ -85,7 +91,7 @@ class Noise(msgspec.Struct, frozen=True):
     why: str
 
 
-DeviceEvent = Online | Reading | InputChanged | PrinterStatus | Noise
+DeviceEvent = Online | Reading | InputChanged | Tampered | PrinterStatus | Noise
 Emit = Callable[[DeviceEvent], None]
 
 
@@ -195,5 +201,45 @@ class Drawer(Protocol):
         """Pulse the drawer's solenoid once.
 
         Raises DeviceOffline or DeviceTimeout when nothing was sent, any other DriverError when something may have been.
+        """
+        ...
+
+
+Colour = Literal["green", "red", "amber", "blue", "white"]
+"""What a reader's light can be asked for; a driver shows the nearest that its light has."""
+
+
+@runtime_checkable
+class Beeper(Protocol):
+    """A reader that can make a sound."""
+
+    async def beep(self, count: int, on_ms: int, off_ms: int) -> None:
+        """Sound `count` times for `on_ms` milliseconds, with `off_ms` between; a device rounds to what it knows.
+
+        Returns when the command has left; whatever sounded before may be cut short.
+        """
+        ...
+
+
+@runtime_checkable
+class Light(Protocol):
+    """A reader with a light for the guest."""
+
+    async def light(self, colour: Colour, on_ms: int) -> None:
+        """Show `colour` for `on_ms` milliseconds, then what the reader shows at rest.
+
+        Returns when the command has left. Another colour meanwhile takes the place of the first.
+        """
+        ...
+
+
+@runtime_checkable
+class Display(Protocol):
+    """A reader with a line of text for the guest."""
+
+    async def show(self, text: str, on_ms: int) -> None:
+        """Show `text` for `on_ms` milliseconds, then what the display shows at rest.
+
+        The driver cuts what does not fit, and writes what its character set lacks in another way.
         """
         ...

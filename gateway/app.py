@@ -27,12 +27,13 @@ from gateway.config.loading import ConfigurationError, load
 from gateway.config.schema import Configuration
 from gateway.devices.registry import DRIVERS, DriverEntry, kinds
 from gateway.devices.supervisor import DeviceSlot, Supervisor
-from gateway.domain import drawers, gates, printing, purchases
+from gateway.domain import drawers, gates, printing, purchases, redemptions
 from gateway.domain import events as e
 from gateway.domain.ids import RandomPool, Uuid7
 from gateway.domain.state import VenueState
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
+from gateway.flows.feedback import FeedbackFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
 from gateway.housekeeping import EXIT_STORAGE, Housekeeping
@@ -180,6 +181,8 @@ class Gateway:
         self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers, bus)
         self.purchase = PurchaseFlow(recorder, directory, key)
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
+        self.feedback = FeedbackFlow(self.spawn, recorder.now_ms)
+        self.wiring.tap_refused = self.feedback.storage_refused
         self.reporter = Reporter(self)
         self.trials = Trials(self, Uuid7(RandomPool(os.urandom).take))
         self.housekeeping = Housekeeping(self)
@@ -188,7 +191,7 @@ class Gateway:
         """Recover from disk, serve until stopped, and leave everything in order. Returns the exit status."""
         self._recover_from_disk()
         self.recorder.listeners += [self.mqtt.answers.committed, self.wiring.outputs.committed]
-        self.recorder.followers += [self.mqtt.feed.committed, self.reporter.committed]
+        self.recorder.followers += [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
@@ -206,10 +209,14 @@ class Gateway:
         self.recorder.restore()
         unknown = self._cut_short()
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
-        self.recorder.record(started, *unknown, *purchases.after_restart(self.recorder.state.ledger))
+        self.recorder.record(started, *unknown, *self._waited())
         took_ms = round((time.monotonic() - began) * 1000)
         seq = self.recorder.journal.last_seq
         log.info("state_restored", seq=seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
+
+    def _waited(self) -> list[e.AnyEvent]:
+        state = self.recorder.state
+        return [*purchases.after_restart(state.ledger), *redemptions.after_restart(state.redemptions)]
 
     def _cut_short(self) -> list[e.AnyEvent]:
         state = self.recorder.state
@@ -230,12 +237,17 @@ class Gateway:
         runnable = {name: one for name, one in configuration.devices.items() if not self.wiring.is_part(one)}
         await self.supervisor.reconcile(runnable)
         self.wiring.configure(configuration, self.supervisor.slots)
+        self._configure_feedback(configuration)
         self._end_what_was_removed()
         own = {**self.reporter.handlers(), **self.wiring.orders.handlers()}
         handlers = {**self.wiring.handlers(), "gateway": own}
         grants = {name: client.may for name, client in configuration.clients.items()}
         self.desk.configure(handlers, grants, round(configuration.limits.request_expiry_max_s * 1000))
         self.reporter.announce_everything()
+
+    def _configure_feedback(self, configuration: Configuration) -> None:
+        self.feedback.configure(configuration.feedback.book, configuration.feedback.show_s, self.wiring.readers)
+        self.mqtt.answers.book = self.feedback.book
 
     def _end_what_was_removed(self) -> None:
         """Jobs of a printer and alarms of a drawer that are no longer configured would stand for ever."""

@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_directory(commands)
     _add_journal(commands)
     _add_broker(commands)
+    _add_tickets(commands)
 
     demo = commands.add_parser("demo", help="a simulated venue with a story, then a live view until Ctrl-C")
     demo.add_argument("--exit", action="store_true", help="end after the story; status 0 only if all came out as told")
@@ -144,6 +145,20 @@ def _add_broker(commands: Commands) -> None:
     write.add_argument("--listen", default="127.0.0.1:1883", metavar="HOST:PORT", help="where tablets connect")
     _config_option(write)
     write.set_defaults(run=_broker_write)
+
+
+def _add_tickets(commands: Commands) -> None:
+    tickets = commands.add_parser("tickets", help="keys for signed tickets, and the tickets: see docs/authorization.md")
+    verbs = tickets.add_subparsers(metavar="VERB", required=True)
+    keygen = verbs.add_parser("keygen", help="make a key, and print the row by which directories know it")
+    keygen.add_argument("file", type=Path, help="where the secret key goes; keep it where tickets are sold")
+    keygen.add_argument("--id", required=True, help="the key's own name, such as 2026-a; it stands in each ticket")
+    keygen.add_argument("--issuer", required=True, help="who sells the tickets, such as tickets-online")
+    keygen.set_defaults(run=_tickets_keygen)
+    sign = verbs.add_parser("sign", help="print the code of a ticket for each line of claims")
+    sign.add_argument("file", type=Path, help="the file that keygen made")
+    sign.add_argument("claims", type=Path, help="NDJSON, one ticket a line; - for standard input")
+    sign.set_defaults(run=_tickets_sign)
 
 
 def _complain(text: str) -> int:
@@ -288,6 +303,24 @@ def _demo(options: argparse.Namespace) -> int:
     flags = [f"--{name}" for name in ("exit", "live") if getattr(options, name)]
     receipts = ["--receipts", str(options.receipts)] if options.receipts else []
     os.execv(sys.executable, [sys.executable, "-m", "simulators.demo", *flags, *receipts])  # noqa: S606 - our own module
+
+
+def _tickets_keygen(options: argparse.Namespace) -> int:
+    from gateway import ticketing  # noqa: PLC0415
+
+    return ticketing.keygen(options.file, options.id, options.issuer)
+
+
+def _tickets_sign(options: argparse.Namespace) -> int:
+    from gateway import ticketing  # noqa: PLC0415
+
+    if str(options.claims) == "-":
+        return ticketing.sign(options.file, sys.stdin)
+    try:
+        with options.claims.open(encoding="utf-8") as lines:
+            return ticketing.sign(options.file, lines)
+    except (OSError, UnicodeDecodeError) as error:
+        return _complain(f"{options.claims}: {error}")
 
 
 def _broker_write(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading
+from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading, Tampered
 from gateway.domain import events as e
 from gateway.domain import zone_events as z
 from gateway.domain.input_events import DeviceTested, InputActive
@@ -88,18 +88,18 @@ def _telling(event_type: type[msgspec.Struct]) -> Telling:
 TELLING: dict[type, Telling] = {event_type: _telling(event_type) for event_type in get_args(e.AnyEvent)}
 """Worked out once: under load there are thousands of facts a second."""
 
+_KINDS: dict[type, str] = {InputChanged: "input", Tampered: "tamper", Noise: "noise"}
+
 
 def told_of(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]] | None:
     """Return kind and data of what a device told, None for what is not told live; of a credential only its kind."""
     match event:
         case Reading():
             return "reading", {"technology": event.technology, "symbology": event.symbology}
-        case InputChanged():
-            return "input", {"channel": event.channel, "active": event.active}
+        case InputChanged() | Tampered() | Noise():
+            return _KINDS[type(event)], msgspec.structs.asdict(event)
         case PrinterStatus():
             return "status", {**status_fields(event)}
-        case Noise():
-            return "noise", {"byte_count": event.byte_count, "why": event.why}
         case _:
             return None
 

@@ -28,6 +28,7 @@ from gateway.flows.outputs import OutputsFlow
 from gateway.flows.printing import PrintFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
+from gateway.flows.redeem import RedeemFlow
 from gateway.flows.why import WhyFlow
 from gateway.flows.zones import OrdersFlow
 from gateway.store.journal import StorageUnavailable
@@ -81,10 +82,13 @@ class Wiring:
         self.gates: dict[str, GateFlow] = {}
         self.printers: dict[str, PrintFlow] = {}
         self.drawers: dict[str, DrawerFlow] = {}
+        self.readers: dict[str, DeviceSlot] = {}
+        self.tap_refused: Callable[[str], None] = lambda _reader: None
         self.orders = OrdersFlow(recorder, entry.lookup, self.gates, spawn)
         self.inputs = InputsFlow(recorder, self.orders, self.gates)
         self.outputs = OutputsFlow(self.gates, spawn)
         self._why = WhyFlow(recorder, entry)
+        self._redeem = RedeemFlow(recorder, entry.lookup)
         self._printer_tasks: dict[str, asyncio.Task[None]] = {}
         self._printer_slots: dict[str, DeviceSlot] = {}
         self._drawer_ports: dict[str, DrawerPort] = {}
@@ -114,8 +118,12 @@ class Wiring:
         self.inputs.configure(configuration.boards.inputs)
         self.outputs.configure(configuration.boards.outputs, slots, lambda: self.inputs.standing)
         self._entry.configure(self.gates, configuration.venue.zone_info, configuration.venue.id)
-        readers = {name: slot for name, slot in slots.items() if self._drivers[slot.device.driver].kind in _READS}
+        self.readers = readers = {
+            name: slot for name, slot in slots.items() if self._drivers[slot.device.driver].kind in _READS
+        }
         self._purchase.configure(configuration.wallet_policy, configuration.wallet.arm_timeout_s, readers)
+        self._purchase.lookup.venue_id = configuration.venue.id
+        self._redeem.configure(configuration.venue.zone_info, configuration.wallet.arm_timeout_s, readers)
         resets = {name: zone.reset_time for name, zone in configuration.zones.items()}
         self.orders.configure(
             {name: at for name, at in resets.items() if at is not None}, configuration.venue.zone_info
@@ -128,6 +136,7 @@ class Wiring:
         flows: dict[str, GateFlow | PrintFlow | DrawerFlow] = {**self.gates, **self.printers, **self.drawers}
         found: dict[str, Mapping[str, Handler]] = {name: flow.handlers() for name, flow in flows.items()}
         found["wallet"] = self._purchase.handlers()
+        found["entitlements"] = self._redeem.handlers()
         for gate in self.gates:
             found[gate] = {
                 **found[gate],
@@ -199,12 +208,14 @@ class Wiring:
             printer.look_again()
         self._purchase.storage_recovered()
         self.inputs.storage_recovered()
+        self._redeem.storage_recovered()
         self.orders.follow()
 
     def close(self) -> None:
         """Stop every timer and queue."""
         self._purchase.close()
         self.outputs.close()
+        self._redeem.close()
         for gate in self.gates.values():
             gate.close()
         for drawer in self.drawers.values():
@@ -213,13 +224,16 @@ class Wiring:
             self._drop_printer(name)
 
     def _tapped(self, reader: str, reading: Reading) -> None:
-        """A card pays where a reader waits for one; else it asks for entry. At a till nobody asked, it does nothing."""
+        """A card pays or redeems where a reader waits for it, else it asks for entry; at a till it does nothing."""
         gate = self._gate_of_reader.get(reader)
         try:
-            if not self._purchase.tap(reader, reading.technology, reading.value) and gate is not None:
+            if self._purchase.tap(reader, reading.technology, reading.value):
+                return
+            if not self._redeem.tap(reader, reading.technology, reading.value) and gate is not None:
                 self._entry.tap(gate, reading.technology, reading.value, reader)
         except StorageUnavailable as error:
             log.error("tap_refused", reader=reader, gate=gate, reason="storage_unavailable", why=str(error))
+            self.tap_refused(reader)
 
     def _printer_changed(self, slot: DeviceSlot, status: PrinterStatus) -> None:
         if slot.name in self.printers:

@@ -24,7 +24,7 @@ from simulators.process import add_exit_option, print_line, run, stop_event
 
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
-SIMULATORS = ("rdm6300", "scanner", "lcus", "modbus_board", "escpos_printer")
+SIMULATORS = ("rdm6300", "scanner", "lcus", "modbus_board", "escpos_printer", "osdp", "twn4", "wiegand")
 Description = Mapping[str, Mapping[str, Any]]
 
 DEMO_VENUE: Description = {

@@ -49,6 +49,11 @@ class ScannerLineDecoder(Decoder[ScannedLine]):
         self._max_bytes = max_bytes
         self._skipping = False
 
+    def forget(self) -> None:
+        """Forget a line that has begun: its end will not come."""
+        self._buffer.clear()
+        self._skipping = False
+
     def _next_frame(self) -> ScannedLine | None:
         while end := _END.search(self._buffer):
             line = bytes(self._buffer[: end.start()])

@@ -13,7 +13,7 @@ from gateway.config import tree
 from gateway.config.boards import Contact
 from gateway.config.devices import DeviceDraft, place
 from gateway.config.problems import Mark, Problems, advice, join, listed, quote
-from gateway.config.schema import VERBS
+from gateway.config.schema import RESERVED_NAMES, VERBS
 
 KIND_WORDS = {
     "reader": "a reader",
@@ -21,6 +21,7 @@ KIND_WORDS = {
     "gate": "a relay board",
     "printer": "a printer",
     "drawer": "a cash drawer",
+    "bus": "a bus",
 }
 _OUTSIDE_WORDS = ("outside", "out", "street", "none", "world")
 Devices = Mapping[str, DeviceDraft]
@@ -62,6 +63,8 @@ def _addresses(device: DeviceDraft) -> Iterable[tuple[str, object]]:
             # One port may be written with and without its scheme and settings: serial:///dev/x?baud=9600 is /dev/x.
             bare = value.removeprefix("serial://").split("?")[0]
             yield key, os.path.normpath(bare) if bare.startswith("/") else bare.lower()
+    if "bus" in device.fields and (address := device.get("address")) is not None:
+        yield "address", (device.get("bus"), address)
     if device.kind == "drawer" and (pin := device.get("pin")) is not None:
         yield "pin", (device.get("printer"), pin)
 
@@ -159,7 +162,7 @@ def check_gates(
             message = "without a `lock` this gate opens elsewhere, and its contact is not watched; add `lock: board.1`"
             problems.warn(gate.place("passage"), f"gates.{gate.name}.passage", message)
     # Where a client may ask for money, a reader at no gate stands at a till.
-    if not any("wallet" in _grants(client) for client in clients.values()):
+    if not any({"wallet", "entitlements"} & set(_grants(client)) for client in clients.values()):
         _warn_idle_readers(devices, readers, problems)
 
 
@@ -295,7 +298,7 @@ def check_clients(
     clients: Mapping[str, Draft], devices: Devices, gates: Mapping[str, Draft], problems: Problems
 ) -> None:
     """A client is granted verbs that its targets know."""
-    kinds: dict[str, str | None] = {"gateway": "gateway", "wallet": "wallet"}
+    kinds: dict[str, str | None] = {name: name for name in RESERVED_NAMES}
     kinds |= {name: device.kind for name, device in devices.items() if device.kind in {"printer", "drawer", None}}
     kinds |= dict.fromkeys(gates, "gate")
     for client in clients.values():
@@ -336,7 +339,7 @@ def _check_verbs(path: str, entry: tree.Entry, kind: str | None, problems: Probl
     known = VERBS[kind]
     for index, item in enumerate(entry.node.items if isinstance(entry.node, tree.Listing) else ()):
         if isinstance(item, tree.Scalar) and isinstance(item.value, str) and item.value not in known:
-            what = f"the {kind}" if kind in {"gateway", "wallet"} else f"a {kind}"
+            what = f"the {kind}" if kind in RESERVED_NAMES else f"a {kind}"
             near = advice(item.value, known, "")
             hint = f"{near} " if near.startswith("did") else ""
             message = f"{quote(item.value)} is nothing to ask of {what}; {hint}{what} knows {listed(known)}"

@@ -43,14 +43,20 @@ class DeviceDraft(msgspec.Struct):
         """Return where the value of `key` stands, or the device itself."""
         return place(self.node, key, self.mark)
 
+    @property
+    def host(self) -> str:
+        """The name of the device it hangs on: a drawer's printer, the bus of one that shares a bus; else empty."""
+        key = "printer" if self.kind == "drawer" else "bus"
+        return str(getattr(self.options, key, None) or "")
+
     def device(self, drafts: Kinds[str, DeviceDraft]) -> Device:
         """Return the device; its options must be right."""
         if self.options is None:
             raise ValueError(f"{self.name} has no options")
         digest = _digest(self.driver, self.options)
-        printer = drafts.get(str(getattr(self.options, "printer", ""))) if self.kind == "drawer" else None
-        if printer is not None and printer.options is not None:
-            digest = fingerprint([digest, _digest(printer.driver, printer.options)])
+        host = drafts.get(self.host)
+        if host is not None and host.options is not None:
+            digest = fingerprint([digest, _digest(host.driver, host.options)])
         return Device(self.name, self.driver, self.options, digest)
 
 

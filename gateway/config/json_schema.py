@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.config.boards import InputEntry, InterlockEntry, OutputEntry
 from gateway.config.entries import ClientEntry, GateEntry
+from gateway.config.feedback import Feedback
 from gateway.config.schema import (
     DEFAULT_STATE_DIR,
     NAME_PATTERN,
@@ -34,7 +35,8 @@ _REF = "#/$defs/{name}"
 
 
 _OWN: list[type[msgspec.Struct]] = [
-    Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, InterlockEntry, InputEntry, OutputEntry,
+    Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, InterlockEntry, InputEntry,
+    OutputEntry,
 ]  # fmt: skip
 
 
@@ -93,6 +95,7 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         ),
         "limits": _or_nothing(own["Limits"]),
         "wallet": _or_nothing(own["Wallet"]),
+        "feedback": _or_nothing(own["Feedback"]),
     }
 
 
@@ -163,6 +166,7 @@ def _may(written: Schema) -> Schema:
         "properties": {
             "gateway": {"type": "array", "items": {"enum": list(VERBS["gateway"])}},
             "wallet": {"type": "array", "items": {"enum": list(VERBS["wallet"])}},
+            "entitlements": {"type": "array", "items": {"enum": list(VERBS["entitlements"])}},
         },
         "propertyNames": {"pattern": NAME_PATTERN},
         "additionalProperties": {"type": "array", "items": {"enum": verbs}},

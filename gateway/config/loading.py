@@ -8,22 +8,23 @@ from typing import Any
 
 import msgspec
 
-from gateway.config import checks
+from gateway.config import bus_checks, checks
 from gateway.config.board_checks import BoardDrafts, check_boards, shares_passage
 from gateway.config.boards import InputEntry, InterlockEntry, OutputEntry
 from gateway.config.checks import Draft
 from gateway.config.devices import DeviceDraft, fingerprint, named_entries, read_devices
 from gateway.config.entries import ClientEntry, GateEntry
+from gateway.config.feedback import Feedback, read_feedback
 from gateway.config.json_schema import json_schema
 from gateway.config.problems import ConfigurationError, Problem, Problems, UnreadableError
 from gateway.config.reading import found, read_struct, refuse_unknown, struct_type
-from gateway.config.schema import Client, Configuration, Device, DriverKind, Gate, Limits, Wallet, Zone
+from gateway.config.schema import RESERVED_NAMES, Client, Configuration, Device, DriverKind, Gate, Limits, Wallet, Zone
 from gateway.config.tree import MAX_BYTES, START, Broken, Entry, Mapping, Node, decode, parse
 from gateway.config.venue import URL_FORMS, read_broker, read_limits, read_state_dir, read_venue, read_wallet
 
 __all__ = ["ConfigurationError", "Problem", "json_schema", "load", "loads"]
 
-SECTIONS = ("venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet")
+SECTIONS = ("venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet", "feedback")
 BOARD_SECTIONS = ("interlocks", "inputs", "outputs")
 _MISSING = {
     "venue": "this key is missing; add `venue: {id: …, timezone: …, currency: …}`",
@@ -77,7 +78,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     wallet = read_wallet(section("wallet"), problems)
     devices = read_devices(section("devices"), kinds, problems)
     zones = _drafts(section("zones"), "zones", Zone, problems)
-    gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=("gateway", "wallet"))
+    gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=RESERVED_NAMES)
     clients = _drafts(section("clients"), "clients", ClientEntry, problems, reserved=("gateway",))
     boards = BoardDrafts(
         _drafts(section("interlocks"), "interlocks", InterlockEntry, problems),
@@ -85,6 +86,8 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         _drafts(section("outputs"), "outputs", OutputEntry, problems),
     )
     _check(devices, zones, gates, clients, boards, problems)
+    readers = [name for name, device in devices.items() if device.kind in {"reader", "scanner", None}]
+    feedback = read_feedback(section("feedback"), (*readers, *clients), problems)
     checks.check_broker_user(section("broker"), clients, problems)
     checks.check_broker_devices(clients, devices, problems)
     if len(problems) or venue is None or broker is None:
@@ -100,6 +103,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         limits=limits or Limits(),
         wallet=wallet or Wallet(),
         boards=boards.boards(),
+        feedback=feedback or Feedback(),
     )
     return msgspec.structs.replace(configuration, digest=_digest(configuration))
 
@@ -129,6 +133,8 @@ def _check(
 
     checks.check_ports(devices, problems)
     checks.check_drawers(devices, problems)
+    bus_checks.check_buses(devices, problems)
+    bus_checks.check_inputs(devices, problems)
     checks.check_names(devices, gates, problems)
     checks.check_zones(zones, problems)
     checks.check_gates(gates, zones, devices, clients, problems, may_share)

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config.boards import Boards, Contact
+from gateway.config.feedback import Feedback
 from gateway.domain.access import GateRule, ZoneMap
 from gateway.domain.money import BALANCE_MAX_MINOR
 from gateway.domain.wallet import Policy
@@ -24,7 +25,7 @@ from gateway.domain.wallet import Policy
 NAME_PATTERN = "^[a-z0-9][a-z0-9-]{0,62}$"
 """Names are MQTT topic levels, broker users and file names, so they are plain everywhere."""
 
-RESERVED_NAMES: tuple[str, ...] = ("gateway", "wallet")
+RESERVED_NAMES: tuple[str, ...] = ("gateway", "wallet", "entitlements")
 """Targets of their own; no device and no gate may be called so."""
 
 DEFAULT_STATE_DIR = "/var/lib/venue-gateway"
@@ -37,6 +38,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "wallet": (
         "charge", "top_up", "refund", "tip", "deposit", "hold", "capture", "transfer", "close_out", "balance", "cancel",
     ),
+    "entitlements": ("redeem", "undo", "cancel", "why"),
 }  # fmt: skip
 """What can be asked of each kind of target; `gate` here is an entry under `gates:`, not a relay board."""
 
@@ -45,15 +47,16 @@ CLOCK_PATTERN = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, the first no hyphen"
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, extra={"expected": NAME_RULE})]
-Kind = Literal["reader", "scanner", "gate", "printer", "drawer"]
+Kind = Literal["reader", "scanner", "gate", "printer", "drawer", "bus"]
 
 
 class DriverKind(msgspec.Struct, frozen=True):
     """One driver as the configuration sees it: its YAML options, and a line on what it is for.
 
     `kind` "gate" is a relay board. Some options mean the same in every driver: a board's `channels` or `relays` is its
-    number of relays and `inputs` its number of contacts; a drawer's `printer` names the printer it hangs on; `port` and
-    `connect` name what the device is opened on.
+    number of relays and `inputs` its number of contacts; a drawer's `printer` names the printer it hangs on; `bus`
+    names the bus a device shares with others, and `address` is its own there; `port` and `connect` name what the device
+    is opened on.
     """
 
     kind: Kind
@@ -316,6 +319,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = msgspec.field(default_factory=Limits)
     wallet: Wallet = msgspec.field(default_factory=Wallet)
     boards: Boards = msgspec.field(default_factory=Boards)
+    feedback: Feedback = msgspec.field(default_factory=Feedback)
     digest: str = ""
     warnings: tuple[str, ...] = ()
     """Lines in the form of problems that stop nothing: `check` prints them, `run` logs them."""

@@ -16,8 +16,13 @@ from drivers.gates.modbus_tcp import ModbusTcpRelay
 from drivers.gates.shelly import ShellyRelay
 from drivers.gates.tasmota import TasmotaRelay
 from drivers.printers.escpos import EscposPrinter
+from drivers.readers.osdp import OsdpReader
+from drivers.readers.osdp_bus import OsdpBus
 from drivers.readers.rdm6300 import Rdm6300Reader
+from drivers.readers.twn4 import Twn4Reader
+from drivers.readers.wiegand_serial import WiegandSerialReader
 from drivers.scanners.serial_scanner import SerialScanner
+from drivers.scanners.wedge import WedgeScanner
 from gateway.config.schema import DriverKind, Kind
 
 
@@ -42,7 +47,12 @@ def _entry(kind: Kind, driver: Any) -> DriverEntry:  # noqa: ANN401 - driver cla
 
 DRIVERS: Mapping[str, DriverEntry] = {
     "rdm6300": _entry("reader", Rdm6300Reader),
+    "osdp-bus": _entry("bus", OsdpBus),
+    "osdp": _entry("reader", OsdpReader),
+    "twn4": _entry("reader", Twn4Reader),
+    "wiegand-serial": _entry("reader", WiegandSerialReader),
     "serial-scanner": _entry("scanner", SerialScanner),
+    "wedge": _entry("scanner", WedgeScanner),
     "lcus": _entry("gate", LcusRelay),
     "modbus-relay": _entry("gate", ModbusRelay),
     "modbus-tcp": _entry("gate", ModbusTcpRelay),

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from drivers.api import DeviceEvent, Driver, DriverError, MessageBus, Noise, Online
+from drivers.api import DeviceEvent, Driver, DriverError, MessageBus, Noise, Online, Tampered
 from gateway.config.schema import Device
 from gateway.devices.plugs import pause, port_path
 from gateway.devices.registry import DRIVERS, DriverEntry
@@ -136,10 +136,7 @@ class Supervisor:
         link = self._links[slot] = _Link()
         run: asyncio.Task[None] | None = None
         try:
-            if slot.driver is None:
-                # One driver for all its links: it alone knows what it said before the last one broke, as of a contact.
-                slot.driver = self._build(slot)
-            run = asyncio.get_running_loop().create_task(slot.driver.run())
+            run = asyncio.get_running_loop().create_task(self._driver(slot).run())
             return await self._watch(slot, run, link)
         except Exception:
             log.exception("driver_crashed", device=slot.name, driver=slot.device.driver)
@@ -174,7 +171,18 @@ class Supervisor:
         slot.faults["hang"] += 1
         slot.driver = None
 
-    def _build(self, slot: DeviceSlot) -> Driver:
+    def _driver(self, slot: DeviceSlot) -> Driver:
+        """Return a device's driver, made at the first call; one that shares a bus is handed the bus's driver.
+
+        There is one driver for all links: it alone knows what it said before the last one broke, as of a contact.
+        """
+        if slot.driver is None:
+            bus = self.slots.get(getattr(slot.device.options, "bus", None) or "")
+            slot.driver = self._build(slot, *(() if bus is None else (self._driver(bus),)))
+        driver: Driver = slot.driver
+        return driver
+
+    def _build(self, slot: DeviceSlot, *bus: Driver) -> Driver:
         built: list[Driver] = []
 
         def emit(event: DeviceEvent) -> None:
@@ -183,8 +191,8 @@ class Supervisor:
                 self._emitted(slot, event)
 
         entry = self._drivers[slot.device.driver]
-        parts = (slot.device.options, emit, self._bus) if entry.uses_broker else (slot.device.options, emit)
-        driver = entry.build(*parts)
+        shared = (self._bus,) if entry.uses_broker else bus
+        driver = entry.build(slot.device.options, emit, *shared)
         if not isinstance(driver, Driver):
             raise TypeError(f"{slot.device.driver} is no driver that can be run")
         built.append(driver)
@@ -198,6 +206,8 @@ class Supervisor:
             self._set(slot, "online", event.detail)
         elif isinstance(event, Noise):
             log.warning("device_noise", device=slot.name, byte_count=event.byte_count, why=event.why)
+        elif isinstance(event, Tampered):
+            log.warning("device_tampered", device=slot.name, active=event.active)
         try:
             self._on_event(slot, event)
         except Exception:

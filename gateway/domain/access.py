@@ -42,7 +42,7 @@ class Credential(msgspec.Struct, frozen=True, gc=False):
 class Entitlement(msgspec.Struct, frozen=True, gc=False):
     """A right to be in `zones`. No `uses_total` or `uses_per_day` means no limit; a day is one of the venue's calendar.
 
-    Times are UTC milliseconds, the end exclusive.
+    Times are UTC milliseconds, the end exclusive. With an `item` it is something to be redeemed, and opens no zone.
     """
 
     id: str
@@ -54,6 +54,7 @@ class Entitlement(msgspec.Struct, frozen=True, gc=False):
     uses_total: int | None = None
     reentry: bool = False
     uses_per_day: int | None = None
+    item: str | None = None
 
 
 class Whereabouts(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -6,12 +6,14 @@ before it is on disk (I1), and a repeated request gets the same answer again, wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from gateway.domain import events as e
 from gateway.domain import money
+from gateway.domain import redemption_events as r
 from gateway.domain import wallet_events as w
 from gateway.domain import zone_events as z
 from gateway.domain.ledger import wallet
@@ -54,6 +56,9 @@ BEGINNINGS: frozenset[type] = frozenset(
         w.WalletArmed,
         w.WalletCancelled,
         w.WalletHoldEnded,
+        r.RedemptionArmed,
+        r.RedemptionCancelled,
+        r.RedemptionUndone,
         z.ZoneLockedDown,
         z.ZoneReleased,
         z.ZoneRestored,
@@ -62,7 +67,9 @@ BEGINNINGS: frozenset[type] = frozenset(
     }
 )
 """The events that give a request its first answer; others say later what became of it."""
-_AT_ONCE: frozenset[type] = frozenset({w.WalletTransferred, w.WalletHeld, w.WalletDenied, w.WalletShown})
+_AT_ONCE: frozenset[type] = frozenset(
+    {w.WalletTransferred, w.WalletHeld, w.WalletDenied, w.WalletShown, r.RedemptionMade, r.RedemptionDenied}
+)
 
 
 def begins(event: e.AnyEvent) -> bool:
@@ -88,12 +95,23 @@ def first_answer(event: e.AnyEvent) -> Answer | None:
             return Answer("accepted", None, "Opening.", {"opening": event.opening, "drawer": event.drawer})
         case w.WalletArmed() | w.WalletTransferred() | w.WalletHeld() | w.WalletDenied() | w.WalletShown():
             return _wallet_answer(event)
+        case r.RedemptionArmed() | r.RedemptionMade() | r.RedemptionUndone() | r.RedemptionDenied():
+            return _redemption_answer(event)
+        case w.WalletCancelled() | w.WalletHoldEnded() | r.RedemptionCancelled():
+            return _ended_answer(event)
+        case _:
+            return _order_answer(event)
+
+
+def _ended_answer(event: w.WalletCancelled | w.WalletHoldEnded | r.RedemptionCancelled) -> Answer:
+    """Say that what waited or was held does so no more."""
+    match event:
         case w.WalletCancelled():
             return Answer("done", None, "Cancelled. Nothing was charged.", {"transfer": event.transfer})
         case w.WalletHoldEnded():
             return Answer("done", None, "Released.", {"transfer": event.transfer})
-        case _:
-            return _order_answer(event)
+        case r.RedemptionCancelled():
+            return Answer("done", None, "Cancelled. Nothing was redeemed.", {"redemption": event.redemption})
 
 
 def _order_answer(event: e.AnyEvent) -> Answer | None:
@@ -147,6 +165,8 @@ def later_answer(event: e.AnyEvent) -> Answer | None:
             return Answer("unknown", Reason.OUTCOME_UNKNOWN, event.message, {"opening": event.opening})
         case w.WalletFailed():
             return failed(event.reason, transfer=event.transfer, reader=event.reader)
+        case r.RedemptionFailed():
+            return failed(event.reason, redemption=event.redemption, reader=event.reader)
         case _:
             return None
 
@@ -199,3 +219,39 @@ def _balance(event: w.WalletHeld | w.WalletShown) -> dict[str, Any]:
     left_minor = event.balance_minor - event.held_minor
     data = {"currency": event.currency, "holder": event.holder, "credential": event.credential}
     return {**data, "balance_minor": event.balance_minor, "held_minor": event.held_minor, "available_minor": left_minor}
+
+
+def _redemption_answer(
+    event: r.RedemptionArmed | r.RedemptionMade | r.RedemptionUndone | r.RedemptionDenied,
+) -> Answer:
+    """Say what became of a redemption, and what the guest still has."""
+    data: dict[str, Any] = {"redemption": event.redemption}
+    match event:
+        case r.RedemptionArmed():
+            more = {"reader": event.reader, "until_ms": event.until_ms}
+            return Answer("accepted", None, f"Hold a card to {event.reader}.", data | more)
+        case r.RedemptionDenied():
+            about = {"item": event.item} if event.item else {}
+            return Answer("denied", event.reason, message_for(event.reason), data | about)
+        case r.RedemptionMade():
+            note = f"Redeemed: {_counted(event.used)}." if event.used else f"There is: {_left(event.left)}."
+            whose = {"holder": event.holder} | ({"credential": event.credential} if event.credential else {})
+            return Answer("done", None, note, data | whose | {"used": _lines(event.used), "left": event.left})
+        case r.RedemptionUndone():
+            more = {"of": event.of, "holder": event.holder, "given_back": _lines(event.given_back)}
+            return Answer("done", None, f"Given back: {_counted(event.given_back)}.", data | more)
+
+
+def _lines(used: tuple[r.Used, ...]) -> list[dict[str, Any]]:
+    return [{"entitlement": one.entitlement, "item": one.item, "count": one.count} for one in used]
+
+
+def _counted(used: tuple[r.Used, ...]) -> str:
+    counts: dict[str, int] = {}
+    for one in used:
+        counts[one.item] = counts.get(one.item, 0) + one.count
+    return _left(dict(counts))
+
+
+def _left(left: Mapping[str, int | None]) -> str:
+    return ", ".join(f"{'any number of' if count is None else count} {item}" for item, count in left.items()) or "none"

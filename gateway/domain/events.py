@@ -15,6 +15,7 @@ import msgspec
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
+from gateway.domain.redemption_events import RedemptionEvent
 from gateway.domain.wallet_events import (
     WalletArmed,
     WalletCancelled,
@@ -385,6 +386,7 @@ AnyEvent: TypeAlias = (
     | WalletShown
     | WalletContact
     | InputEvent
+    | RedemptionEvent
 )
 """Every event there is; decoding a journal row goes through this union."""
 

@@ -53,6 +53,15 @@ class Reason(StrEnum):
     PAYMENT_INTERRUPTED = "payment_interrupted"
     PAYMENT_ENDED = "payment_ended"
 
+    # Redeeming entitlements.
+    NO_ENTITLEMENT = "no_entitlement"
+    UNKNOWN_REDEMPTION = "unknown_redemption"
+    OVER_REDEEMED_COUNT = "over_redeemed_count"
+    REDEMPTION_TIMED_OUT = "redemption_timed_out"
+    REDEMPTION_CANCELLED = "redemption_cancelled"
+    REDEMPTION_INTERRUPTED = "redemption_interrupted"
+    REDEMPTION_ENDED = "redemption_ended"
+
     # What is wrong with a request itself.
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
@@ -119,6 +128,13 @@ MESSAGES: dict[Reason, str] = {
     Reason.PAYMENT_CANCELLED: "The request was cancelled. Nothing was charged.",
     Reason.PAYMENT_INTERRUPTED: "The gateway stopped before a card was shown. Nothing was charged; ask with a new id.",
     Reason.PAYMENT_ENDED: "This has ended already. What was paid is given back with `refund`.",
+    Reason.NO_ENTITLEMENT: "The guest has no entitlement to that. Look at what they have with `why`.",
+    Reason.UNKNOWN_REDEMPTION: "There is no such redemption. Use the `redemption` from the answer to `redeem`.",
+    Reason.OVER_REDEEMED_COUNT: "More cannot be given back than was redeemed and not given back yet.",
+    Reason.REDEMPTION_TIMED_OUT: "Nobody held a card to the reader in time. Nothing was redeemed.",
+    Reason.REDEMPTION_CANCELLED: "The request was cancelled. Nothing was redeemed.",
+    Reason.REDEMPTION_INTERRUPTED: "The gateway stopped before a card was shown. Nothing was redeemed; use a new id.",
+    Reason.REDEMPTION_ENDED: "This has ended already. What was redeemed is given back with `undo`.",
     Reason.RETAINED: "Requests must not be retained. Publish with retain off.",
     Reason.EXPIRY_REQUIRED: "This request moves hardware and needs `expires_at`, a time a few seconds ahead.",
     Reason.EXPIRY_TOO_FAR: "`expires_at` is too far ahead. Use a few seconds for gates and drawers.",

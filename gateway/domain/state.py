@@ -14,13 +14,11 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import events as e
+from gateway.domain import ledger, redemptions
 from gateway.domain import wallet_events as w
 from gateway.domain import zone_events as z
 from gateway.domain.access import DayUses, Presence, Whereabouts, ZoneMap
 from gateway.domain.answers import Answer, first_answer, later_answer
-from gateway.domain.ledger import ON_DISK as WALLET_ROWS_ON_DISK
-from gateway.domain.ledger import ROW_TYPES as WALLET_ROW_TYPES
-from gateway.domain.ledger import Ledger
 from gateway.domain.zones import Block, Closure, block_key
 
 FINISHED_JOBS_KEPT = 200
@@ -85,9 +83,10 @@ _ROW_TYPES: dict[str, Any] = {
     "job": Job,
     "drawer": DrawerState,
     "request": StoredAnswer,
-    **WALLET_ROW_TYPES,
+    **ledger.ROW_TYPES,
+    **redemptions.ROW_TYPES,
 }
-ON_DISK: frozenset[str] = frozenset({"request", *WALLET_ROWS_ON_DISK})
+ON_DISK: frozenset[str] = frozenset({"request", *ledger.ON_DISK, *redemptions.ON_DISK})
 """Kinds of rows that only grow: once stored they are looked up by key and leave the memory."""
 
 
@@ -117,7 +116,8 @@ class VenueState:
         self.jobs: dict[str, Job] = {}
         self.drawers: dict[str, DrawerState] = {}
         self.requests: dict[str, StoredAnswer] = {}
-        self.ledger = Ledger(self._touch)
+        self.ledger = ledger.Ledger(self._touch)
+        self.redemptions = redemptions.Redemptions(self._touch, self._set_uses, self._set_day_uses)
         self.dirty: set[tuple[str, str]] = set()
         self.dropped_jobs: list[str] = []
         self._tables: dict[str, dict[str, Any]] = {
@@ -132,6 +132,7 @@ class VenueState:
             "drawer": self.drawers,
             "request": self.requests,
             **self.ledger.tables,
+            **self.redemptions.tables,
         }
 
     def set_zones(self, zones: ZoneMap) -> None:
@@ -393,5 +394,6 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     w.WalletFailed: lambda state, event: state.ledger.ended(event),
     w.WalletShown: lambda state, event: state.ledger.ended(event),
     w.WalletContact: lambda state, event: state.ledger.contacted(event),
+    **redemptions.CHANGES,
 }
 """What each fact changes; facts that are only told (devices, configuration, …) are not in it."""

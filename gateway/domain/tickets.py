@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gateway.domain.access import Entitlement
 from gateway.domain.reasons import Reason
@@ -22,6 +22,7 @@ from gateway.domain.reasons import Reason
 HEADER = "v4.public."
 KEY_HEADER = "k4.public."
 """How PASERK, the companion standard, begins a public key of version 4."""
+PRIVATE_HEADER = "k4.secret."
 TOKEN_CHARS_MAX = 1024
 SIGNATURE_BYTES = 64
 KEY_BYTES = 32
@@ -50,12 +51,20 @@ class IssuerKey(msgspec.Struct, frozen=True):
         return self.state == "active" and begun and not over
 
 
+Item = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
 class Claims(msgspec.Struct, frozen=True):
-    """What a ticket says. Claims nobody here knows are left alone, so that an issuer can add some."""
+    """What a ticket says: the `zones` it opens, the `items` that can be redeemed with it, or both.
+
+    Claims nobody here knows are left alone, so that an issuer can add some.
+    """
 
     jti: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     exp: datetime
-    zones: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=16)]
+    zones: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
+    items: Annotated[dict[Item, Count], msgspec.Meta(max_length=16)] = {}
     nbf: datetime | None = None
     iss: str | None = None
     aud: str | None = None
@@ -64,10 +73,14 @@ class Claims(msgspec.Struct, frozen=True):
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """A ticket whose signature holds. `entitlement` is what it gives: one use, under an id of its issuer's own."""
+    """A ticket whose signature holds. `entitlement` is what it gives: one use, under an id of its issuer's own.
+
+    `vouchers` are what can be redeemed with it, each under an id that begins with its item.
+    """
 
     entitlement: Entitlement
     venue: str | None
+    vouchers: tuple[Entitlement, ...] = ()
 
 
 class _Footer(msgspec.Struct, frozen=True):
@@ -106,6 +119,20 @@ class Keyring:
         return found
 
 
+def sign(private_key: Ed25519PrivateKey, kid: str, issuer: str, claims: bytes) -> str:
+    """Return the code of a ticket: its `claims`, a JSON object, signed by `issuer` with its key `kid`.
+
+    Raises NotAuthentic when the claims are not those of a ticket, or make a code longer than readers take.
+    """
+    _ticket(_claims(claims), issuer)
+    footer = msgspec.json.encode(_Footer(kid))
+    signature = private_key.sign(pae(HEADER.encode(), claims, footer, b""))
+    token = f"{HEADER}{base64url(claims + signature)}.{base64url(footer)}"
+    if len(token) > TOKEN_CHARS_MAX:
+        raise NotAuthentic(f"the code would have {len(token)} characters; at most {TOKEN_CHARS_MAX} are taken")
+    return token
+
+
 def is_signed(value: str) -> bool:
     """Return True for a code that claims to be a signed ticket."""
     return value.startswith(HEADER)
@@ -119,6 +146,25 @@ def venue_fault(ticket: Ticket, venue_id: str) -> Reason | None:
 def pae(*pieces: bytes) -> bytes:
     """Return PASETO's pre-authentication encoding: the number of pieces, then each with its length (64 bits, LE)."""
     return b"".join([len(pieces).to_bytes(8, "little"), *(len(one).to_bytes(8, "little") + one for one in pieces)])
+
+
+def new_key() -> tuple[str, str]:
+    """Return a new pair of keys, secret and public, as PASERK: `k4.secret.…` and `k4.public.…`."""
+    private_key = Ed25519PrivateKey.generate()
+    public_key = private_key.public_key().public_bytes_raw()
+    # PASERK's secret key of version 4 is the seed and the public key behind it, as libsodium has it.
+    return PRIVATE_HEADER + base64url(private_key.private_bytes_raw() + public_key), KEY_HEADER + base64url(public_key)
+
+
+def read_secret_key(text: str) -> Ed25519PrivateKey:
+    """Return the key written as PASERK, `k4.secret.…`. Raises ValueError, which says nothing of the key itself."""
+    raw = _unbase64(text.removeprefix(PRIVATE_HEADER)) if text.startswith(PRIVATE_HEADER) else None
+    if raw is None or len(raw) != 2 * KEY_BYTES:
+        raise ValueError(f"expected a PASERK secret key, {PRIVATE_HEADER}… with 86 more characters")
+    private_key = Ed25519PrivateKey.from_private_bytes(raw[:KEY_BYTES])
+    if private_key.public_key().public_bytes_raw() != raw[KEY_BYTES:]:
+        raise ValueError("its two halves do not belong together; copy the key again")
+    return private_key
 
 
 def public_key_bytes(text: str) -> bytes:
@@ -159,9 +205,12 @@ def _take_apart(token: str) -> tuple[bytes, bytes, bytes]:
 
 def _claims(message: bytes) -> Claims:
     try:
-        return msgspec.json.decode(message, type=Claims)
+        claims = msgspec.json.decode(message, type=Claims)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise NotAuthentic("the signed claims are not those of a ticket") from None
+    if not claims.zones and not claims.items:
+        raise NotAuthentic("the ticket opens no zone and has nothing to redeem")
+    return claims
 
 
 def _ticket(claims: Claims, issuer: str) -> Ticket:
@@ -179,7 +228,19 @@ def _ticket(claims: Claims, issuer: str) -> Ticket:
         uses_total=1,
         reentry=claims.reentry,
     )
-    return Ticket(entitlement, claims.aud)
+    vouchers = tuple(
+        msgspec.structs.replace(
+            # No issuer's name has an @ in it, so this is never another ticket's id.
+            entitlement,
+            id=f"{item}@{name}",
+            zones=(),
+            uses_total=count,
+            reentry=False,
+            item=item,
+        )
+        for item, count in claims.items.items()
+    )
+    return Ticket(entitlement, claims.aud, vouchers)
 
 
 def _to_ms(at: datetime) -> int:

@@ -22,7 +22,7 @@ class Presented(Struct, frozen=True, forbid_unknown_fields=True):
     `value` is upper-case hex for a tag, the exact characters for a code.
     """
 
-    technology: Literal["em4100", "barcode", "nfc"]
+    technology: Literal["em4100", "barcode", "nfc", "wiegand", "keypad"]
     value: Annotated[str, Meta(min_length=1, max_length=tickets.TOKEN_CHARS_MAX)]
 
     def __repr__(self) -> str:
@@ -71,6 +71,20 @@ class Lookup:
             return self._signed(ref, carried, value, now_ms)
         return Found(ref, *carried) if carried is not None else Found(ref, fault=Reason.UNKNOWN_CREDENTIAL)
 
+    def by_ref(self, ref: str) -> Found:
+        """Return what is known of a credential by the reference from an earlier answer. Raises StorageUnavailable.
+
+        A signed ticket that the directory does not list has to be shown itself.
+        """
+        if not self.directory.loaded:
+            return Found(ref, fault=Reason.DIRECTORY_UNAVAILABLE)
+        carried = self.directory.carried(ref)
+        return Found(ref, *carried) if carried is not None else Found(ref, fault=Reason.UNKNOWN_CREDENTIAL)
+
+    def shown(self, shown: Presented | str, now_ms: int) -> Found:
+        """Return what is known of a card or code, or of the reference of one. Raises StorageUnavailable."""
+        return self.by_ref(shown) if isinstance(shown, str) else self.find(shown.technology, shown.value, now_ms)
+
     def holder(self, holder: str) -> Found:
         """Return what a holder is entitled to, whichever of their credentials they would show."""
         if not self.directory.loaded:
@@ -87,14 +101,22 @@ class Lookup:
             log.warning("ticket_not_authentic", why=str(error))
             return Found(ref, known, fault=Reason.AUTHENTICITY_FAILED)
         own = ticket.entitlement
-        credential = known or Credential(ref, own.holder, kind="qr_code")
+        credential = known or Credential(ref, own.holder, "active", own.valid_until_ms, "qr_code")
         if fault := tickets.venue_fault(ticket, self.venue_id):
             return Found(ref, credential, fault=fault)
         # Where the directory has the ticket itself it may have changed it since; any other ticket has its own code.
-        return Found(ref, credential, tuple(one for one in listed if one.id == own.id) or (own,))
+        at_gates = tuple(one for one in listed if one.id == own.id) or (own,)
+        return Found(ref, credential, at_gates + _redeemable(listed, ticket))
 
     def _current_keyring(self) -> tickets.Keyring:
         if self._keys is not self.directory.issuer_keys:
             self._keys = self.directory.issuer_keys
             self._keyring = tickets.Keyring(self._keys)
         return self._keyring
+
+
+def _redeemable(listed: tuple[Entitlement, ...], ticket: tickets.Ticket) -> tuple[Entitlement, ...]:
+    """Return what its holder may redeem by the directory, and what stands on the ticket itself."""
+    items = tuple(one for one in listed if one.item)
+    known = {one.id for one in items}
+    return items + tuple(one for one in ticket.vouchers if one.id not in known)

@@ -12,7 +12,6 @@ import structlog
 
 from gateway.domain import purchases
 from gateway.domain import wallet_events as w
-from gateway.domain.access import Credential
 from gateway.domain.answers import Answer, denied, first_answer
 from gateway.domain.event import RequestRef
 from gateway.domain.ledger import Ledger
@@ -20,9 +19,13 @@ from gateway.domain.reasons import Reason
 from gateway.domain.wallet import Asked, Guest, Policy, decide, standing
 from gateway.flows import purchase_data as d
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
+from gateway.flows.lookup import Found, Lookup
 from gateway.flows.purchase_deadlines import Deadlines
-from gateway.flows.purchase_ports import GuestBook, ReaderPort, References
+from gateway.flows.purchase_ports import ReaderPort
 from gateway.flows.recorder import Recorder
+from gateway.flows.till import known_guest
+from gateway.store.credentials import CredentialKey
+from gateway.store.directory import Directory
 from gateway.store.journal import StorageUnavailable
 
 log = structlog.get_logger(__name__)
@@ -35,11 +38,11 @@ _AFTER_EXPIRY: frozenset[w.Action] = frozenset({"balance", "close_out"})
 class PurchaseFlow:
     """Every wallet of the venue, and the readers that wait for a card to pay."""
 
-    def __init__(self, recorder: Recorder, directory: GuestBook, key: References) -> None:
+    def __init__(self, recorder: Recorder, directory: Directory, key: CredentialKey) -> None:
         """Begin without readers: only what names a credential can be paid."""
         self._recorder = recorder
         self._directory = directory
-        self._key = key
+        self.lookup = Lookup(directory, key)
         self._policy = Policy(currency="")
         self._arm_timeout_s = 30.0
         self._readers: Mapping[str, ReaderPort] = {}
@@ -79,7 +82,8 @@ class PurchaseFlow:
         armed = self._ledger.armed.get(reader)
         if armed is None:
             return False
-        self._fulfil(armed.order, self._key.ref(technology, value), armed.request, reader)
+        found = self.lookup.find(technology, value, self._recorder.now_ms())
+        self._fulfil(armed.order, found, armed.request, reader)
         self._deadlines.met(reader)
         return True
 
@@ -135,7 +139,7 @@ class PurchaseFlow:
 
     def _take_transfer(self, request: Request) -> Answer | None:
         data = read_data(request, d.TransferData)
-        payee = self._identify(self._ref(data.to), "transfer")
+        payee = self._identify(self._found(data.to), "transfer")
         if isinstance(payee, Reason):
             raise RefusedRequest(denied(payee, f"`data.to`: {denied(payee).message}"))
         order = self._order(request, "transfer", data.currency, data.amount_minor, to=payee.holder)
@@ -150,7 +154,7 @@ class PurchaseFlow:
         order = self._order(request, "balance", data.currency, 0)
         if data.credential is None or data.reader is not None:
             return self._take(request, data, order)
-        guest = self._identify(self._ref(data.credential), "balance")
+        guest = self._identify(self._found(data.credential), "balance")
         # A query changes nothing, so it needs no place in the journal.
         return denied(guest) if isinstance(guest, Reason) else first_answer(self._shown(order, guest, None, None))
 
@@ -217,7 +221,7 @@ class PurchaseFlow:
             # The answer to it has been let go since; the transfer itself is remembered for ever.
             return _done_before(order) if known.fingerprint == request.fingerprint else denied(_CONFLICT)
         if payer.credential is not None:
-            return self._fulfil(order, self._ref(payer.credential), request.ref, None)
+            return self._fulfil(order, self._found(payer.credential), request.ref, None)
         self._arm(request, str(payer.reader), order)
         return None
 
@@ -230,7 +234,7 @@ class PurchaseFlow:
             raise RefusedRequest(
                 denied(Reason.DEVICE_OFFLINE, f"{reader} is not connected. Check its power and cable.")
             )
-        if reader in self._ledger.armed:
+        if reader in self._ledger.armed or reader in self._recorder.state.redemptions.armed:
             raise RefusedRequest(denied(Reason.BUSY, f"{reader} waits for a card for somebody else. Try again soon."))
         now_ms = self._recorder.now_ms()
         until_ms = now_ms + round(self._arm_timeout_s * MS_PER_S)
@@ -245,11 +249,11 @@ class PurchaseFlow:
         guest = Guest(holder, None, self._directory.wallet(holder) if self._policy.upstream else None)
         return self._decided(order, guest, request.ref, None)
 
-    def _fulfil(self, order: w.Order, ref: str, request: RequestRef | None, reader: str | None) -> Answer | None:
+    def _fulfil(self, order: w.Order, found: Found, request: RequestRef | None, reader: str | None) -> Answer | None:
         """Decide an order for the guest who carries a credential, and record what follows."""
-        guest = self._identify(ref, order.action)
+        guest = self._identify(found, order.action)
         if isinstance(guest, Reason):
-            self._deny(order, guest, ref, request, reader)
+            self._deny(order, guest, found.ref, request, reader)
             return None
         if order.action == "balance":
             self._recorder.record(self._shown(order, guest, request, reader))
@@ -312,26 +316,20 @@ class PurchaseFlow:
 
     # Who is it?
 
-    def _ref(self, shown: d.Shown) -> str:
-        return shown if isinstance(shown, str) else self._key.ref(shown.technology, shown.value)
+    def _found(self, shown: d.Shown) -> Found:
+        return self.lookup.shown(shown, self._recorder.now_ms())
 
-    def _identify(self, ref: str, action: w.Action) -> Guest | Reason:
+    def _identify(self, found: Found, action: w.Action) -> Guest | Reason:
         """Return whose wallet a credential opens, or why it opens none."""
-        if not self._directory.loaded:
-            return Reason.DIRECTORY_UNAVAILABLE
-        credential = self._directory.credential(ref)
-        if credential is None:
-            return Reason.UNKNOWN_CREDENTIAL
-        if credential.state == "blocked" or self._recorder.state.is_blocked(ref, credential.holder):
-            return Reason.BLOCKED
-        if credential.state == "replaced":
-            return Reason.REPLACED
-        if action not in _AFTER_EXPIRY and _is_over(credential, self._recorder.now_ms()):
-            return Reason.EXPIRED
+        credential = known_guest(
+            found, self._recorder.state, self._recorder.now_ms(), after_expiry=action in _AFTER_EXPIRY
+        )
+        if isinstance(credential, Reason):
+            return credential
         if not self._policy.upstream:
-            return Guest(credential.holder, ref)
+            return Guest(credential.holder, found.ref)
         opening = self._directory.wallet(credential.holder)
-        return Reason.NO_WALLET if opening is None else Guest(credential.holder, ref, opening)
+        return Reason.NO_WALLET if opening is None else Guest(credential.holder, found.ref, opening)
 
     def _shown(self, order: w.Order, guest: Guest, request: RequestRef | None, reader: str | None) -> w.WalletShown:
         account = standing(self._ledger, guest)
@@ -349,11 +347,6 @@ class PurchaseFlow:
 
 
 _CONFLICT = Reason.IDEMPOTENCY_CONFLICT
-
-
-def _is_over(credential: Credential, now_ms: int) -> bool:
-    until_ms = credential.valid_until_ms
-    return credential.state == "expired" or (until_ms is not None and now_ms >= until_ms)
 
 
 def _done_before(order: w.Order) -> Answer:

@@ -75,5 +75,5 @@ class WhyFlow:
             "leaving": leaving,
             "inside": here.zone if here is not None else "",
             "credential_rules": why.credential_verdicts(credential, case, leaving=leaving),
-            "entitlements": why.entitlement_verdicts(found.entitlements, case),
+            "entitlements": why.entitlement_verdicts([one for one in found.entitlements if not one.item], case),
         }

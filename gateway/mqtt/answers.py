@@ -11,6 +11,8 @@ import structlog
 
 from gateway.domain.answers import Answer, failed
 from gateway.domain.events import RequestRef
+from gateway.domain.feedback import Told, answered
+from gateway.domain.feedback_book import Book
 from gateway.domain.reasons import Reason
 from gateway.flows.recorder import Committed
 from gateway.mqtt.connection import Outcome
@@ -42,6 +44,7 @@ class Answers:
         self._topics = topics
         self._now_ms = now_ms
         self.pending = Pending()
+        self.book = Book()
         self._kept: deque[_Sealed] = deque()
         self._kept_bytes = 0
         self.dropped = 0
@@ -58,6 +61,7 @@ class Answers:
         for entry in entries:
             if entry.request is not None and entry.answer is not None:
                 self.answer(entry.request, entry.answer)
+        self._session.flush()
 
     def storage_failed(self, requests: Sequence[RequestRef], _error: Exception) -> None:
         """Listen to the recorder: tell everyone in a failed batch that nothing was done."""
@@ -83,8 +87,14 @@ class Answers:
             message=answer.message,
             data=answer.data,
             note=reply_to.note,
+            feedback=self._feedback(answer, reply_to),
         )
         return _encode(response)
+
+    def _feedback(self, answer: Answer, reply_to: ReplyTo) -> Told | None:
+        """What a reader or tablet shows the guest: it is asked for by whoever stands before them."""
+        shown = answered(reply_to.verb, answer, self._topics.client_of(reply_to.topic))
+        return self.book.told(shown) if shown is not None else None
 
     def answer(self, request: RequestRef, answer: Answer) -> None:
         """Send an answer that was promised earlier to where its request wanted it."""

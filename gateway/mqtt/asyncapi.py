@@ -108,7 +108,7 @@ _PARAMETERS = {
     "venue": "venue.id of the configuration.",
     "device": f"Name of a device or gate: {NAME_PATTERN}",
     "client": f"The client's own name, which is its user at the broker: {NAME_PATTERN}",
-    "target": "Name of a printer, drawer or gate, or `gateway`, or `wallet`.",
+    "target": "Name of a printer, drawer or gate, or `gateway`, `wallet` or `entitlements`.",
 }
 
 

@@ -21,6 +21,8 @@ from gateway.mqtt.endpoint import BrokerUnavailable, explain_disconnect, explain
 OK_BELOW = 0x80
 """Reason codes from here on are failures (MQTT 5.0, section 2.4). The codes of `mqtt5` compare only by `int()`."""
 WRITE_BUFFER_BYTES = 1024 * 1024
+ACKNOWLEDGE_S = 0.005
+"""An acknowledgement waits this long for something to go with. The broker sends hundreds before it misses the first."""
 PACKET_ID_MAX = 0xFFFF
 PACKET_OVERHEAD_BYTES = 128 * 1024
 """What a packet may hold beside its payload: a topic of at most 64 KiB and as much in properties."""
@@ -110,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._rest = b""
         self._out: list[bytes] = []
         self._flush_due = False
+        self._ack_timer: asyncio.TimerHandle | None = None
         self._paused = False
         self._inflight: dict[int, _Outgoing] = {}
         self._queue: deque[_Outgoing] = deque()
@@ -199,9 +202,20 @@ class Connection(asyncio.Protocol):
         self._out.append(data)
         if not self._flush_due:
             self._flush_due = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def _acknowledge(self, data: bytes) -> None:
+        """Most messages are answered in a moment: the acknowledgement goes with the answer and wakes nobody twice."""
+        self._out.append(data)
+        if not self._flush_due and self._ack_timer is None:
+            self._ack_timer = self._loop.call_later(ACKNOWLEDGE_S, self._acknowledge_now)
+
+    def _acknowledge_now(self) -> None:
+        self._ack_timer = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Write now what would be written when the loop comes round."""
         self._flush_due = False
         if self._out and self._transport is not None:
             self._transport.write(b"".join(self._out))
@@ -237,7 +251,9 @@ class Connection(asyncio.Protocol):
         self._rest = bytes(view[at:])
         if len(self._rest) > self._limits.incoming_bytes:
             return self.end("the broker sent a packet larger than was agreed")
-        return self._flush()
+        if self._flush_due:
+            self.flush()
+        return None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""
@@ -258,8 +274,9 @@ class Connection(asyncio.Protocol):
             return
         self.closed.set_result(why)
         self._welcome = False
-        if self._ping_timer is not None:
-            self._ping_timer.cancel()
+        for timer in (self._ping_timer, self._ack_timer):
+            if timer is not None:
+                timer.cancel()
         if self._transport is not None:
             self._transport.abort()
         waiting = [*self._inflight.values(), *self._queue]
@@ -275,7 +292,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self.closed.done():
             return
         self._write(mqtt5.DisconnectPacket().write())
-        self._flush()
+        self.flush()
         # close(), unlike abort(), writes what is buffered first.
         self._transport.close()
         self._transport = None
@@ -306,7 +323,7 @@ class Connection(asyncio.Protocol):
         message = Incoming(packet.topic, packet.payload, packet.retain, packet.response_topic, packet.correlation_data)
         self._owner.took(message)
         if packet.packet_id is not None:
-            self._write(mqtt5.PubAckPacket(packet.packet_id).write())
+            self._acknowledge(mqtt5.PubAckPacket(packet.packet_id).write())
         return None
 
     def _take_acknowledgement(self, packet: mqtt5.PubAckPacket) -> None:

@@ -11,8 +11,10 @@ import msgspec
 from msgspec import Meta
 
 from gateway.domain.answers import Status
+from gateway.domain.feedback import Told
 from gateway.domain.reasons import Reason
 from gateway.flows import purchase_data as wallets
+from gateway.flows import redeem_data
 from gateway.flows.drawer import OpenData
 from gateway.flows.entry import AuthenticateData, OverrideData
 from gateway.flows.printing import JobData, PrintData, RawData
@@ -66,7 +68,7 @@ class Envelope(_Strict, frozen=True):
 
 
 class Cancel(_Strict, frozen=True):
-    """Take back what was asked: at a printer a `job` that has not begun, at `wallet` a `request` of one's own."""
+    """Take back what was asked: at a printer a `job` that has not begun, else a `request` of one's own."""
 
     job: Annotated[
         Annotated[str, Meta(min_length=1, max_length=64)] | None,
@@ -108,6 +110,8 @@ VERB_DATA: Mapping[str, type[msgspec.Struct]] = {
     "transfer": wallets.TransferData,
     "close_out": wallets.CloseOutData,
     "balance": wallets.BalanceData,
+    "redeem": redeem_data.RedeemData,
+    "undo": redeem_data.UndoData,
     "override": OverrideData,
     "why": WhyData,
     "lock_down": ZoneData,
@@ -137,6 +141,8 @@ VERB_EXAMPLES: Mapping[str, str] = {
     "transfer": '{"amount_minor": 500, "reader": "desk-reader", "to": "0f3a5c7e9b1d2f4a6c8e0b2d4f6a8c1e"}',
     "close_out": '{"by": "cash", "reader": "desk-reader"}',
     "balance": '{"reader": "bar-reader"}',
+    "redeem": '{"lines": [{"item": "drink", "count": 2}, {"item": "cloakroom"}], "reader": "bar-reader"}',
+    "undo": '{"redemption": "bar-tablet/r-19", "lines": [{"item": "drink", "count": 1}]}',
     "override": '{"reason": "ticket printer broken", "holder": "guest-1"}',
     "why": '{"credential": {"technology": "em4100", "value": "100086F444"}}',
     "lock_down": '{"zone": "hall", "reason": "fight at the bar"}',
@@ -152,7 +158,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to a request: `accepted`, then one of the others; `done` and `denied` may come at once.
 
     `id` is empty when the request's own id could not be found in it. `target` and `verb` are missing from a late answer
-    that outlived a restart. `note` tells of something in the request that was ignored.
+    that outlived a restart. `note` tells of something in the request that was ignored. `feedback` comes with the last
+    word about a guest.
     """
 
     id: str
@@ -164,6 +171,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
     data: dict[str, Any] = {}
     note: str = ""
+    feedback: Told | None = None
 
 
 class GatewayState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -191,7 +199,7 @@ class ListedDevice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """One device or gate of the venue and what can be asked of it."""
 
     name: str
-    kind: Literal["reader", "scanner", "board", "printer", "drawer", "gate"]
+    kind: Literal["reader", "scanner", "board", "printer", "drawer", "bus", "gate"]
     driver: str = ""
     verbs: tuple[str, ...] = ()
 
@@ -252,6 +260,6 @@ class DeviceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class DeviceEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something a device told just now: live, never kept. Credentials appear as their reference only."""
 
-    kind: Literal["reading", "input", "status", "noise"]
+    kind: Literal["reading", "input", "tamper", "status", "noise"]
     at: Timestamp
     data: dict[str, bool | int | str | None] = {}

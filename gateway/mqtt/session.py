@@ -99,6 +99,11 @@ class Session:
             on_ack=on_ack,
         )
 
+    def flush(self) -> None:
+        """Send now what was published in this iteration of the loop, because somebody stands at a gate for it."""
+        if self._connection is not None:
+            self._connection.flush()
+
     async def run(self) -> None:
         """Connect and stay connected until cancelled. A wrong or missing broker is waited for, and a bug survived."""
         failures = 0

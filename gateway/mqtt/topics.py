@@ -80,6 +80,10 @@ class Topics:
         """Return what every topic of a client begins with, the last slash included."""
         return f"{self._clients}{client}/"
 
+    def client_of(self, topic: str) -> str:
+        """Return the client whose prefix a topic has; empty for any other topic."""
+        return topic.removeprefix(self._clients).partition("/")[0] if topic.startswith(self._clients) else ""
+
     def request(self, client: str, target: str, verb: str) -> str:
         """Return the topic on which a client asks `verb` of `target`."""
         return f"{self._clients}{client}/requests/{target}/{verb}"

@@ -37,6 +37,7 @@ class StoredEntitlement(msgspec.Struct, frozen=True, array_like=True):
     uses_total: int | None
     reentry: bool
     uses_per_day: int | None
+    item: str | None = None
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -246,4 +247,5 @@ def _entitlement(holder: str, stored: StoredEntitlement) -> Entitlement:
         stored.uses_total,
         stored.reentry,
         stored.uses_per_day,
+        stored.item,
     )

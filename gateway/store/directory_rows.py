@@ -16,6 +16,8 @@ from gateway.domain.schedules import DAYS, Schedule, Window, overlap
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 LINE_BYTES_MAX = 64 << 10
+ITEM_PATTERN = "^[a-z0-9][a-z0-9-]{0,62}$"
+"""What an item is called: drink, cloakroom, seat-upgrade."""
 _EM4100 = re.compile("[0-9A-Fa-f]{10}")
 
 
@@ -76,17 +78,29 @@ class CredentialRow(msgspec.Struct, tag_field="type", tag="credential", forbid_u
 
 
 class EntitlementRow(msgspec.Struct, tag_field="type", tag="entitlement", forbid_unknown_fields=True):
-    """A right to be in some zones; `uses` or `uses_per_day` missing means as often as wanted."""
+    """A right to be in some `zones`, or to redeem an `item`; without `uses` and `uses_per_day` as often as wanted."""
 
     id: Name
     holder: Name
-    zones: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=64)]
+    zones: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=64)] | None = None
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     schedule: Name | None = None
     uses: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     reentry: bool = False
     uses_per_day: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    item: Annotated[str, msgspec.Meta(pattern=ITEM_PATTERN)] | None = None
+
+    def check(self) -> None:
+        """Raise RowError for a row that says neither or both of what it may be."""
+        if self.zones is None and self.item is None:
+            raise RowError("zones: missing; name the zones it opens, or the `item` that can be redeemed with it")
+        if self.zones is not None and self.item is not None:
+            raise RowError("item: what is redeemed opens no zones; write two entitlements, one for each")
+        if self.item is not None and self.reentry:
+            raise RowError("reentry: only for what opens zones; leave it out where there is an `item`")
+        if self.uses is not None and self.uses_per_day is not None and self.uses_per_day > self.uses:
+            raise RowError(f"uses_per_day: {self.uses_per_day} a day can never be used of {self.uses} in all")
 
 
 class IssuerKeyRow(msgspec.Struct, tag_field="type", tag="issuer_key", forbid_unknown_fields=True):
@@ -160,7 +174,11 @@ def _clock(text: str) -> time:
     return time() if text == "24:00" else time(int(text[:2]), int(text[3:]))
 
 
-_FORMS = {"weekly": "Expected HH:MM", "currency": "Expected three capital letters, such as EUR"}
+_FORMS = {
+    "weekly": "Expected HH:MM",
+    "currency": "Expected three capital letters, such as EUR",
+    "item": "Expected lower-case letters, digits and hyphens",
+}
 
 
 def _explain(message: str) -> str:

@@ -192,21 +192,21 @@ class _Import:
 
     def _take_entitlement(self, number: int, row: EntitlementRow) -> None:
         valid_from_ms, valid_until_ms = self._validity(row)
-        if row.uses is not None and row.uses_per_day is not None and row.uses_per_day > row.uses:
-            raise RowError(f"uses_per_day: {row.uses_per_day} a day can never be used of {row.uses} in all")
-        for zone in row.zones:
+        row.check()
+        for zone in row.zones or ():
             _ask_name(self._zones_asked, zone, number, "zones")
         if row.schedule is not None:
             _ask_name(self._schedules_asked, row.schedule, number, "schedules")
         stored = StoredEntitlement(
             row.id,
-            tuple(row.zones),
+            tuple(row.zones or ()),
             valid_from_ms,
             valid_until_ms,
             row.schedule,
             row.uses,
             row.reentry,
             row.uses_per_day,
+            row.item,
         )
         self._entitlements.append((row.id, row.holder, _encode(stored), number))
 

@@ -15,6 +15,7 @@ VENUE = "demo"
 BASE = f"venue/{VENUE}"
 PASSAGE_TIMEOUT_S = 2
 PULSE_MS = 700
+VOUCHER = "drink"
 
 DEVICES: Description = {
     "north-reader": {"simulator": "rdm6300"},
@@ -23,6 +24,7 @@ DEVICES: Description = {
     "south-relay": {"simulator": "lcus"},
     "bar-printer": {"simulator": "escpos_printer", "tcp": "127.0.0.1:0"},
     "office-printer": {"simulator": "escpos_printer"},
+    "bar-reader": {"simulator": "rdm6300"},  # at no gate: it waits for guests who pay or redeem
 }
 
 
@@ -74,6 +76,7 @@ devices:
   south-relay: {{driver: lcus, port: {devices["south-relay"].link}, channels: 2}}
   bar-printer: {{driver: escpos, connect: "tcp://{bar.host}:{bar.port}", profile: TM-T20II}}
   bar-drawer: {{driver: drawer-kick, printer: bar-printer, pin: 2, open_is_high: true}}
+  bar-reader: {{driver: rdm6300, port: {devices["bar-reader"].link}}}
   office-printer: {{driver: escpos, connect: "serial://{office.link}?baud=19200", profile: TM-T20II}}
 
 gates:
@@ -90,8 +93,13 @@ gates:
 
 clients:
   east-turnstile: {{may: {{east-in: [authenticate], east-out: [authenticate]}}}}
-  bar-tablet: {{may: {{bar-printer: [print, reprint, cancel, status], bar-drawer: [open, status]}}}}
-  office-tablet: {{may: {{office-printer: [print, status]}}}}
+  bar-tablet:
+    may:
+      bar-printer: [print, reprint, cancel, status]
+      bar-drawer: [open, status]
+      wallet: [charge, refund, balance, cancel]
+      entitlements: [redeem, undo, cancel, why]
+  office-tablet: {{may: {{office-printer: [print, status], wallet: [top_up, balance]}}}}
   control-room: {{may: {{gateway: [replay, status], north: [status], south: [status]}}}}
 """
 
@@ -120,6 +128,14 @@ def _rows(now: datetime) -> Iterator[dict[str, object]]:
             "valid_from": _moment(now - day),
             "valid_until": _moment(now + day),
         }
+        if guest is BEN:
+            yield {
+                "type": "entitlement",
+                "id": f"drink-{guest.holder}",
+                "holder": guest.holder,
+                "item": VOUCHER,
+                "uses": 1,
+            }
         yield ticket | ({"uses": guest.uses} if guest.uses is not None else {"reentry": True})
 
 

@@ -34,6 +34,7 @@ class Devices:
     south_relay: Control
     bar_printer: Control
     office_printer: Control
+    bar_reader: Control
 
 
 class Stage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from simulators.control import ControlError
-from simulators.demo import setting, troubles
+from simulators.demo import bar, setting, troubles
 from simulators.demo.acting import (
     authenticate,
     clicked,
@@ -194,6 +194,8 @@ CHAPTERS: Sequence[tuple[str, Chapter]] = (
     ("A guest is let in, does not walk through, and gets the entry back", guest_turns_back),
     ("A turnstile on the network asks for a decision", turnstile_asks),
     ("A tablet prints a receipt and opens the cash drawer", tablet_prints),
+    ("A guest buys a drink with her wristband", bar.guest_buys_a_drink),
+    ("A voucher for a drink is redeemed, once, and given back", bar.voucher_is_redeemed),
     ("The paper runs out, the job waits, and new paper prints it once", paper_runs_out),
     ("The gateway is killed with -9 while guests wait, and loses nothing", troubles.gateway_is_killed),
     ("A wrong configuration is refused, and the gateway works on", troubles.bad_configuration),

@@ -114,7 +114,7 @@ async def bad_configuration(stage: Stage, tell: Teller) -> None:
     """A file with a mistake is refused with line and reason; the last good one runs on."""
     after = stage.room.last_seq
     tell.say("A technician edits the file, mistypes a driver, and reloads (SIGHUP).")
-    stage.config.write_text(stage.good_configuration.replace("driver: rdm6300", "driver: rdm630"))
+    stage.config.write_text(stage.good_configuration.replace("driver: rdm6300", "driver: rdm630", 1))
     try:
         await _reload_refused(stage, tell, after)
         await _enters_all_the_same(stage, tell)

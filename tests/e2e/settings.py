@@ -10,6 +10,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 ALL_PARTS = ("north", "south", "bar", "kiosk")
+FURTHER_PARTS = ("access",)
+"""Parts that only the tests about them play."""
+OSDP_KEY = "0f0e0d0c0b0a09080706050403020100"
 VENUE_ID = "e2e"
 BASE = f"venue/{VENUE_ID}"
 
@@ -19,6 +22,12 @@ def simulators(parts: Collection[str], printer_port: int) -> dict[str, dict[str,
     played = {
         "north": {"north-reader": {"simulator": "rdm6300"}, "north-relay": {"simulator": "lcus"}},
         "south": {"south-scanner": {"simulator": "scanner"}, "south-board": {"simulator": "modbus_board"}},
+        "access": {
+            "access-bus": {"simulator": "osdp", "address": 3, "key": OSDP_KEY},
+            "access-twn4": {"simulator": "twn4"},
+            "access-bridge": {"simulator": "wiegand"},
+            "access-relay": {"simulator": "lcus"},
+        },
         "bar": {"bar-printer": {"simulator": "escpos_printer", "tcp": f"127.0.0.1:{printer_port}"}},
         "kiosk": {"kiosk-printer": {"simulator": "escpos_printer"}},
     }
@@ -33,6 +42,11 @@ def configuration(directory: Path, parts: Collection[str], printer_port: int) ->
         "north-relay": {"driver": "lcus", "port": str(dev / "north-relay"), "channels": 2},
         "south-scanner": {"driver": "serial-scanner", "port": str(dev / "south-scanner"), "repeat_ms": 300},
         "south-board": {"driver": "modbus-relay", "port": str(dev / "south-board"), "poll_ms": 20},
+        "access-bus": {"driver": "osdp-bus", "port": str(dev / "access-bus")},
+        "access-reader": {"driver": "osdp", "bus": "access-bus", "address": 3, "key_file": str(directory / "osdp-key")},
+        "access-twn4": {"driver": "twn4", "port": str(dev / "access-twn4")},
+        "access-bridge": {"driver": "wiegand-serial", "port": str(dev / "access-bridge")},
+        "access-relay": {"driver": "lcus", "port": str(dev / "access-relay"), "channels": 1},
         "bar-printer": {
             "driver": "escpos", "connect": f"tcp://127.0.0.1:{printer_port}", "profile": "TM-T88III",
             "status_timeout_ms": 500, "heartbeat_s": 0.5, "write_timeout_s": 2,
@@ -50,6 +64,10 @@ def configuration(directory: Path, parts: Collection[str], printer_port: int) ->
             "to": "hall", "readers": ["south-scanner"], "lock": "south-board.1", "passage": "south-board.1",
             "pulse_ms": 200, "passage_timeout_s": 1, "held_open_s": 1,
         },
+        "access": {
+            "to": "hall", "readers": ["access-reader", "access-twn4", "access-bridge"], "lock": "access-relay.1",
+            "pulse_ms": 50, "anti_passback": "off",
+        },
         "turnstile": {"to": "hall"},
         "vip": {"to": "hall", "anti_passback": "off"},
     }  # fmt: skip
@@ -66,7 +84,7 @@ def configuration(directory: Path, parts: Collection[str], printer_port: int) ->
             **{gate: ["override", "why"] for gate in gates},
         },
     }
-    gates = {name: one for name, one in gates.items() if name not in ALL_PARTS or name in parts}
+    gates = {name: one for name, one in gates.items() if name not in (*ALL_PARTS, *FURTHER_PARTS) or name in parts}
     there = {*wanted, *gates, "gateway"}
     return {
         "venue": {"id": VENUE_ID, "timezone": "Europe/Berlin", "currency": "EUR"},

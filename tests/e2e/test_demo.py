@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CHAPTERS = 8
+CHAPTERS = 10
 READ_TIMEOUT_S = 20
 DEMO = [sys.executable, "-m", "gateway", "demo"]
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import events as e
+from gateway.domain import redemption_events as r
 from gateway.domain import wallet_events as w
 from gateway.domain.reasons import Reason
 from gateway.domain.state import DrawerState, GateState, VenueState
@@ -19,6 +20,11 @@ OF_MONEY: dict[str, Any] = {
     "order": w.Order(transfer="transfer-1", action="charge", client="client-1", currency="EUR", amount_minor=3),
     "legs": (w.Leg("wallet:holder-1", "sales:client-1", 3),),
     "balances": {"wallet:holder-1": 7, "sales:client-1": 3},
+    "lines": (r.Line("drink", count=2), r.Line(entitlement="e-1")),
+    "used": (r.Used("e-1", "drink", 2, 3, "2026-07-03", 2),),
+    "given_back": (r.Used("e-1", "drink", 1, 2),),
+    "left": {"drink": 4, "cloakroom": None},
+    "undone": {"e-1": 1},
     "spent": w.Spent("contact-1", 3, 1, 3),
 }
 
@@ -76,6 +82,7 @@ def snapshot(state: VenueState) -> Mapping[str, Any]:
         "queue": [job.queued.job for job in state.jobs_for("bar")],
         "requests": dict(_plain(state.requests)),
         **{kind: dict(_plain(table)) for kind, table in state.ledger.tables.items()},
+        **{kind: dict(_plain(table)) for kind, table in state.redemptions.tables.items()},
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.domain import drawers, gates, printing, purchases
+from gateway.domain import drawers, gates, printing, purchases, redemptions
 from gateway.domain import events as e
 from gateway.domain.access import ZoneMap
 from gateway.domain.answers import Answer
@@ -60,6 +60,7 @@ class House:
         """Do what a start does: say what nobody can know any more."""
         found = [module.after_restart(self.state) for module in (gates, printing, drawers)]
         found.append(purchases.after_restart(self.state.ledger))
+        found.append(redemptions.after_restart(self.state.redemptions))
         if events := [event for events in found for event in events]:
             self.recorder.record(*events)
 

@@ -1,0 +1,135 @@
+"""Input devices of the kernel (evdev): keyboards and what pretends to be one."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import importlib
+import os
+from collections.abc import Callable, Iterable
+from typing import Protocol, Self
+
+from drivers.api import DeviceFault, DeviceOffline, DriverError
+from drivers.transports.errors import why_lost
+
+EV_SYN, EV_KEY = 0, 1
+SYN_DROPPED = 3
+
+OnKey = Callable[[int, int, float], None]
+
+
+class KeyEvent(Protocol):
+    """One event as python-evdev gives it: `sec` and `usec` are when the kernel saw it."""
+
+    type: int
+    code: int
+    value: int
+    sec: int
+    usec: int
+
+
+class InputDevice(Protocol):
+    """What is used of python-evdev's class of this name."""
+
+    name: str
+    fd: int
+
+    def read(self) -> Iterable[KeyEvent]:
+        """Return the events that wait; raises BlockingIOError when none does."""
+        ...
+
+    def grab(self) -> None:
+        """Take the device for this process alone."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+class Keyboard:
+    """An input device that is read by this process alone: nothing of what it types reaches a console or a desktop.
+
+    `on_key(code, value, at_s)` is called from the event loop for every key event, `on_lost()` when the kernel dropped
+    some. `closed` gets its result, the DeviceOffline that tells why, as soon as the device is gone.
+    """
+
+    def __init__(self, path: str, device: InputDevice, on_key: OnKey, on_lost: Callable[[], None]) -> None:
+        self.name = str(device.name)
+        self.closed: asyncio.Future[DeviceOffline] = asyncio.get_running_loop().create_future()
+        self._path = path
+        self._device = device
+        self._on_key = on_key
+        self._on_lost = on_lost
+        asyncio.get_running_loop().add_reader(device.fd, self._readable)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._close(DeviceOffline(f"{self._path} is closed"))
+
+    async def lost(self) -> DeviceOffline:
+        """Wait until the device is gone and return why."""
+        await asyncio.wait({self.closed})
+        return self.closed.result()
+
+    def _readable(self) -> None:
+        try:
+            events = list(self._device.read())
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._close(why_lost(self._path, error))
+            return
+        for event in events:
+            if event.type == EV_KEY:
+                self._on_key(event.code, event.value, event.sec + event.usec / 1e6)
+            elif event.type == EV_SYN and event.code == SYN_DROPPED:
+                self._on_lost()
+
+    def _close(self, why: DeviceOffline) -> None:
+        if not self.closed.done():
+            self.closed.set_result(why)
+            asyncio.get_running_loop().remove_reader(self._device.fd)
+            # Closing gives the grab back.
+            self._device.close()
+
+
+async def open_keyboard(path: str, on_key: OnKey, on_lost: Callable[[], None]) -> Keyboard:
+    """Open the input device at `path` and grab it, so that what it types reaches nobody else.
+
+    Raises DeviceOffline when it is not there or someone else has grabbed it, DeviceFault when it is no input device or
+    python-evdev is not installed.
+    """
+    device = await asyncio.to_thread(_open, path)
+    return Keyboard(path, device, on_key, on_lost)
+
+
+def _open(path: str) -> InputDevice:
+    try:
+        evdev = importlib.import_module("evdev")
+    except ImportError as error:
+        raise DeviceFault("keyboard wedges need python-evdev: install venue-gateway[wedge]") from error
+    device: InputDevice | None = None
+    try:
+        device = evdev.InputDevice(path)
+        device.grab()
+        return device
+    except OSError as error:
+        if device is not None:
+            device.close()
+        raise _cannot_open(path, error) from error
+
+
+def _cannot_open(path: str, error: OSError) -> DriverError:
+    match error.errno:
+        case errno.ENOENT:
+            return DeviceOffline(f"{path} does not exist: check the cable and the name; ls /dev/input/by-id shows them")
+        case errno.EACCES | errno.EPERM:
+            return DeviceOffline(f"{path} may not be opened: add the gateway's user to the group `input`")
+        case errno.EBUSY:
+            return DeviceOffline(f"{path} is grabbed by another program: stop that")
+        case errno.ENOTTY | errno.EINVAL:
+            return DeviceFault(f"{path} is no input device: name one under /dev/input/by-id that ends in -event-kbd")
+    return DeviceOffline(f"{path} cannot be opened: {os.strerror(error.errno or 0)}")
