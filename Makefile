@@ -5,7 +5,7 @@ BIN := .venv/bin
 PACKAGES := gateway drivers simulators
 export PYTHON
 
-.PHONY: help setup demo test sim bench lint format types imports check generated asyncapi schema licences lock clean
+.PHONY: help setup demo test sim bench scale lint format types imports check generated asyncapi schema licences lock clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,6 +25,9 @@ sim: setup ## the whole gateway on a virtual clock; SEEDS=2000 of them, or SEED=
 
 bench: setup ## measure; prints a table and writes benchmarks/latest.json
 	$(BIN)/python -m benchmarks
+
+scale: setup ## a million wallets and three million entitlements: memory and start of the real daemon
+	$(BIN)/python -m benchmarks.scale
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check .

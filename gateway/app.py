@@ -31,6 +31,7 @@ from gateway.domain import drawers, gates, printing, purchases, redemptions
 from gateway.domain import events as e
 from gateway.domain.ids import RandomPool, Uuid7
 from gateway.domain.state import VenueState
+from gateway.flows.allowances import AllowanceFlow, Terms
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
 from gateway.flows.feedback import FeedbackFlow
@@ -128,6 +129,13 @@ def _calm_collector() -> None:
     gc.set_threshold(20_000, 50, 1_000)
 
 
+def _allowance_terms(configuration: Configuration) -> Terms | None:
+    wanted = configuration.wallet.allowances
+    if wanted is None or configuration.wallet.authority == "venue":
+        return None
+    return Terms(wanted.ask_minor, wanted.low_minor)
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -180,6 +188,7 @@ class Gateway:
         bus = DeviceBus(configuration.broker, f"venue-gateway-{configuration.venue.id}", self.spawn, self._random)
         self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers, bus)
         self.purchase = PurchaseFlow(recorder, directory, key)
+        self.allowances = AllowanceFlow(recorder)
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.feedback = FeedbackFlow(self.spawn, recorder.now_ms)
         self.wiring.tap_refused = self.feedback.storage_refused
@@ -191,7 +200,8 @@ class Gateway:
         """Recover from disk, serve until stopped, and leave everything in order. Returns the exit status."""
         self._recover_from_disk()
         self.recorder.listeners += [self.mqtt.answers.committed, self.wiring.outputs.committed]
-        self.recorder.followers += [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
+        tell_of_events = [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
+        self.recorder.followers += [*tell_of_events, self.allowances.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
@@ -227,6 +237,7 @@ class Gateway:
         if unknown := self._cut_short():
             self.recorder.record(*unknown, follow_up=True)
         self.wiring.storage_recovered()
+        self.allowances.storage_recovered()
         self.reporter.announce_everything()
 
     async def configure(self, configuration: Configuration) -> None:
@@ -238,6 +249,7 @@ class Gateway:
         await self.supervisor.reconcile(runnable)
         self.wiring.configure(configuration, self.supervisor.slots)
         self._configure_feedback(configuration)
+        self.allowances.configure(configuration.wallet_policy, _allowance_terms(configuration))
         self._end_what_was_removed()
         own = {**self.reporter.handlers(), **self.wiring.orders.handlers()}
         handlers = {**self.wiring.handlers(), "gateway": own}
@@ -324,6 +336,7 @@ class Gateway:
         self.desk.configure({}, {}, 0)
         self.trials.close()
         self.wiring.close()
+        self.allowances.close()
         await self.supervisor.close()
         if self._exit_status == EXIT_OK:
             self._record_quietly(e.GatewayStopped())

@@ -118,6 +118,11 @@ def _add_directory(commands: Commands) -> None:
     bring.add_argument("--empty", action="store_true", help="take a file without a credential too: nobody can come in")
     _config_option(bring)
     bring.set_defaults(run=_directory_import)
+    check = verbs.add_parser("check", help="say what is wrong with such a file, line by line, and change nothing")
+    check.add_argument("file", type=Path)
+    check.add_argument("--empty", action="store_true", help="a file without a credential is meant")
+    _config_option(check)
+    check.set_defaults(run=_directory_check)
 
 
 def _add_journal(commands: Commands) -> None:
@@ -250,6 +255,15 @@ def _directory_import(options: argparse.Namespace) -> int:
     if configuration is None:
         return REFUSED
     return import_with_progress(options.file, configuration, allow_empty=options.empty)
+
+
+def _directory_check(options: argparse.Namespace) -> int:
+    from gateway.importing import check_with_progress  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    if configuration is None:
+        return REFUSED
+    return check_with_progress(options.file, configuration, allow_empty=options.empty)
 
 
 def _journal_verify(options: argparse.Namespace) -> int:

@@ -1,9 +1,10 @@
-"""`venue-gateway directory import`: a whole directory from NDJSON, with a progress bar, while taps go on."""
+"""`venue-gateway directory import` and `check`: a whole directory from NDJSON, with a progress bar, amid taps."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -24,8 +25,7 @@ def import_with_progress(file: Path, configuration: Configuration, *, allow_empt
     # Taps must not wait for an import, so it takes only the processor time that nobody else wants.
     be_gentle()
     try:
-        key = CredentialKey.load_or_create(configuration.state_dir)
-        report = _import(file, configuration, key, allow_empty=allow_empty)
+        report = _import(file, configuration, configuration.state_dir, allow_empty=allow_empty)
     except ImportRefused as refused:
         _explain(file, refused)
         return REFUSED
@@ -36,7 +36,24 @@ def import_with_progress(file: Path, configuration: Configuration, *, allow_empt
     return OK
 
 
-def _import(file: Path, configuration: Configuration, key: CredentialKey, *, allow_empty: bool) -> ImportReport:
+def check_with_progress(file: Path, configuration: Configuration, *, allow_empty: bool = False) -> int:
+    """Say what an import of `file` would say and change nothing; returns the exit status, 1 for a wrong file."""
+    be_gentle()
+    try:
+        with TemporaryDirectory(prefix="venue-gateway-") as scratch:
+            report = _import(file, configuration, Path(scratch), allow_empty=allow_empty)
+    except ImportRefused as refused:
+        _explain(file, refused)
+        return REFUSED
+    except (OSError, StorageUnavailable) as error:
+        print(f"{file}: {error}", file=sys.stderr)
+        return REFUSED
+    print(f"{file} is right: {report.credentials:,} credentials and {report.entitlements:,} entitlements.")
+    return OK
+
+
+def _import(file: Path, configuration: Configuration, folder: Path, *, allow_empty: bool) -> ImportReport:
+    key = CredentialKey.load_or_create(folder)
     bar = Progress(
         TextColumn("{task.fields[rows]:,} rows"),
         BarColumn(),
@@ -54,7 +71,7 @@ def _import(file: Path, configuration: Configuration, key: CredentialKey, *, all
 
         return import_directory(
             file,
-            configuration.state_dir,
+            folder,
             key,
             known_zones=configuration.zones,
             progress=progress,

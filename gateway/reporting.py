@@ -248,6 +248,7 @@ class Reporter:
             "print_jobs_open": sum(job.open for job in gateway.recorder.state.jobs.values()),
             "wallet_accounts": len(gateway.recorder.state.ledger.accounts),
             "wallet_holds_open": len(gateway.recorder.state.ledger.holds),
+            "allowances_unsettled": gateway.allowances.open_statements,
             "readers_waiting": len(gateway.recorder.state.ledger.armed),
             "directory_credentials": gateway.directory.counts.credentials,
             "state_rows_unfolded": len(gateway.recorder.state.dirty),

@@ -282,6 +282,27 @@ class OfflineLimits(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class Allowances(msgspec.Struct, frozen=True, kw_only=True):
+    """What this venue holds of wallets that upstream keeps, so that it overspends with no other venue."""
+
+    ask_minor: Annotated[
+        _Minor,
+        Meta(description="How much of a wallet this venue wants to hold, in minor units, once its guest is here."),
+    ] = 5_000
+    low_minor: Annotated[
+        _Minor, Meta(description="More is asked for when less than this is left, in minor units; at most `ask_minor`.")
+    ] = 1_000
+    expiry_margin_s: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="Seconds before the end of an allowance at which this venue stops spending it: more than its "
+            "clock and upstream's can ever disagree.",
+        ),
+    ] = 300.0
+
+
 class Wallet(msgspec.Struct, frozen=True, kw_only=True):
     """The guests' wallets: who keeps them, and what they may spend."""
 
@@ -304,6 +325,13 @@ class Wallet(msgspec.Struct, frozen=True, kw_only=True):
     offline: Annotated[
         OfflineLimits, Meta(description="What may be spent without upstream; only with `authority: upstream`.")
     ] = OfflineLimits()
+    allowances: Annotated[
+        Allowances | None,
+        Meta(
+            description="Spend only what upstream has granted to this venue, so that venues that are cut off never "
+            "overspend together; only with `authority: upstream`. `{}` takes the defaults. Left out: spend on trust."
+        ),
+    ] = None
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -334,6 +362,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     def wallet_policy(self) -> Policy:
         """The wallets' rules as the decision takes them."""
         offline, age_h = self.wallet.offline, self.wallet.offline.directory_age_max_h
+        allowances = self.wallet.allowances if self.wallet.authority == "upstream" else None
         return Policy(
             currency=self.venue.currency,
             upstream=self.wallet.authority == "upstream",
@@ -344,4 +373,5 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             venue_total_max_minor=offline.venue_total_max_minor,
             consecutive_max=offline.consecutive_max,
             directory_age_max_ms=None if age_h is None else round(age_h * 3_600_000),
+            allowance_margin_ms=None if allowances is None else round(allowances.expiry_margin_s * 1000),
         )

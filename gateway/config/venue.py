@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.config.problems import Mark, Problems, listed, quote
 from gateway.config.reading import found, read_struct, struct_type
-from gateway.config.schema import DEFAULT_STATE_DIR, Broker, Limits, Venue, Wallet
+from gateway.config.schema import DEFAULT_STATE_DIR, Allowances, Broker, Limits, Venue, Wallet
 from gateway.config.tree import Broken, Entry, Mapping, Scalar
 
 URL_FORMS = "unix:///path/of/socket, mqtt://host:port or mqtts://host:port"
@@ -153,7 +153,24 @@ def read_wallet(section: Entry | None, problems: Problems) -> Wallet | None:
     if values.get("offline") and values.get("authority", "venue") == "venue":
         message = "a venue that keeps its wallets itself is never offline; these limits do nothing"
         problems.warn(_place(section, "offline"), "wallet.offline", message)
+    _check_allowances(section, values, problems)
     return None if len(problems) else msgspec.convert(values, Wallet)
+
+
+def _check_allowances(section: Entry, values: dict[str, object], problems: Problems) -> None:
+    given = values.get("allowances")
+    if not isinstance(given, dict):
+        return
+    if values.get("authority", "venue") == "venue":
+        message = "a venue that keeps its wallets itself needs none; add `authority: upstream`, or leave this out"
+        problems.add(_place(section, "allowances"), "wallet.allowances", message)
+    low_minor, ask_minor = (
+        given.get("low_minor", Allowances().low_minor),
+        given.get("ask_minor", Allowances().ask_minor),
+    )
+    if low_minor > ask_minor:
+        message = f"more than `ask_minor` ({ask_minor}) would be asked for without end; write at most that"
+        problems.add(_place(section, "allowances"), "wallet.allowances.low_minor", message)
 
 
 def read_state_dir(section: Entry | None, base: Path, problems: Problems) -> Path:

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChanged
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
@@ -387,6 +388,8 @@ AnyEvent: TypeAlias = (
     | WalletContact
     | InputEvent
     | RedemptionEvent
+    | AllowanceBookOpened
+    | AllowanceChanged
 )
 """Every event there is; decoding a journal row goes through this union."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.domain import allowance_events as a
 from gateway.domain import wallet_events as w
 
 WALLET = "wallet:"
@@ -69,6 +70,8 @@ ROW_TYPES: dict[str, Any] = {
     "refunded": int,
     "contact": Contact,
     "currency": str,
+    "allowance": a.Allowance,
+    "book": str,
 }
 ON_DISK: frozenset[str] = frozenset({"transfer", "refunded"})
 """Kinds of rows that are looked up on disk once they are stored there, so that memory does not grow with the season."""
@@ -92,6 +95,8 @@ class Ledger:
         self.refunded: dict[str, int] = {}
         self.contacts: dict[str, Contact] = {}
         self.currencies: dict[str, str] = {}
+        self.allowances: dict[str, a.Allowance] = {}
+        self.books: dict[str, str] = {}
         self.imbalance_minor = 0
         self.tables: dict[str, dict[str, Any]] = {
             "account": self.accounts,
@@ -101,6 +106,8 @@ class Ledger:
             "refunded": self.refunded,
             "contact": self.contacts,
             "currency": self.currencies,
+            "allowance": self.allowances,
+            "book": self.books,
         }
 
     @property
@@ -112,6 +119,15 @@ class Ledger:
     def currency(self) -> str:
         """The currency of everything in the accounts; empty before the first transfer."""
         return self.currencies.get("", "")
+
+    @property
+    def book(self) -> str:
+        """The name under which this journal holds allowances; empty before the first."""
+        return self.books.get("", "")
+
+    def allowance(self, holder: str) -> a.Allowance:
+        """Return a wallet's allowance; one that was never granted is empty."""
+        return self.allowances.get(holder, _NO_ALLOWANCE)
 
     def account(self, name: str) -> Account:
         """Return an account; one that was never used is empty."""
@@ -152,6 +168,8 @@ class Ledger:
             self._set(own, opening_minor=event.opening_minor)
         if event.held_minor is not None:
             self._set(own, held_minor=event.held_minor)
+        if event.allowance is not None:
+            self._set_allowance(event.holder, event.allowance)
         self._spend(own, event.spent)
         self._remember(event)
         if self.currency != event.currency:
@@ -177,8 +195,21 @@ class Ledger:
         self.contacts[""] = Contact(event.contact)
         self._touch("contact", "")
 
+    def book_opened(self, event: a.AllowanceBookOpened) -> None:
+        """Allowances are held from here on."""
+        self.books[""] = event.book
+        self._touch("book", "")
+
+    def allowance_changed(self, event: a.AllowanceChanged) -> None:
+        """The terms of an allowance are others."""
+        self._set_allowance(event.holder, event.allowance)
+
+    def _set_allowance(self, holder: str, allowance: a.Allowance) -> None:
+        self.allowances[holder] = allowance
+        self._touch("allowance", holder)
+
     def _remember(self, event: w.WalletTransferred) -> None:
-        if event.action == "opening":
+        if event.action in _FROM_UPSTREAM:
             return
         if event.of is not None and event.refunded_minor is not None:
             self.refunded[event.of] = event.refunded_minor
@@ -222,4 +253,7 @@ def _fingerprint(event: w.WalletTransferred | w.WalletHeld) -> str:
 
 
 _EMPTY = Account()
+_NO_ALLOWANCE = a.Allowance()
+_FROM_UPSTREAM = frozenset({"opening", "grant", "return"})
+"""What no client asked for: nobody refunds it, and nobody uses its id again."""
 _NO_CONTACT = Contact()

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     INSUFFICIENT_FUNDS = "insufficient_funds"
     OVER_OFFLINE_LIMIT = "over_offline_limit"
     OVER_BALANCE_LIMIT = "over_balance_limit"
+    OVER_ALLOWANCE = "over_allowance"
     OVER_CHARGED_AMOUNT = "over_charged_amount"
     OVER_HELD_AMOUNT = "over_held_amount"
     WRONG_CURRENCY = "wrong_currency"
@@ -111,6 +112,7 @@ MESSAGES: dict[Reason, str] = {
     Reason.STORAGE_UNAVAILABLE: "The gateway cannot write to its disk, so nothing is admitted. Call the operator.",
     Reason.INSUFFICIENT_FUNDS: "There is not enough in the wallet. Top it up, or take another way to pay.",
     Reason.OVER_OFFLINE_LIMIT: "The wallet may spend no more until the venue is online again. Pay in another way.",
+    Reason.OVER_ALLOWANCE: "This venue holds no more of the wallet and asks for more. Try again in a moment.",
     Reason.OVER_BALANCE_LIMIT: "A wallet may not hold that much. Top up less.",
     Reason.OVER_CHARGED_AMOUNT: "More cannot be given back than was charged and not given back yet.",
     Reason.OVER_HELD_AMOUNT: "More cannot be taken than was held. Take at most that, and charge the rest.",

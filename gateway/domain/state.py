@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.domain import allowance_events as a
 from gateway.domain import events as e
 from gateway.domain import ledger, redemptions
 from gateway.domain import wallet_events as w
@@ -395,5 +396,7 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     w.WalletShown: lambda state, event: state.ledger.ended(event),
     w.WalletContact: lambda state, event: state.ledger.contacted(event),
     **redemptions.CHANGES,
+    a.AllowanceBookOpened: lambda state, event: state.ledger.book_opened(event),
+    a.AllowanceChanged: lambda state, event: state.ledger.allowance_changed(event),
 }
 """What each fact changes; facts that are only told (devices, configuration, …) are not in it."""

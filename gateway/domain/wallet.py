@@ -11,51 +11,17 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.domain import wallet_events as w
+from gateway.domain.allowance_events import Allowance, AllowanceChanged
 from gateway.domain.event import RequestRef
-from gateway.domain.ledger import DEPOSITS, UPSTREAM, WALLET, Account, Ledger, Posted, wallet
+from gateway.domain.ledger import DEPOSITS, UPSTREAM, WALLET, Ledger, Posted, wallet
 from gateway.domain.money import AMOUNT_MAX_MINOR, BALANCE_MAX_MINOR
 from gateway.domain.reasons import Reason
+from gateway.domain.wallet_terms import Guest, Opening, Policy, opening_change, standing
+
+__all__ = ["Asked", "Book", "Facts", "Guest", "Opening", "Policy", "decide", "standing"]
 
 HOLDS_MAX = 10_000
 """Holds open at one time in the venue (I9)."""
-
-
-class Opening(msgspec.Struct, frozen=True):
-    """What upstream says is in a wallet.
-
-    `counted_minor` is how much of what this venue has moved in (or, with a minus, out) is in `balance_minor` already.
-    """
-
-    balance_minor: int
-    currency: str
-    counted_minor: int = 0
-
-    @property
-    def base_minor(self) -> int:
-        """What is in the wallet but for anything this venue did."""
-        return self.balance_minor - self.counted_minor
-
-
-class Guest(msgspec.Struct, frozen=True):
-    """Whose wallet it is. `opening` is None where the venue itself is the authority and wallets begin with nothing."""
-
-    holder: str
-    credential: str | None = None
-    opening: Opening | None = None
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What the venue allows. The limits below `offline` are those of EMV terminal risk management; None is no limit."""
-
-    currency: str
-    upstream: bool = False
-    balance_max_minor: int = BALANCE_MAX_MINOR
-    hold_timeout_ms: int = 900_000
-    transaction_max_minor: int | None = None
-    wallet_total_max_minor: int | None = None
-    venue_total_max_minor: int | None = None
-    consecutive_max: int | None = None
-    directory_age_max_ms: int | None = None
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +43,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     directory_ms: int = 0
 
 
-Facts = Sequence[w.WalletTransferred | w.WalletHeld]
+Facts = Sequence[w.WalletTransferred | w.WalletHeld | AllowanceChanged]
 
 
 def decide(ledger: Ledger, policy: Policy, asked: Asked) -> Facts | Reason:
@@ -93,18 +59,13 @@ def decide(ledger: Ledger, policy: Policy, asked: Asked) -> Facts | Reason:
     if reason := _unfit(ledger, policy, asked):
         return reason
     book = Book(ledger)
-    facts: list[w.WalletTransferred | w.WalletHeld] = []
+    facts: list[w.WalletTransferred | w.WalletHeld | AllowanceChanged] = []
     for guest in filter(None, (asked.guest, asked.payee)):
         facts += _opened(book, policy, order, guest)
     verdict = _hold(book, policy, asked) if order.action == "hold" else _transfer(book, policy, asked)
+    if verdict is Reason.INSUFFICIENT_FUNDS and policy.allowance_margin_ms is not None:
+        return Reason.OVER_ALLOWANCE
     return verdict if isinstance(verdict, Reason) else (*facts, verdict)
-
-
-def standing(ledger: Ledger, guest: Guest) -> Account:
-    """Return how a wallet stands with upstream's news, which the next transfer takes in."""
-    account = ledger.account(wallet(guest.holder))
-    news_minor = guest.opening.base_minor - account.opening_minor if guest.opening is not None else 0
-    return Account(max(account.held_minor, account.balance_minor + news_minor), account.held_minor)
 
 
 class Book:
@@ -149,18 +110,15 @@ def _unfit(ledger: Ledger, policy: Policy, asked: Asked) -> Reason | None:
     return None
 
 
-def _opened(book: Book, policy: Policy, order: w.Order, guest: Guest) -> list[w.WalletTransferred]:
-    """Take in what upstream has put into the wallet, or taken out, since it was last looked at.
-
-    Upstream may take back no more than is there; what is missing is taken from what comes in later.
-    """
-    if not policy.upstream or guest.opening is None:
-        return []
-    account = wallet(guest.holder)
+def _opened(
+    book: Book, policy: Policy, order: w.Order, guest: Guest
+) -> Sequence[w.WalletTransferred | AllowanceChanged]:
+    """Take in what upstream has put into the wallet, or taken out, since it was last looked at."""
+    account, change = wallet(guest.holder), opening_change(book.ledger, policy, guest)
     taken_in = book.ledger.account(account).opening_minor
-    change = max(guest.opening.base_minor - taken_in, min(0, -book.available(account)))
+    returns = policy.allowance_margin_ms is not None and taken_in > 0 and guest.holder not in book.ledger.allowances
     if change == 0:
-        return []
+        return [AllowanceChanged(holder=guest.holder, allowance=Allowance())] if returns else []
     debit, credit = (UPSTREAM, account) if change > 0 else (account, UPSTREAM)
     legs = (w.Leg(debit, credit, abs(change)),)
     return [
@@ -174,6 +132,7 @@ def _opened(book: Book, policy: Policy, order: w.Order, guest: Guest) -> list[w.
             legs=legs,
             balances=book.move(legs),
             opening_minor=taken_in + change,
+            allowance=Allowance() if returns else None,
         )
     ]
 
@@ -190,8 +149,12 @@ def _transfer(book: Book, policy: Policy, asked: Asked) -> w.WalletTransferred |
         return reason
     held_minor = book.ledger.account(own).held_minor - (hold.amount_minor if hold else 0)
     balances = book.move(legs)
-    if reason := _beyond(book, policy, legs, own, held_minor):
+    if reason := _beyond(book, policy, legs, own, held_minor + _locked_minor(book, policy, asked)):
         return reason
+    allowance, paid_minor = (
+        book.ledger.allowance(guest.holder),
+        sum(leg.amount_minor for leg in legs if leg.debit == own),
+    )
     refund = order.action == "refund"
     return w.WalletTransferred(
         transfer=order.transfer,
@@ -207,6 +170,7 @@ def _transfer(book: Book, policy: Policy, asked: Asked) -> w.WalletTransferred |
         of=order.of or None,
         refunded_minor=asked.refunded_minor + total_minor if refund else None,
         held_minor=held_minor if hold else None,
+        allowance=allowance.drawn(paid_minor) if paid_minor and allowance.left_minor else None,
         spent=_spent(book.ledger, policy, asked, total_minor, 0 if hold else 1),
         request=asked.request,
     )
@@ -234,8 +198,14 @@ def _hold(book: Book, policy: Policy, asked: Asked) -> w.WalletHeld | Reason:
         return Reason.BUSY
     if reason := _risk(book, policy, asked, order.total_minor):
         return reason
-    if order.total_minor > book.available(account):
+    locked_minor = _locked_minor(book, policy, asked)
+    if order.total_minor > book.available(account) - locked_minor:
         return Reason.INSUFFICIENT_FUNDS
+    until_ms = asked.now_ms + policy.hold_timeout_ms
+    allowance = book.ledger.allowance(guest.holder)
+    if not locked_minor and allowance.left_minor and policy.allowance_margin_ms is not None:
+        # What is held of an allowance is captured before its end, or not at all.
+        until_ms = min(until_ms, allowance.until_ms - policy.allowance_margin_ms)
     return w.WalletHeld(
         transfer=order.transfer,
         client=order.client,
@@ -244,7 +214,7 @@ def _hold(book: Book, policy: Policy, asked: Asked) -> w.WalletHeld | Reason:
         amount_minor=order.total_minor,
         held_minor=book.ledger.account(account).held_minor + order.total_minor,
         balance_minor=book.balance(account),
-        until_ms=asked.now_ms + policy.hold_timeout_ms,
+        until_ms=until_ms,
         credential=guest.credential,
         reader=asked.reader,
         spent=_spent(book.ledger, policy, asked, 0, 1),
@@ -341,7 +311,7 @@ def _risk(book: Book, policy: Policy, asked: Asked, total_minor: int) -> Reason 
     if age_max_ms is not None and asked.now_ms - asked.directory_ms > age_max_ms:
         return Reason.DIRECTORY_STALE
     account = wallet(asked.guest.holder)
-    if total_minor > book.available(account):
+    if total_minor > book.available(account) - _locked_minor(book, policy, asked):
         return Reason.INSUFFICIENT_FUNDS
     before = _since_contact(book.ledger, account)
     # What is held may still be captured, so it counts as spent.
@@ -353,6 +323,12 @@ def _risk(book: Book, policy: Policy, asked: Asked, total_minor: int) -> Reason 
     )
     over = any(limit is not None and value > limit for value, limit in checks)
     return Reason.OVER_OFFLINE_LIMIT if over else None
+
+
+def _locked_minor(book: Book, policy: Policy, asked: Asked) -> int:
+    """Return how much of the wallet is an allowance whose time is over."""
+    allowance = book.ledger.allowance(asked.guest.holder)
+    return allowance.locked_minor(asked.now_ms, policy.allowance_margin_ms)
 
 
 def _since_contact(ledger: Ledger, account: str) -> w.Spent:

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from gateway.domain.allowance_events import Allowance
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.reasons import Reason
 
@@ -27,6 +28,8 @@ Action: TypeAlias = Literal[
     "close_out",
     "balance",
     "opening",
+    "grant",
+    "return",
 ]
 Medium: TypeAlias = Literal["cash", "card", "voucher"]
 
@@ -85,7 +88,8 @@ class WalletTransferred(Event, frozen=True, tag="wallet.transferred"):
     """Money has moved, all legs at once. `balances` are those of every account of the legs, afterwards.
 
     `refunded_minor` is how much of `of` has been given back with this; `held_minor` what stays held in the wallet after
-    a capture; `opening_minor` what upstream has put into the wallet in all.
+    a capture; `opening_minor` what upstream has put into the wallet in all; `allowance` how the wallet's allowance
+    stands afterwards, where one was granted, spent or handed back.
     """
 
     transfer: str
@@ -102,6 +106,7 @@ class WalletTransferred(Event, frozen=True, tag="wallet.transferred"):
     refunded_minor: int | None = None
     held_minor: int | None = None
     opening_minor: int | None = None
+    allowance: Allowance | None = None
     spent: Spent | None = None
     request: RequestRef | None = None
 

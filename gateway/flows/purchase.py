@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 import structlog
 
+from gateway.domain import events as e
 from gateway.domain import purchases
 from gateway.domain import wallet_events as w
 from gateway.domain.answers import Answer, denied, first_answer
@@ -284,10 +285,10 @@ class PurchaseFlow:
             self._after(verdict[-1])
         return None
 
-    def _after(self, fact: w.WalletTransferred | w.WalletHeld) -> None:
+    def _after(self, fact: e.AnyEvent) -> None:
         if isinstance(fact, w.WalletHeld):
             self._deadlines.await_capture(fact)
-        elif fact.action == "capture" and fact.of is not None:
+        elif isinstance(fact, w.WalletTransferred) and fact.action == "capture" and fact.of is not None:
             self._deadlines.met(fact.of)
 
     def _deny(
@@ -309,7 +310,9 @@ class PurchaseFlow:
                 credential=ref,
                 holder=guest.holder if guest is not None else None,
                 reader=reader,
-                available_minor=standing(self._ledger, guest).available_minor if guest is not None else None,
+                available_minor=standing(self._ledger, guest, self._policy).available_minor
+                if guest is not None
+                else None,
                 request=request,
             )
         )
@@ -329,10 +332,11 @@ class PurchaseFlow:
         if not self._policy.upstream:
             return Guest(credential.holder, found.ref)
         opening = self._directory.wallet(credential.holder)
-        return Reason.NO_WALLET if opening is None else Guest(credential.holder, found.ref, opening)
+        known = opening is not None or credential.holder in self._ledger.allowances
+        return Guest(credential.holder, found.ref, opening) if known else Reason.NO_WALLET
 
     def _shown(self, order: w.Order, guest: Guest, request: RequestRef | None, reader: str | None) -> w.WalletShown:
-        account = standing(self._ledger, guest)
+        account = standing(self._ledger, guest, self._policy)
         return w.WalletShown(
             transfer=order.transfer,
             client=order.client,

@@ -35,3 +35,17 @@ def test_a_quick_run_writes_every_ratio(tmp_path):
     assert set(written["ratios"]) == RATIOS
     assert all(value > 0 for value in written["ratios"].values())
     assert len(written["runs"]) == 1
+
+
+@pytest.mark.timeout(60)
+def test_a_small_run_of_scale_starts_the_daemon_over_wallets_that_changed_here(tmp_path):
+    output = tmp_path / "scale.json"
+    small = ["--holders", "300", "--charges", "20", "--only", "changed", "--output", str(output)]
+    command = [sys.executable, "-m", "benchmarks.scale", *small]
+
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=55)
+
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    starts = json.loads(output.read_text())
+    assert [one["name"] for one in starts] == ["changed"]
+    assert all(one["start_s"] > 0 and one["rss_mb"] > 0 for one in starts)

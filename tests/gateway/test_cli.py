@@ -52,3 +52,31 @@ def test_an_import_that_would_lock_everybody_out_must_be_meant(
     )
     assert not (tmp_path / "state/directory.db").exists()
     assert cli.main([*command, "--empty"]) == 0
+
+
+CONTRADICTION = (
+    '{"type":"credential","technology":"barcode","value":"A","holder":"ada"}\n'
+    '{"type":"schedule","id":"night","weekly":[{"days":["fri"],"from":"18:00","to":"18:00"}]}\n'
+)
+
+
+@pytest.mark.parametrize("verb", ["check", "import"])
+def test_a_schedule_that_contradicts_itself_is_refused_with_its_line(
+    config: Path, tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gateway.importing.be_gentle", lambda: None)
+    file = tmp_path / "rows.ndjson"
+    file.write_text(CONTRADICTION)
+    assert cli.main(["directory", verb, str(file), "--config", str(config)]) == 1
+    assert capsys.readouterr().err.startswith(f"{file}:2: weekly[0].to: it ends when it begins;")
+
+
+def test_a_right_directory_is_told_to_be_right_and_changes_nothing(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gateway.importing.be_gentle", lambda: None)
+    file = tmp_path / "rows.ndjson"
+    file.write_text(CONTRADICTION.replace('"to":"18:00"', '"to":"02:00"'))
+    assert cli.main(["directory", "check", str(file), "--config", str(config)]) == 0
+    assert capsys.readouterr().out == f"{file} is right: 1 credentials and 0 entitlements.\n"
+    assert list((tmp_path / "state").iterdir()) == []

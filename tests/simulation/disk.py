@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+import gateway.domain.sieve as sieve_module
 import gateway.store.committer as committer_module
 from gateway.store.committer import Committer, Work
 from gateway.store.errors import StorageUnavailable, from_sqlite
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 24
 SYNCHRONOUS_FULL = 2
+SIEVE_BITS = 1 << 14
 
 
 def _sqlite_error(code: int, name: str, text: str) -> sqlite3.Error:
@@ -266,6 +268,8 @@ class SimWriter:
             self._synced = self.wal.place()
 
 
-def shorten_wal() -> None:
-    """A WAL that is made long in advance costs a simulated life more than all it does."""
+def spare_memory() -> None:
+    """A WAL that is made long in advance, and a large sieve, cost a simulated life more than much of what it does."""
+    sieve_module.BITS = SIEVE_BITS
+    sieve_module._MASK = SIEVE_BITS - 1
     committer_module.open_writer.__globals__["WAL_READY_BYTES"] = 4096

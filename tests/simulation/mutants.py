@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 import gateway.domain.printing as printing_module
-from gateway.domain import events as e
+import gateway.domain.wallet as wallet_module
+from gateway.domain.ledger import Ledger
+from gateway.domain.state import VenueState
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
 from gateway.flows.gate import GateFlow
@@ -64,17 +66,15 @@ def check_then_act() -> AbstractContextManager[None]:
     """Another tap may come between the decision and its record."""
 
     def tap(self, gate_name, technology, value, source, request=None, expires_at_ms=None):
-        gate = self.gates[gate_name]
-        event = self._decide(gate, self._key.ref(technology, value), source, request)
+        gate, now_ms = self.gates[gate_name], self._recorder.now_ms()
+        event = self.decide(gate, self.lookup.find(technology, value, now_ms), source, request, now_ms)
 
         async def act() -> None:
             await asyncio.sleep(0.001)
             try:
-                commit = self._recorder.record(event)
+                self._record(gate, event, expires_at_ms)
             except StorageUnavailable:
                 return
-            if isinstance(event, e.EntryGranted) and event.actuates:
-                self._spawn(self._open(gate, event, commit, expires_at_ms))
 
         self._spawn(act())
 
@@ -145,6 +145,40 @@ def alarms_and_faults_outlive_an_outage() -> AbstractContextManager[None]:
     return patched(GateFlow, "storage_recovered", lambda self: None)
 
 
+def debit_without_check() -> AbstractContextManager[None]:
+    """Nobody looks whether there is enough in the wallet."""
+    return patched(wallet_module, "_beyond", lambda *asked: None)
+
+
+def captured_twice() -> AbstractContextManager[None]:
+    """A hold stays open when it is captured."""
+    remembered = Ledger._remember
+
+    def remember(self, event):
+        kept = dict(self.holds)
+        remembered(self, event)
+        if event.action == "capture":
+            self.holds.update(kept)
+
+    return patched(Ledger, "_remember", remember)
+
+
+def half_a_transfer() -> AbstractContextManager[None]:
+    """What leaves one account arrives nowhere."""
+    original = Ledger.transferred
+
+    def transferred(self, event):
+        one_side = dict(list(event.balances.items())[:1])
+        return original(self, msgspec.structs.replace(event, balances=one_side))
+
+    return patched(Ledger, "transferred", transferred)
+
+
+def blocked_are_served() -> AbstractContextManager[None]:
+    """The venue's own block list is kept, and nobody looks at it."""
+    return patched(VenueState, "is_blocked", lambda self, credential, holder: False)
+
+
 REQUIRED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "acknowledge-before-commit": acknowledge_before_commit,
     "synchronous-normal": synchronous_normal,
@@ -160,6 +194,10 @@ MUTANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "interrupted-jobs-print-again": interrupted_jobs_are_printed_again,
     "no-grants": no_grants,
     "faults-outlive-an-outage": alarms_and_faults_outlive_an_outage,
+    "debit-without-check": debit_without_check,
+    "captured-twice": captured_twice,
+    "half-a-transfer": half_a_transfer,
+    "blocked-are-served": blocked_are_served,
 }
 
 

@@ -13,18 +13,28 @@ from typing import Any
 
 import msgspec
 
+from gateway.config.schema import VERBS
 from gateway.store.rows import GENESIS, Row, chain
+from tests.simulation.money import Money
 from tests.simulation.timeline import Timeline
 
 CARD_MARK = b"SECRET-CARD-"
 """Part of every card number of this world, and of nothing else in it."""
 QUEUE_JOBS = 4
 EFFECTS = {
-    "entry.granted": ("authenticate",),
-    "entry.denied": ("authenticate",),
+    "entry.granted": ("authenticate", "override"),
+    "entry.denied": ("authenticate", "override"),
     "print.queued": ("print", "reprint"),
     "print.cancelled": ("cancel",),
     "drawer.opening": ("open",),
+    "wallet.transferred": VERBS["wallet"],
+    "wallet.held": ("hold",),
+    "wallet.cancelled": ("cancel",),
+    "zone.locked_down": ("lock_down",),
+    "zone.released": ("emergency_release",),
+    "zone.restored": ("restore",),
+    "credential.blocked": ("block",),
+    "credential.unblocked": ("unblock",),
 }
 """Facts that are what a request brought about; each request brings about at most one. With the verbs that may do so."""
 ENTRY_ENDS = ("entry.passed", "entry.returned", "entry.unknown")
@@ -98,6 +108,7 @@ class Observers:
         self.stats: Counter[str] = Counter()
         self.feed_floor = 0
         self.feed_begun = False
+        self.money = Money(self)
 
     def note(self, what: str, *details: object) -> None:
         """Put one line into the trace."""
@@ -142,13 +153,14 @@ class Observers:
             self._check_single_use(event)
         if kind.startswith("print."):
             self._check_queue(event)
+        self.money.on_disk(event)
 
     def _check_effect(self, key: tuple[str, str], event: dict[str, Any]) -> None:
         effects = self.by_request.setdefault(key, [])
         effects.append(event)
         if event["kind"] in EFFECTS and sum(one["kind"] in EFFECTS for one in effects) > 1:
             self.violated("I2", f"request {key} had a second effect: {event['kind']}")
-        target = event.get("gate") or event.get("printer") or event.get("drawer")
+        target = event.get("gate") or event.get("printer") or event.get("drawer") or _target_of(event["kind"])
         verbs = EFFECTS.get(event["kind"], ())
         if verbs and not any((target, verb) in self.grants_of.get(key[0], ()) for verb in verbs):
             self.violated("I7", f"{key[0]} has no grant for what it did at {target}: {event['kind']}")
@@ -331,6 +343,7 @@ class Observers:
         if thing is not None:
             self._check_proof(key, answer, thing)
         self._check_final(key, answer, thing)
+        self.money.answered(key, answer)
 
     def _check_proof(self, key: tuple[str, str], answer: dict[str, Any], thing: str) -> None:
         """What an answer says of an entry, a job or an opening stands on the disk."""
@@ -357,3 +370,7 @@ class Observers:
     def acknowledged_feed(self, last_seq: int) -> None:
         """The gateway's side has the broker's acknowledgement of the feed up to `last_seq`."""
         self.acknowledged.append((self.timeline.now_s, last_seq))
+
+
+def _target_of(kind: str) -> str:
+    return "wallet" if kind.startswith("wallet.") else "gateway"

@@ -42,6 +42,8 @@ class Troubles:
         for action, most in (
             (world.guests.tap, 30),
             (world.clients.act, 28),
+            (world.tills.act, world.tills.actions_max),
+            (world.tills.order, world.tills.orders_max),
             (world.guests.force, 3),
             (self._crash, 3),
             (self._disk_trouble, 3),
@@ -57,6 +59,7 @@ class Troubles:
             at_s = random.uniform(0.5, CHAOS_S)
             for _ in range(random.randint(3, 12)):
                 after(at_s + random.choice((0.0, 0.001, 0.01)), random.choice((world.guests.tap, world.clients.act)))
+        after(0.3, world.tills.open)
         after(CHAOS_S, self.mend)
         after(CHAOS_S + MENDED_S, self.probe)
         after(CHAOS_S + MENDED_S + PROBE_S, self.check_probes)
@@ -206,6 +209,7 @@ class Troubles:
             for channel in board.contacts:
                 board.contact(channel, False)
         self.world.guests.patient = True
+        self.world.tills.mend()
 
     def probe(self) -> None:
         """Ask for one of everything."""
@@ -219,6 +223,7 @@ class Troubles:
             world.clients.print("bar-tablet", "printer-1", **well),
             world.clients.print("till", "printer-2", **well),
             world.clients.open_drawer("till", **well),
+            *world.tills.probe(well),
         ]
 
     def _probe_tap(self, reader: str, card: str) -> None:

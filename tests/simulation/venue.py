@@ -10,7 +10,19 @@ from typing import Any
 import msgspec
 
 from drivers.drawers.drawer_kick import DrawerKickOptions
-from gateway.config.schema import Broker, Client, Configuration, Contact, Device, Gate, Limits, Venue, Zone
+from gateway.config.schema import (
+    VERBS,
+    Broker,
+    Client,
+    Configuration,
+    Contact,
+    Device,
+    Gate,
+    Limits,
+    Venue,
+    Wallet,
+    Zone,
+)
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Directory
 from gateway.store.importing import import_directory
@@ -20,6 +32,7 @@ from tests.simulation.observers import QUEUE_JOBS
 KEY = CredentialKey(b"a simulated key of 32 bytes, yes")
 SINGLES = 24
 STAFF = 6
+TILL_READER = "reader-t"
 READERS = {"reader-n": "north", "reader-s": "south", "reader-x": "exit", "reader-v": "vip"}
 HOLD_S = 6.0
 EXPIRY_MAX_S = 30.0
@@ -85,7 +98,7 @@ def _device(name: str, driver: str, revision: str = "") -> Device:
 
 def configuration(revision: str = "") -> Configuration:
     """The configuration; a `revision` is the same venue after a technician changed one printer and one gate."""
-    devices = [_device(name, "sim-reader") for name in READERS]
+    devices = [_device(name, "sim-reader") for name in (*READERS, TILL_READER)]
     devices += [_device("board-a", "sim-board"), _device("board-b", "sim-board")]
     devices += [_device("printer-1", "sim-printer"), _device("printer-2", "sim-printer", revision)]
     drawer = Device("drawer-1", "drawer-kick", DrawerKickOptions(printer="printer-1", open_is_high=True), "drawer")
@@ -115,6 +128,7 @@ def configuration(revision: str = "") -> Configuration:
             name: Client(name, {to: frozenset(verbs) for to, verbs in may.items()}) for name, may in GRANTS.items()
         },
         limits=Limits(print_queue_jobs=QUEUE_JOBS, print_hold_s=HOLD_S, request_expiry_max_s=EXPIRY_MAX_S),
+        wallet=Wallet(arm_timeout_s=3.0, hold_timeout_s=4.0, balance_max_minor=9_000),
         digest=f"digest{revision}",
     )
 
@@ -122,8 +136,9 @@ def configuration(revision: str = "") -> Configuration:
 PRINTING = ("print", "reprint", "cancel", "status")
 GRANTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "turnstile": {"net": ("authenticate", "status"), "vip": ("authenticate",)},
-    "bar-tablet": {"printer-1": PRINTING, "drawer-1": ("open", "status")},
-    "till": {"printer-1": ("print",), "printer-2": PRINTING, "drawer-1": ("open",)},
+    "bar-tablet": {"printer-1": PRINTING, "drawer-1": ("open", "status"), "wallet": VERBS["wallet"]},
+    "till": {"printer-1": ("print",), "printer-2": PRINTING, "drawer-1": ("open",), "wallet": VERBS["wallet"]},
+    "staff": {"gateway": ("lock_down", "emergency_release", "restore", "block", "unblock"), "net": ("override",)},
     "ops": {"gateway": ("replay", "status")},
 }
 GRANTED = {

@@ -23,7 +23,7 @@ from gateway.config.problems import ConfigurationError, Problem
 from gateway.config.schema import Configuration
 from gateway.domain import events as e
 from gateway.domain.ids import Uuid7
-from gateway.domain.state import DrawerState, GateState, VenueState
+from gateway.domain.state import ON_DISK, DrawerState, GateState, VenueState
 from gateway.flows.recorder import Recorder
 from gateway.store.directory import Directory
 from gateway.store.errors import StorageUnavailable
@@ -35,6 +35,7 @@ from tests.simulation.devices import Board, Reader, ReceiptPrinter, driver_table
 from tests.simulation.disk import Disk
 from tests.simulation.observers import Observers
 from tests.simulation.people import Clients, Guests
+from tests.simulation.till import Tills
 from tests.simulation.timeline import Killed, Livelock, Timeline, VirtualLoop
 from tests.simulation.troubles import Troubles
 
@@ -89,6 +90,8 @@ class World:
         self.timeline = Timeline()
         self.observers = Observers(self.timeline, venue.GRANTED)
         self.observers.folder = str(folder).encode()
+        gates = venue.CONFIGURATION.gates.values()
+        self.observers.money.gates = {one.name: (one.from_zone or "", one.to_zone or "") for one in gates}
         if keep_lines:
             self.observers.lines = []
         self.disk = Disk(folder, self.timeline, self.dice("disk"), self.observers)
@@ -97,6 +100,7 @@ class World:
         self._build_things()
         self.guests = Guests(self.timeline, self.dice("guests"), self.observers, self.readers, self.boards)
         self.clients = Clients(self.timeline, self.dice("clients"), self.observers, self.broker)
+        self.tills = Tills(self, self.dice("tills"))
         self.configuration = venue.CONFIGURATION
         self.gateway: Gateway | None = None
         self.life = 0
@@ -121,12 +125,14 @@ class World:
             return kind(name, self.timeline, luck, self.observers)
 
         self.readers: dict[str, Reader] = {name: made(Reader, name) for name in venue.READERS}
+        self.till_reader: Reader = made(Reader, venue.TILL_READER)
         self.boards: list[Board] = [made(Board, "board-a"), made(Board, "board-b")]
         self.printers: list[ReceiptPrinter] = [made(ReceiptPrinter, "printer-1"), made(ReceiptPrinter, "printer-2")]
         self.boards[0].gates, self.boards[0].contacts = {1: "north", 2: "south"}, {1: False, 2: False}
         self.boards[1].gates, self.boards[1].contacts = {1: "exit", 2: "net"}, {2: False}
         self.printers[0].drawer = "drawer-1"
-        self.things = {one.name: one for one in [*self.readers.values(), *self.boards, *self.printers]}
+        readers = [*self.readers.values(), self.till_reader]
+        self.things = {one.name: one for one in [*readers, *self.boards, *self.printers]}
         self.drivers = driver_table(self.things)
 
     # Lives.
@@ -258,8 +264,12 @@ class World:
         for seq in sorted(self.observers.events):
             fresh.apply(_decode_event(self.observers.rows[seq].body))
         state = gateway.recorder.state
-        for name in ("uses", "where", "entries", "gates", "jobs", "drawers"):
-            said, true = _plain(getattr(state, name)), _plain(getattr(fresh, name))
+        names = ("uses", "where", "entries", "gates", "jobs", "drawers", "closures", "blocks")
+        tables = {name: (getattr(state, name), getattr(fresh, name)) for name in names}
+        ledgers = state.ledger.tables, fresh.ledger.tables
+        tables |= {kind: (ledgers[0][kind], ledgers[1][kind]) for kind in ledgers[0] if kind not in ON_DISK}
+        for name, (one, other) in tables.items():
+            said, true = _plain(one), _plain(other)
             if said != true:
                 differing = [key for key in {**said, **true} if said.get(key) != true.get(key)]
                 key = differing[0]
@@ -316,7 +326,7 @@ def logs_to(world: World):
 
 def play(seed: int, folder: Path, *, keep_lines: bool = False) -> Result:
     """Play one seed in an empty folder of its own, and leave nothing there."""
-    disk_module.shorten_wal()
+    disk_module.spare_memory()
     place = folder / f"seed-{seed}"
     shutil.rmtree(place, ignore_errors=True)
     try:

@@ -231,3 +231,42 @@ def test_the_risk_of_wallets_kept_upstream(read):
     assert (policy.balance_max_minor, policy.transaction_max_minor) == (15000, 5000)
     assert policy.wallet_total_max_minor == 9000
     assert (policy.venue_total_max_minor, policy.consecutive_max, policy.directory_age_max_ms) == (500000, 5, 5_400_000)
+
+
+def test_a_venue_that_spends_what_upstream_grants_stops_a_margin_before_the_end(read):
+    text = changed("x", "x") + "wallet: {authority: upstream, allowances: {ask_minor: 3000, expiry_margin_s: 90}}\n"
+    configuration = read(text)
+    assert configuration.wallet_policy.allowance_margin_ms == 90_000
+    assert (configuration.wallet.allowances.ask_minor, configuration.wallet.allowances.low_minor) == (3000, 1000)
+    plain = read(changed("x", "x") + "wallet: {authority: upstream, allowances: {}}\n")
+    assert plain.wallet_policy.allowance_margin_ms == 300_000
+    assert read(changed("x", "x") + "wallet: {authority: upstream}\n").wallet_policy.allowance_margin_ms is None
+
+
+@pytest.mark.parametrize(
+    ("wallet", "message"),
+    [
+        (
+            "{allowances: {}}",
+            (
+                "16:22: wallet.allowances: a venue that keeps its wallets itself needs none; add `authority: "
+                "upstream`, or leave this out"
+            ),
+        ),
+        (
+            "{authority: upstream, allowances: {low_minor: 6000}}",
+            (
+                "16:43: wallet.allowances.low_minor: more than `ask_minor` (5000) would be asked for without end; "
+                "write at most that"
+            ),
+        ),
+        (
+            "{authority: upstream, allowances: {ask_minor: 10.5}}",
+            "16:55: wallet.allowances.ask_minor: expected a whole number from 1 to 1000000000000000, found 10.5",
+        ),
+    ],
+)
+def test_allowances_that_contradict_themselves_are_refused_with_their_line(read, wallet, message):
+    with pytest.raises(ConfigurationError) as caught:
+        read(changed("x", "x") + f"wallet: {wallet}\n")
+    assert [str(problem) for problem in caught.value.problems] == [f"/etc/venue/venue.yaml:{message}"]

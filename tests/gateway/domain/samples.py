@@ -11,6 +11,7 @@ import msgspec
 from gateway.domain import events as e
 from gateway.domain import redemption_events as r
 from gateway.domain import wallet_events as w
+from gateway.domain.allowance_events import Allowance
 from gateway.domain.reasons import Reason
 from gateway.domain.state import DrawerState, GateState, VenueState
 
@@ -26,6 +27,7 @@ OF_MONEY: dict[str, Any] = {
     "left": {"drink": 4, "cloakroom": None},
     "undone": {"e-1": 1},
     "spent": w.Spent("contact-1", 3, 1, 3),
+    "allowance": Allowance(2, 9, 3, 4, 5, 1, 3),
 }
 
 

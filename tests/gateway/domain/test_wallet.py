@@ -289,14 +289,14 @@ def test_a_refused_payment_opens_nothing() -> None:
     bank = Bank(ONLINE, ada=2000)
     assert bank.ask("ada", "charge", 2001) is Reason.INSUFFICIENT_FUNDS
     assert bank.history == []
-    assert standing(bank.ledger, bank.guest("ada")).available_minor == 2000
+    assert standing(bank.ledger, bank.guest("ada"), bank.policy).available_minor == 2000
 
 
 def test_what_upstream_adds_comes_in_and_what_was_spent_here_stays_spent() -> None:
     bank = Bank(ONLINE, ada=2000)
     bank.ask("ada", "charge", 500)
     bank.openings["ada"] = Opening(3000, "EUR")
-    assert standing(bank.ledger, bank.guest("ada")).balance_minor == 2500
+    assert standing(bank.ledger, bank.guest("ada"), bank.policy).balance_minor == 2500
     bank.ask("ada", "charge", 100)
     assert bank.balance("ada") == 2400
 

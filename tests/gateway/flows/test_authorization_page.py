@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.domain.allowances import Grant, Statement
 from gateway.domain.answers import Answer
 from gateway.domain.wallet import Opening, Policy
+from gateway.flows.allowances import AllowanceFlow, Terms
 from gateway.flows.purchase import PurchaseFlow
 from tests.gateway.fakes import FakeDirectory, settle
 from tests.gateway.flows.house import House, request
@@ -43,8 +45,21 @@ class Venue:
             self.directory.add(guest, guest)
             self.directory._credentials[guest] = self.directory._credentials.pop(f"ref:em4100:{guest}")
         self.flow = PurchaseFlow(self.house.recorder, self.directory, Key())
-        policy = Policy(currency="EUR", upstream=authority == "upstream", **json.loads(limits or "{}"))
+        with_allowances = authority == "allowances"
+        margin_ms = 300_000 if with_allowances else None
+        self.policy = policy = Policy(
+            currency="EUR",
+            upstream=authority in {"upstream", "allowances"},
+            allowance_margin_ms=margin_ms,
+            **json.loads(limits or "{}"),
+        )
         self.flow.configure(policy, 30.0, {"bar-reader": Reader()})
+        self.directory.wallets = {guest: Opening(0, "EUR") for guest in ("ada", "bob")} if with_allowances else {}
+        self.allowances = AllowanceFlow(self.house.recorder)
+        self.house.recorder.listeners.append(self.allowances.committed)
+        self.allowances.configure(policy, Terms(5_000, 1_000) if with_allowances else None)
+        self.allowances.connect(self)
+        self.said: list[Statement] = []
         handlers = self.flow.handlers()
         grants = {client: {"wallet": frozenset(handlers)} for client in ("bar-tablet", "desk-tablet")}
         self.house.desk.configure({"wallet": handlers}, grants, 60_000)
@@ -66,11 +81,32 @@ class Venue:
                 row = {"currency": "EUR", "counted_minor": 0} | json.loads(rest)
                 holder = row.pop("holder")
                 self.directory.wallets[holder] = Opening(**row)
+            case "grant":
+                self.take_grant(json.loads(rest))
+            case "says":
+                holder, _, expected = rest.partition(" ")
+                self.check_statement(holder, json.loads(expected))
             case "=":
                 self.check_balances(rest)
             case client:
                 self.ask(client, *rest.split(" ", 2))
         await settle()
+
+    online = True
+
+    def send(self, statement: Statement) -> None:
+        self.said.append(statement)
+
+    def take_grant(self, message: dict[str, Any]) -> None:
+        hours = float(message["until_ms"].removeprefix("+").removesuffix(" h"))
+        own = self.house.state.ledger.allowance(message["holder"])
+        until_ms = own.until_ms or self.house.recorder.now_ms() + round(hours * 3_600_000)
+        known = {"book": self.house.state.ledger.book, "currency": "EUR"}
+        self.allowances.received(msgspec.convert(message | known | {"until_ms": until_ms}, Grant))
+
+    def check_statement(self, holder: str, expected: dict[str, Any]) -> None:
+        newest = [one for one in self.said if one.holder == holder][-1]
+        assert {name: getattr(newest, name) for name in expected} == expected
 
     def ask(self, client: str, verb: str, request_id: str, data: str) -> None:
         asked: dict[str, Any] = json.loads(data)
