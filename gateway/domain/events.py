@@ -28,14 +28,7 @@ from gateway.domain.wallet_events import (
     WalletShown,
     WalletTransferred,
 )
-from gateway.domain.zone_events import (
-    CredentialBlocked,
-    CredentialUnblocked,
-    ZoneLockedDown,
-    ZoneReleased,
-    ZoneReset,
-    ZoneRestored,
-)
+from gateway.domain.zone_events import ZoneEvent
 
 __all__ = ["AnyEvent", "Entry", "Event", "RequestRef"]
 
@@ -350,12 +343,7 @@ AnyEvent: TypeAlias = (
     | GateClosed
     | GateFault
     | GateRestored
-    | ZoneLockedDown
-    | ZoneReleased
-    | ZoneRestored
-    | ZoneReset
-    | CredentialBlocked
-    | CredentialUnblocked
+    | ZoneEvent
     | PrintQueued
     | PrintStarted
     | PrintHeld

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from gateway.domain.event import Event, RequestRef
 
 
@@ -60,3 +62,8 @@ class CredentialUnblocked(Event, frozen=True, tag="credential.unblocked"):
     credential: str = ""
     holder: str = ""
     request: RequestRef | None = None
+
+
+ZoneEvent: TypeAlias = (
+    ZoneLockedDown | ZoneReleased | ZoneRestored | ZoneReset | CredentialBlocked | CredentialUnblocked
+)
