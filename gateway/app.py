@@ -93,6 +93,10 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
     state_dir = configuration.state_dir
     try:
         key = CredentialKey.load_or_create(state_dir)
+    except StorageUnavailable as error:
+        log.error("credential_key_not_usable", why=str(error))
+        return EXIT_STORAGE
+    try:
         journal = Journal.open(state_dir / "journal.db")
     except StorageUnavailable as error:
         log.error("journal_not_opened", why=str(error))

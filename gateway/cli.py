@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from gateway import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     from gateway.config.schema import Configuration
 
 OK, REFUSED = 0, 1
@@ -25,7 +27,11 @@ DEFAULT_CONFIG = Path("/etc/venue-gateway/gateway.yaml")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        hint = "; the configuration is named by --config FILE" if unknown[0].endswith((".yaml", ".yml")) else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     try:
         status: int = options.run(options)
     except KeyboardInterrupt:
@@ -65,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_discover(commands)
     _add_test(commands)
+    _add_drawer(commands)
     _add_directory(commands)
     _add_journal(commands)
     _add_broker(commands)
@@ -108,6 +115,15 @@ def _add_test(commands: Commands) -> None:
     test.add_argument("--wait-s", type=float, default=10.0, help="how long a reader waits for a card; default 10")
     _config_option(test)
     test.set_defaults(run=_test)
+
+
+def _add_drawer(commands: Commands) -> None:
+    drawer = commands.add_parser("drawer", help="set a cash drawer up")
+    verbs = drawer.add_subparsers(metavar="VERB", required=True)
+    calibrate = verbs.add_parser("calibrate", help="find out what its contact says when it is open, and print the YAML")
+    calibrate.add_argument("drawer", help="its name under devices:")
+    _config_option(calibrate)
+    calibrate.set_defaults(run=_drawer_calibrate)
 
 
 def _add_directory(commands: Commands) -> None:
@@ -196,10 +212,14 @@ def _check(options: argparse.Namespace) -> int:
     for warning in configuration.warnings:
         print(warning)
     print(
-        f"{options.file} is right: {len(configuration.devices)} devices, {len(configuration.gates)} gates, "
-        f"{len(configuration.clients)} clients."
+        f"{options.file} is right: {_count(configuration.devices, 'device')}, {_count(configuration.gates, 'gate')}, "
+        f"{_count(configuration.clients, 'client')}."
     )
     return OK
+
+
+def _count(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 
 
 def _schema(_: argparse.Namespace) -> int:
@@ -246,6 +266,13 @@ def _test(options: argparse.Namespace) -> int:
     if configuration is None:
         return REFUSED
     return try_device(configuration, options.device, vars(options))
+
+
+def _drawer_calibrate(options: argparse.Namespace) -> int:
+    from gateway.calibrating import calibrate  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    return calibrate(options.drawer, configuration) if configuration else REFUSED
 
 
 def _directory_import(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from drivers.api import DeviceEvent, PrinterStatus
+from drivers.api import DeviceEvent, InputChanged, PrinterStatus
 from gateway import __version__, logs
 from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import zones
@@ -89,12 +89,14 @@ class Reporter:
 
     def device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         """Tell live what a device told; of a credential only that one was read (I12)."""
-        told = told_of(event)
-        if told is not None:
+        if (told := told_of(event)) is not None:
             kind, data = told
             self._gateway.mqtt.announcer.device_event(slot.name, m.DeviceEvent(kind=kind, at=self._now(), data=data))
         if isinstance(event, PrinterStatus):
             self.device_changed(slot)
+        elif isinstance(event, InputChanged):
+            for drawer in self._gateway.wiring.drawers_at(slot.name):
+                self._announce_drawer(drawer)
 
     def device_changed(self, slot: DeviceSlot) -> None:
         """Announce how a device is now, and with a printer the drawers plugged into it."""

@@ -106,6 +106,5 @@ def told_of(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]
 
 def status_fields(status: PrinterStatus | None) -> dict[str, bool | int | str]:
     """Return what a printer said of itself; what it cannot say is left out."""
-    if status is None:
-        return {}
-    return {name: value for name, value in msgspec.structs.asdict(status).items() if value is not None}
+    said = msgspec.structs.asdict(status) if status is not None else {}
+    return {name: value for name, value in said.items() if value is not None}

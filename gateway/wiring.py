@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from drivers.api import DeviceEvent, InputChanged, PrinterStatus, Reading
+from gateway.config.drawers import carrier_of, contact_of
 from gateway.config.schema import Configuration, Device, Gate
 from gateway.devices.registry import DRIVERS, DriverEntry
 from gateway.devices.supervisor import DeviceSlot
@@ -43,22 +44,22 @@ _READS = frozenset({"reader", "scanner"})
 
 
 class DrawerPort:
-    """A drawer at a printer: there exactly while its printer is."""
+    """A drawer at a printer or at a relay: there exactly while what it hangs on is."""
 
-    def __init__(self, device: Device, printer: DeviceSlot, entry: DriverEntry) -> None:
-        """Join a configured drawer to its printer's slot; `entry` makes its driver."""
-        self.printer = printer
+    def __init__(self, device: Device, carrier: DeviceSlot, entry: DriverEntry) -> None:
+        """Join a configured drawer to the slot of its printer or its board; `entry` makes its driver."""
+        self.carrier = carrier
         self.options: Any = device.options
         self._build = entry.build
 
     @property
     def online(self) -> bool:
-        """True while the printer answers."""
-        return self.printer.online
+        """True while the printer or the board is there."""
+        return self.carrier.online
 
     def drawer(self) -> Any:  # noqa: ANN401 - it is a drivers.api.Drawer
-        """Return the live drawer; raises DeviceOffline while the printer is away."""
-        return self._build(self.options, self.printer.live())
+        """Return the live drawer; raises DeviceOffline while what it hangs on is away."""
+        return self._build(self.options, self.carrier.live())
 
 
 class Wiring:
@@ -95,6 +96,7 @@ class Wiring:
         self._drawer_digests: dict[str, str] = {}
         self._gate_of_reader: dict[str, str] = {}
         self._gates_of_contact: dict[tuple[str, int], tuple[str, ...]] = {}
+        self._drawer_of_contact: dict[tuple[str, int], tuple[str, bool]] = {}
         self._statuses: dict[str, PrinterStatus] = {}
 
     def is_part(self, device: Device) -> bool:
@@ -152,6 +154,9 @@ class Wiring:
             self._tapped(slot.name, event)
         elif isinstance(event, InputChanged):
             self._contact_moved(slot.name, event)
+            drawer, open_is_active = self._drawer_of_contact.get((slot.name, event.channel), ("", True))
+            if drawer:
+                self.drawers[drawer].contact_changed(is_open=event.active == open_is_active)
         elif isinstance(event, PrinterStatus):
             self._statuses[slot.name] = event
             self._printer_changed(slot, event)
@@ -175,6 +180,12 @@ class Wiring:
                 self.gates[gate].lock_answers()
         if slot.online:
             self.outputs.board_is_back(slot)
+            self._drawer_contacts_answer(slot.name)
+
+    def _drawer_contacts_answer(self, board: str) -> None:
+        for (device, _), (drawer, open_is_active) in self._drawer_of_contact.items():
+            if device == board:
+                self.drawers[drawer].contact_answers(rests_open=not open_is_active)
 
     def _contact_changed(self, gate: GateFlow, contact: DeviceSlot) -> None:
         if contact.online:
@@ -194,9 +205,10 @@ class Wiring:
         """Return True while a drawer can be opened."""
         return self._drawer_ports[name].online
 
-    def drawers_at(self, printer: str) -> list[str]:
-        """Return the drawers plugged into a printer."""
-        return [name for name, port in self._drawer_ports.items() if port.printer.name == printer]
+    def drawers_at(self, device: str) -> list[str]:
+        """Return the drawers that hang on a printer or a board, with their solenoid or with their contact."""
+        watched = {drawer for (board, _), (drawer, _) in self._drawer_of_contact.items() if board == device}
+        return [name for name, port in self._drawer_ports.items() if port.carrier.name == device or name in watched]
 
     def storage_recovered(self) -> None:
         """The journal takes events again and the state was rebuilt: what is there is told anew, and queues go on."""
@@ -285,14 +297,19 @@ class Wiring:
         for name, device in wanted.items():
             if name not in self.drawers:
                 self._add_drawer(device, slots)
+        self._drawer_of_contact = {
+            (found[0].device, found[0].channel): (name, found[1])
+            for name, device in wanted.items()
+            if (found := contact_of(device)) is not None
+        }
 
     def _add_drawer(self, device: Device, slots: Slots) -> None:
         options: Any = device.options
-        port = DrawerPort(device, slots[options.printer], self._drivers[device.driver])
+        port = DrawerPort(device, slots[carrier_of(device)], self._drivers[device.driver])
         self._drawer_ports[device.name] = port
         self._drawer_digests[device.name] = device.digest
         self.drawers[device.name] = DrawerFlow(
-            device.name, self._recorder, port, self._spawn, open_is_high=options.open_is_high
+            device.name, self._recorder, port, self._spawn, open_is_high=getattr(options, "open_is_high", None)
         )
 
 

@@ -61,7 +61,7 @@ def _addresses(device: DeviceDraft) -> Iterable[tuple[str, object]]:
         value = device.get(key)
         if isinstance(value, str):
             # One port may be written with and without its scheme and settings: serial:///dev/x?baud=9600 is /dev/x.
-            bare = value.removeprefix("serial://").split("?")[0]
+            bare = value.removeprefix("serial://").removeprefix("lp://").split("?")[0]
             yield key, os.path.normpath(bare) if bare.startswith("/") else bare.lower()
     if "bus" in device.fields and (address := device.get("address")) is not None:
         yield "address", (device.get("bus"), address)

@@ -13,6 +13,7 @@ from gateway.config.board_checks import BoardDrafts, check_boards, shares_passag
 from gateway.config.boards import InputEntry, InterlockEntry, OutputEntry
 from gateway.config.checks import Draft
 from gateway.config.devices import DeviceDraft, fingerprint, named_entries, read_devices
+from gateway.config.drawers import check_drawer_relays
 from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.feedback import Feedback, read_feedback
 from gateway.config.json_schema import json_schema
@@ -139,6 +140,7 @@ def _check(
     checks.check_zones(zones, problems)
     checks.check_gates(gates, zones, devices, clients, problems, may_share)
     check_boards(boards, gates, zones, devices, problems)
+    check_drawer_relays(devices, gates, problems)
     checks.check_clients(clients, devices, gates, problems)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from drivers.drawers.drawer_kick import DrawerKick
+from drivers.drawers.drawer_relay import DrawerRelay
 from drivers.gates.gpio_relay import GpioRelay
 from drivers.gates.hid_relay import HidRelay
 from drivers.gates.lcus import LcusRelay
@@ -16,6 +17,8 @@ from drivers.gates.modbus_tcp import ModbusTcpRelay
 from drivers.gates.shelly import ShellyRelay
 from drivers.gates.tasmota import TasmotaRelay
 from drivers.printers.escpos import EscposPrinter
+from drivers.printers.tspl import TsplPrinter
+from drivers.printers.zpl import ZplPrinter
 from drivers.readers.osdp import OsdpReader
 from drivers.readers.osdp_bus import OsdpBus
 from drivers.readers.rdm6300 import Rdm6300Reader
@@ -61,7 +64,10 @@ DRIVERS: Mapping[str, DriverEntry] = {
     "shelly": _entry("gate", ShellyRelay),
     "tasmota": _entry("gate", TasmotaRelay),
     "escpos": _entry("printer", EscposPrinter),
+    "zpl": _entry("printer", ZplPrinter),
+    "tspl": _entry("printer", TsplPrinter),
     "drawer-kick": _entry("drawer", DrawerKick),
+    "drawer-relay": _entry("drawer", DrawerRelay),
 }
 
 

@@ -30,6 +30,10 @@ def simulators(parts: Collection[str], printer_port: int) -> dict[str, dict[str,
         },
         "bar": {"bar-printer": {"simulator": "escpos_printer", "tcp": f"127.0.0.1:{printer_port}"}},
         "kiosk": {"kiosk-printer": {"simulator": "escpos_printer"}},
+        "shop": {
+            "shop-labels": {"simulator": "label_printer", "language": "zpl"},
+            "shop-tags": {"simulator": "label_printer", "language": "tspl"},
+        },
     }
     return {name: dict(options) for part in parts for name, options in played[part].items()}
 
