@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from drivers.api import DeviceEvent, DriverError, InputChanged, MessageBus, Noise, Online, Reading
 from drivers.document import Cut, Document, Rule, Text
+from gateway.config.drawers import carrier_of
 from gateway.config.schema import Configuration, Device, Kind
 from gateway.devices.registry import DRIVERS, DriverEntry
 from gateway.devices.supervisor import DeviceSlot, Supervisor
@@ -103,9 +104,9 @@ async def _drawer_alone(
 ) -> bool:
     device = configuration.devices[trial.device]
     options: Any = device.options
-    printer = configuration.devices[options.printer]
-    async with _Opened(printer, Heard(), drivers, bus) as slot:
-        say(f"{printer.name}: {slot.status}{f', {slot.detail}' if slot.detail else ''}")
+    carrier = configuration.devices[carrier_of(device)]
+    async with _Opened(carrier, Heard(), drivers, bus) as slot:
+        say(f"{carrier.name}: {slot.status}{f', {slot.detail}' if slot.detail else ''}")
         if not slot.online or not _allowed(trial, f"opens {trial.device}", say):
             return slot.online
         drawer = drivers[device.driver].build(options, slot.driver)
