@@ -393,9 +393,5 @@ class Gateway:
 
 def _needs_restart(old: Configuration, new: Configuration) -> str:
     """Return what of a configuration is fixed while the daemon runs and differs, or an empty text."""
-    fixed = {
-        "venue.id": old.venue.id != new.venue.id,
-        "broker": old.broker != new.broker,
-        "state_dir": old.state_dir != new.state_dir,
-    }
-    return ", ".join(name for name, differs in fixed.items() if differs)
+    changed = [name for name in ("broker", "state_dir") if getattr(old, name) != getattr(new, name)]
+    return ", ".join([*(["venue.id"] if old.venue.id != new.venue.id else []), *changed])
