@@ -135,6 +135,51 @@ class Lock(Protocol):
 
 
 @runtime_checkable
+class Contacts(Protocol):
+    """A board that watches contacts and tells of them as `InputChanged`."""
+
+    notice_s: float
+    """Longest time, in seconds, until the driver knows that a board which was lost no longer watches."""
+
+
+class MessageLink(Protocol):
+    """One device's own connection to the venue's broker."""
+
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Publish with QoS 1, never retained, thrown away by the broker after two seconds; False: nothing was sent."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect; nothing is said any more."""
+        ...
+
+
+OnMessage = Callable[[str, bytes, bool], None]
+"""Topic, payload, and whether it is a retained one that the broker had kept."""
+
+
+class MessageBus(Protocol):
+    """The venue's broker, for devices that speak MQTT themselves."""
+
+    def open(self, topics: tuple[str, ...], on_message: OnMessage, on_link: Callable[[str], None]) -> MessageLink:
+        """Connect and stay connected, subscribed to `topics`.
+
+        `on_link` hears an empty text when the broker answers and what is wrong when it does not.
+        """
+        ...
+
+
+@runtime_checkable
+class BrokerUser(Protocol):
+    """Options of a device that logs in to the venue's broker, under its own name in the configuration."""
+
+    @property
+    def broker_rights(self) -> tuple[tuple[str, str], ...]:
+        """What it may there and nothing else: (`read` or `write`, topic)."""
+        ...
+
+
+@runtime_checkable
 class Printer(Protocol):
     """A receipt printer that takes bytes in its own language."""
 

@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChanged
 from gateway.domain.event import Event, RequestRef
+from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import RedemptionEvent
 from gateway.domain.wallet_events import (
@@ -373,6 +374,7 @@ AnyEvent: TypeAlias = (
     | WalletCancelled
     | WalletShown
     | WalletContact
+    | InputEvent
     | RedemptionEvent
     | AllowanceBookOpened
     | AllowanceChanged

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     CAPACITY_REACHED = "capacity_reached"
     GATE_LOCKED = "gate_locked"
     GATE_UNAVAILABLE = "gate_unavailable"
+    INTERLOCKED = "interlocked"
     EMERGENCY = "emergency"
     DIRECTORY_UNAVAILABLE = "directory_unavailable"
     BUSY = "busy"
@@ -106,6 +107,7 @@ MESSAGES: dict[Reason, str] = {
     Reason.CAPACITY_REACHED: "The zone behind this gate is full. Let someone out first.",
     Reason.GATE_LOCKED: "This gate is locked down by staff.",
     Reason.GATE_UNAVAILABLE: "The gate's lock or contact does not answer. Check cable and power, or use another gate.",
+    Reason.INTERLOCKED: "Another gate of this interlock is not shut. Wait until it is, then try again.",
     Reason.EMERGENCY: "Emergency release is active. Gates stand open and nobody is checked.",
     Reason.DIRECTORY_UNAVAILABLE: "No directory has been loaded yet. Import one with `venue-gateway directory import`.",
     Reason.BUSY: "Too much is waiting already. Try again in a moment.",
