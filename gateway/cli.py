@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from gateway.config.schema import Configuration
 
 OK, REFUSED = 0, 1
-PORT_MAX = 65535
 DEFAULT_CONFIG = Path("/etc/venue-gateway/gateway.yaml")
 
 
@@ -70,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     drivers = commands.add_parser("drivers", help="list the driver types, one a line")
     drivers.set_defaults(run=_drivers)
 
+    _add_discover(commands)
+    _add_test(commands)
     _add_drawer(commands)
     _add_directory(commands)
     _add_journal(commands)
@@ -91,6 +91,30 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 def _config_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help=f"default {DEFAULT_CONFIG}")
+
+
+def _add_discover(commands: Commands) -> None:
+    discover = commands.add_parser("discover", help="find what is attached and print a configuration for it")
+    discover.add_argument(
+        "--address",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="a printer or board on the network; repeat",
+    )
+    discover.add_argument("--no-pcsc", action="store_true", help="do not ask pcscd for its readers")
+    discover.set_defaults(run=_discover)
+
+
+def _add_test(commands: Commands) -> None:
+    test = commands.add_parser("test", help="try one device: beep and read, pulse, print a test page, status")
+    test.add_argument("device", metavar="DEVICE", help="its name in the configuration")
+    test.add_argument("--yes", action="store_true", help="allow what moves metal: a relay, a drawer")
+    test.add_argument("--channel", type=int, default=1, help="which relay of a board; default 1")
+    test.add_argument("--pulse-ms", type=int, default=500, help="how long a relay is closed; default 500")
+    test.add_argument("--wait-s", type=float, default=10.0, help="how long a reader waits for a card; default 10")
+    _config_option(test)
+    test.set_defaults(run=_test)
 
 
 def _add_drawer(commands: Commands) -> None:
@@ -230,6 +254,29 @@ def _drivers(_: argparse.Namespace) -> int:
     return OK
 
 
+def _discover(options: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from gateway.devices.discovered import as_yaml  # noqa: PLC0415
+    from gateway.devices.discovery import Roots, look_around, pcsc_readers  # noqa: PLC0415
+    from gateway.devices.network import ask_addresses  # noqa: PLC0415
+
+    finds = look_around(Roots())
+    finds += [] if options.no_pcsc else pcsc_readers()
+    finds += asyncio.run(ask_addresses(options.address))
+    print(as_yaml(finds), end="")
+    return OK
+
+
+def _test(options: argparse.Namespace) -> int:
+    from gateway.trials import try_device  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    if configuration is None:
+        return REFUSED
+    return try_device(configuration, options.device, vars(options))
+
+
 def _drawer_calibrate(options: argparse.Namespace) -> int:
     from gateway.calibrating import calibrate  # noqa: PLC0415
 
@@ -299,19 +346,10 @@ def _load_or_complain(config: Path) -> Configuration | None:
 
 
 def _clock_vouch(options: argparse.Namespace) -> int:
-    from gateway.system_clock import LinuxClock, vouch_now  # noqa: PLC0415
+    from gateway.system_clock import vouch  # noqa: PLC0415
 
     configuration = _load_or_complain(options.config)
-    if configuration is None:
-        return REFUSED
-    try:
-        vouch = vouch_now(configuration.state_dir, options.reason, LinuxClock())
-    except OSError as error:
-        return _complain(f"{error.filename or configuration.state_dir}: {error.strerror}")
-    shown = datetime.fromtimestamp(vouch.at_ms / 1000, configuration.venue.zone_info)
-    print(f"Vouched for: it is {shown:%Y-%m-%d %H:%M:%S} in {configuration.venue.timezone}.")
-    print("The running gateway takes it within a second. Was that wrong? Set the clock (`date -s`) and vouch again.")
-    return OK
+    return vouch(configuration, options.reason) if configuration else REFUSED
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -343,26 +381,7 @@ def _tickets_sign(options: argparse.Namespace) -> int:
 
 
 def _broker_write(options: argparse.Namespace) -> int:
-    from gateway.mqtt.broker_files import Listener, write_broker_files  # noqa: PLC0415
+    from gateway.mqtt.broker_command import write  # noqa: PLC0415
 
     configuration = _load_or_complain(options.config)
-    if configuration is None:
-        return REFUSED
-    host, _, port = options.listen.rpartition(":")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= PORT_MAX):
-        return _complain(
-            f"--listen takes HOST:PORT such as 0.0.0.0:1883, with a port from 1 to {PORT_MAX}, not {options.listen!r}"
-        )
-    try:
-        files = write_broker_files(
-            configuration,
-            options.folder,
-            listener=Listener(port=int(port), host=host),
-            socket_path=configuration.broker.socket_path,
-            user=options.user,
-        )
-    except OSError as error:
-        return _complain(f"{error.filename or options.folder}: {error.strerror}")
-    print(f"{files.configuration}\n{files.acl}\n{files.passwords}")
-    print(f"Each client's password is in {configuration.state_dir / 'clients'}.")
-    return OK
+    return write(configuration, options.folder, options.listen, options.user) if configuration else REFUSED

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.config.problems import Mark, Problems, listed, quote
 from gateway.config.reading import found, read_struct, struct_type
-from gateway.config.schema import DEFAULT_STATE_DIR, Broker, Clock, Limits, Venue
+from gateway.config.schema import DEFAULT_STATE_DIR, Authenticity, Broker, Clock, Limits, Venue
 from gateway.config.tree import Broken, Entry, Mapping, Scalar
 from gateway.config.wallet import Allowances, Wallet
 
@@ -180,6 +180,14 @@ def read_clock(section: Entry | None, problems: Problems) -> Clock | None:
         return Clock()
     values = read_struct(section.node, struct_type(Clock), "clock", problems, at=section.key_mark)
     return None if len(problems) else msgspec.convert(values, Clock)
+
+
+def read_authenticity(section: Entry | None, problems: Problems) -> Authenticity | None:
+    """Return what must prove itself, nothing where nobody says; None when something is wrong, here or before."""
+    if section is None:
+        return Authenticity()
+    values = read_struct(section.node, struct_type(Authenticity), "authenticity", problems, at=section.key_mark)
+    return None if len(problems) else msgspec.convert(values, Authenticity)
 
 
 def read_state_dir(section: Entry | None, base: Path, problems: Problems) -> Path:

@@ -16,6 +16,7 @@ from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChange
 from gateway.domain.booking import InShift
 from gateway.domain.clock_events import ClockEvent
 from gateway.domain.event import Event, RequestRef
+from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import RedemptionEvent
 from gateway.domain.shift_events import ShiftEvent
@@ -380,6 +381,7 @@ AnyEvent: TypeAlias = (
     | WalletCancelled
     | WalletShown
     | WalletContact
+    | InputEvent
     | RedemptionEvent
     | AllowanceBookOpened
     | AllowanceChanged

@@ -10,18 +10,20 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 import structlog
 
+from gateway.domain import authenticity, purchases
 from gateway.domain import events as e
-from gateway.domain import purchases
 from gateway.domain import wallet_events as w
 from gateway.domain.answers import Answer, denied, first_answer
+from gateway.domain.authenticity import Evidence
 from gateway.domain.event import RequestRef
 from gateway.domain.ledger import Ledger
 from gateway.domain.reasons import Reason
 from gateway.domain.wallet import Asked, Guest, Policy, decide, standing
 from gateway.flows import purchase_data as d
+from gateway.flows.authenticity import Authenticity
 from gateway.flows.booking import Cashier
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
-from gateway.flows.lookup import Found, Lookup
+from gateway.flows.lookup import Found, Lookup, Presented
 from gateway.flows.purchase_deadlines import Deadlines
 from gateway.flows.purchase_ports import ReaderPort
 from gateway.flows.recorder import Recorder
@@ -42,6 +44,7 @@ class PurchaseFlow:
 
     def __init__(self, recorder: Recorder, directory: Directory, key: CredentialKey) -> None:
         """Begin without readers: only what names a credential can be paid."""
+        self.authenticity = Authenticity(recorder)
         self._recorder = recorder
         self._directory = directory
         self.lookup = Lookup(directory, key)
@@ -78,7 +81,7 @@ class PurchaseFlow:
         }
         return {verb: Handler(take) for verb, take in takers.items()}
 
-    def tap(self, reader: str, technology: str, value: str) -> bool:
+    def tap(self, reader: str, technology: str, value: str, evidence: Evidence = authenticity.NONE) -> bool:
         """Let a card pay at a reader that waits for one. False where none does: the tap is for somebody else.
 
         Raises StorageUnavailable when nothing can be recorded; then nothing is charged.
@@ -87,6 +90,7 @@ class PurchaseFlow:
         if armed is None:
             return False
         found = self.lookup.find(technology, value, self._recorder.now_ms())
+        found = self.authenticity.checked(found, technology, evidence)
         self._fulfil(armed.order, found, armed.request, reader)
         self._deadlines.met(reader)
         return True
@@ -248,9 +252,14 @@ class PurchaseFlow:
             raise RefusedRequest(denied(refusal))
         if (known := self._recorder.transfer(order.transfer)) is not None:
             # The answer to it has been let go since; the transfer itself is remembered for ever.
-            return _done_before(order) if known.fingerprint == request.fingerprint else denied(_CONFLICT)
+            return (
+                _done_before(order) if known.fingerprint == request.fingerprint else denied(Reason.IDEMPOTENCY_CONFLICT)
+            )
         if payer.credential is not None:
-            return self._fulfil(order, self._found(payer.credential), request.ref, None)
+            # A number that a client merely names proves nothing.
+            technology = payer.credential.technology if isinstance(payer.credential, Presented) else ""
+            found = self.authenticity.checked(self._found(payer.credential), technology)
+            return self._fulfil(order, found, request.ref, None)
         self._arm(request, str(payer.reader), order)
         return None
 
@@ -342,9 +351,7 @@ class PurchaseFlow:
                 credential=ref,
                 holder=guest.holder if guest is not None else None,
                 reader=reader,
-                available_minor=standing(self._ledger, guest, self._policy).available_minor
-                if guest is not None
-                else None,
+                available_minor=standing(self._ledger, guest, self._policy).available_minor if guest else None,
                 request=request,
             )
         )
@@ -379,9 +386,6 @@ class PurchaseFlow:
             reader=reader,
             request=request,
         )
-
-
-_CONFLICT = Reason.IDEMPOTENCY_CONFLICT
 
 
 def _done_before(order: w.Order) -> Answer:
