@@ -67,7 +67,7 @@ def no_request_dedupe() -> AbstractContextManager[None]:
 def check_then_act() -> AbstractContextManager[None]:
     """Another tap may come between the decision and its record."""
 
-    def tap(self, gate_name, technology, value, source, request=None, expires_at_ms=None):
+    def tap(self, gate_name, technology, value, source, request=None, expires_at_ms=None, **_evidence):
         gate, now_ms = self.gates[gate_name], self._recorder.now_ms()
         event = self.decide(gate, self.lookup.find(technology, value, now_ms), source, request, now_ms)
 
