@@ -30,6 +30,10 @@ class Doubt(msgspec.Struct, frozen=True):
         """True where rules about the time are not asked, because the time itself is not known."""
         return self.policy != "last_known"
 
+    def surely_ms(self, now_ms: int) -> int:
+        """Return the time by which an end has surely come, where the clock says `now_ms`."""
+        return min(now_ms, self.known_ms)
+
     def verdict(self, valid_until_ms: int | None = None) -> Reason | None:
         """Return what becomes of something that depends on the time; None where it is admitted and flagged.
 

@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gateway.domain.access import Entitlement
+from gateway.domain.clock import Doubt
 from gateway.domain.reasons import Reason
 
 HEADER = "v4.public."
@@ -28,6 +29,8 @@ SIGNATURE_BYTES = 64
 KEY_BYTES = 32
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+ENDLESS_MS = 2**53
+"""An end that no clock reaches, of a key which only has a beginning."""
 
 
 class NotAuthentic(Exception):
@@ -44,11 +47,24 @@ class IssuerKey(msgspec.Struct, frozen=True):
     valid_from_ms: int | None = None
     valid_until_ms: int | None = None
 
-    def counts_at(self, now_ms: int) -> bool:
-        """Return True while tickets signed with it are taken."""
-        begun = self.valid_from_ms is None or now_ms >= self.valid_from_ms
-        over = self.valid_until_ms is not None and now_ms >= self.valid_until_ms
+    def counts_at(self, now_ms: int, doubt: Doubt | None = None) -> bool:
+        """Return True while tickets signed with it are taken.
+
+        Where `doubt` suspends the rules about the time it must only not be over by the last known time; what becomes of
+        its tickets then is the policy's, see `until_ms`.
+        """
+        suspended = doubt if doubt is not None and doubt.suspends_rules else None
+        begun = self.valid_from_ms is None or now_ms >= self.valid_from_ms or suspended is not None
+        until_ms = now_ms if suspended is None else suspended.surely_ms(now_ms)
+        over = self.valid_until_ms is not None and until_ms >= self.valid_until_ms
         return self.state == "active" and begun and not over
+
+    @property
+    def until_ms(self) -> int | None:
+        """Until when a code signed with it counts; None where the key does not depend on the time."""
+        if self.valid_until_ms is None and self.valid_from_ms is not None:
+            return ENDLESS_MS
+        return self.valid_until_ms
 
 
 Item = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -75,12 +91,14 @@ class Claims(msgspec.Struct, frozen=True):
 class Ticket(msgspec.Struct, frozen=True):
     """A ticket whose signature holds. `entitlement` is what it gives: one use, under an id of its issuer's own.
 
-    `vouchers` are what can be redeemed with it, each under an id that begins with its item.
+    `vouchers` are what can be redeemed with it, each under an id that begins with its item. `key_until_ms` is the end
+    of the key that signed it; None where the key does not depend on the time.
     """
 
     entitlement: Entitlement
     venue: str | None
     vouchers: tuple[Entitlement, ...] = ()
+    key_until_ms: int | None = None
 
 
 class _Footer(msgspec.Struct, frozen=True):
@@ -96,17 +114,21 @@ class Keyring:
             key.id: (key, Ed25519PublicKey.from_public_bytes(public_key_bytes(key.public_key))) for key in keys
         }
 
-    def open(self, token: str, now_ms: int) -> Ticket:
-        """Return the ticket in `token`. Raises NotAuthentic, which says nothing of the ticket itself."""
+    def open(self, token: str, now_ms: int, doubt: Doubt | None = None) -> Ticket:
+        """Return the ticket in `token`. Raises NotAuthentic, which says nothing of the ticket itself.
+
+        `doubt` is there while nobody vouches for the time.
+        """
         message, signature, footer = _take_apart(token)
-        issuer_key, public_key = self._find(footer, now_ms)
+        issuer_key, public_key = self._find(footer, now_ms, doubt)
         try:
             public_key.verify(signature, pae(HEADER.encode(), message, footer, b""))
         except InvalidSignature:
             raise NotAuthentic("the signature does not hold") from None
-        return _ticket(_claims(message), issuer_key.issuer)
+        ticket = _ticket(_claims(message), issuer_key.issuer)
+        return msgspec.structs.replace(ticket, key_until_ms=issuer_key.until_ms)
 
-    def _find(self, footer: bytes, now_ms: int) -> tuple[IssuerKey, Ed25519PublicKey]:
+    def _find(self, footer: bytes, now_ms: int, doubt: Doubt | None) -> tuple[IssuerKey, Ed25519PublicKey]:
         try:
             kid = msgspec.json.decode(footer, type=_Footer).kid
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -114,7 +136,7 @@ class Keyring:
         found = self._keys.get(kid)
         if found is None:
             raise NotAuthentic("no issuer key of this id is in the directory")
-        if not found[0].counts_at(now_ms):
+        if not found[0].counts_at(now_ms, doubt):
             raise NotAuthentic("the issuer key is revoked or out of its time")
         return found
 

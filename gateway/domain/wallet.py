@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.domain import wallet_events as w
 from gateway.domain.allowance_events import Allowance, AllowanceChanged
+from gateway.domain.clock import Doubt
 from gateway.domain.event import RequestRef
 from gateway.domain.ledger import DEPOSITS, UPSTREAM, WALLET, Ledger, Posted, wallet
 from gateway.domain.money import AMOUNT_MAX_MINOR, BALANCE_MAX_MINOR
@@ -28,7 +29,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """An order with all that is known about it at the moment of the decision.
 
     `known` is the transfer of the same id, if there is one; `original` and `refunded_minor` are of the transfer or hold
-    that the order is about; `payee` is who receives a transfer.
+    that the order is about; `payee` is who receives a transfer. `doubt` is there while nobody vouches for
+    the time.
     """
 
     order: w.Order
@@ -41,6 +43,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     refunded_minor: int = 0
     payee: Guest | None = None
     directory_ms: int = 0
+    doubt: Doubt | None = None
 
 
 Facts = Sequence[w.WalletTransferred | w.WalletHeld | AllowanceChanged]
@@ -64,8 +67,17 @@ def decide(ledger: Ledger, policy: Policy, asked: Asked) -> Facts | Reason:
         facts += _opened(book, policy, order, guest)
     verdict = _hold(book, policy, asked) if order.action == "hold" else _transfer(book, policy, asked)
     if verdict is Reason.INSUFFICIENT_FUNDS and policy.allowance_margin_ms is not None:
-        return Reason.OVER_ALLOWANCE
+        return _over_allowance(ledger, policy, asked)
     return verdict if isinstance(verdict, Reason) else (*facts, verdict)
+
+
+def _over_allowance(ledger: Ledger, policy: Policy, asked: Asked) -> Reason:
+    """Return whether money is missing, or no more than somebody who vouches for the time."""
+    if asked.doubt is None:
+        return Reason.OVER_ALLOWANCE
+    believed = msgspec.structs.replace(asked, doubt=None, now_ms=asked.doubt.surely_ms(asked.now_ms))
+    verdict = decide(ledger, policy, believed)
+    return verdict if isinstance(verdict, Reason) else Reason.CLOCK_UNTRUSTED
 
 
 class Book:
@@ -148,8 +160,8 @@ def _transfer(book: Book, policy: Policy, asked: Asked) -> w.WalletTransferred |
     if hold is None and (reason := _risk(book, policy, asked, total_minor)):
         return reason
     held_minor = book.ledger.account(own).held_minor - (hold.amount_minor if hold else 0)
-    balances = book.move(legs)
-    if reason := _beyond(book, policy, legs, own, held_minor + _locked_minor(book, policy, asked)):
+    balances, locked_minor = book.move(legs), _locked_minor(book, policy, asked)
+    if reason := _beyond(book, policy, legs, own, held_minor + locked_minor):
         return reason
     allowance, paid_minor = (
         book.ledger.allowance(guest.holder),
@@ -170,7 +182,8 @@ def _transfer(book: Book, policy: Policy, asked: Asked) -> w.WalletTransferred |
         of=order.of or None,
         refunded_minor=asked.refunded_minor + total_minor if refund else None,
         held_minor=held_minor if hold else None,
-        allowance=allowance.drawn(paid_minor) if paid_minor and allowance.left_minor else None,
+        # What may not be spent stays whole, and is not paid for by what came in here.
+        allowance=allowance.drawn(paid_minor) if paid_minor and allowance.left_minor and not locked_minor else None,
         spent=_spent(book.ledger, policy, asked, total_minor, 0 if hold else 1),
         request=asked.request,
     )
@@ -309,9 +322,8 @@ def _risk(book: Book, policy: Policy, asked: Asked, total_minor: int) -> Reason 
     """Return why a wallet that upstream keeps may not spend this much without asking it."""
     if not policy.upstream or asked.order.action not in _SPENDING:
         return None
-    age_max_ms = policy.directory_age_max_ms
-    if age_max_ms is not None and asked.now_ms - asked.directory_ms > age_max_ms:
-        return Reason.DIRECTORY_STALE
+    if reason := _age_fault(policy, asked):
+        return reason
     account = wallet(asked.guest.holder)
     if total_minor > book.available(account) - _locked_minor(book, policy, asked):
         return Reason.INSUFFICIENT_FUNDS
@@ -327,9 +339,28 @@ def _risk(book: Book, policy: Policy, asked: Asked, total_minor: int) -> Reason 
     return Reason.OVER_OFFLINE_LIMIT if over else None
 
 
+def _age_fault(policy: Policy, asked: Asked) -> Reason | None:
+    """Return why the directory is too old to spend by; while nobody vouches for the time the clock's policy says."""
+    age_max_ms, doubt, now_ms = policy.directory_age_max_ms, asked.doubt, asked.now_ms
+    if age_max_ms is None:
+        return None
+    suspended = doubt if doubt is not None and doubt.suspends_rules else None
+    if suspended is not None:
+        now_ms = suspended.surely_ms(now_ms)
+    if now_ms - asked.directory_ms > age_max_ms:
+        return Reason.DIRECTORY_STALE
+    return suspended.verdict() if suspended is not None else None
+
+
 def _locked_minor(book: Book, policy: Policy, asked: Asked) -> int:
-    """Return how much of the wallet is an allowance whose time is over."""
+    """Return how much of the wallet is an allowance that may not be spent: its time is over, or may be.
+
+    Upstream may have written off what has ended. So in doubt none is spent, whatever the policy: a clock that is behind
+    would make two of one euro.
+    """
     allowance = book.ledger.allowance(asked.guest.holder)
+    if asked.doubt is not None:
+        return allowance.left_minor
     return allowance.locked_minor(asked.now_ms, policy.allowance_margin_ms)
 
 

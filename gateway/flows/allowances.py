@@ -128,7 +128,7 @@ class AllowanceFlow:
         One that cannot be true is refused, logged, and changes nothing. Raises StorageUnavailable.
         """
         try:
-            facts = received(self._ledger, self._policy, grant, self._recorder.now_ms())
+            facts = received(self._ledger, self._policy, grant, self._surely_ms())
         except GrantRefused as refused:
             log.error("allowance_refused", holder=grant.holder, version=grant.version, why=str(refused))
             return None
@@ -157,6 +157,11 @@ class AllowanceFlow:
     def _ledger(self) -> Ledger:
         return self._recorder.state.ledger
 
+    def _surely_ms(self) -> int:
+        """A clock in doubt may be ahead: what it says is over may be good again when somebody vouches for the time."""
+        now_ms, doubt = self._recorder.now_ms(), self._recorder.doubt
+        return now_ms if doubt is None else doubt.surely_ms(now_ms)
+
     # What makes more wanted: a guest who comes in, pays, or cannot.
 
     def committed(self, committed: Sequence[Committed]) -> None:
@@ -179,7 +184,7 @@ class AllowanceFlow:
         if terms is None:
             return
         account, own = self._ledger.account(wallet(holder)), self._ledger.allowance(holder)
-        locked_minor = own.locked_minor(self._recorder.now_ms(), self._policy.allowance_margin_ms)
+        locked_minor = own.locked_minor(self._surely_ms(), self._policy.allowance_margin_ms)
         there_minor = max(0, account.available_minor - locked_minor)
         if there_minor < max(terms.low_minor, needed_minor):
             self.want(holder, max(terms.ask_minor, needed_minor) - there_minor)
@@ -205,7 +210,7 @@ class AllowanceFlow:
     def _hand_back(self) -> None:
         if self._recorder.lost is not None:
             return
-        now_ms = self._recorder.now_ms()
+        now_ms = self._surely_ms()
         due: set[str] = set()
         while self._ends and self._ends[0][0] <= now_ms and len(due) < ENDED_MAX:
             due.add(heapq.heappop(self._ends)[1])

@@ -84,7 +84,7 @@ class EntryFlow:
         when nothing can be recorded, so that nothing is admitted unseen.
         """
         gate, now_ms = self.gates[gate_name], self._recorder.now_ms()
-        found = self.lookup.find(technology, value, now_ms)
+        found = self.lookup.find(technology, value, now_ms, self._recorder.doubt)
         if self.authenticity.required_for or evidence is not authenticity.NONE:
             found = self.authenticity.checked(found, technology, evidence)
         return self._record(gate, self.decide(gate, found, source, request, now_ms), expires_at_ms)
@@ -165,7 +165,7 @@ class EntryFlow:
         if asked.credential is None:
             return "", asked.holder or ""
         presented = asked.credential
-        found = self.lookup.find(presented.technology, presented.value, self._recorder.now_ms())
+        found = self.lookup.shown(presented, self._recorder.now_ms(), self._recorder.doubt)
         return found.ref, found.holder
 
     def _overridden(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import structlog
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from gateway.domain import tickets
 from gateway.domain.access import Credential, Entitlement
+from gateway.domain.clock import Doubt
 from gateway.domain.reasons import Reason
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Directory
@@ -61,14 +62,17 @@ class Lookup:
         """Return the reference of what is presented; the number itself goes no further (I12)."""
         return self._key.ref(presented.technology, presented.value)
 
-    def find(self, technology: str, value: str, now_ms: int) -> Found:
-        """Return what is known of this card or code at `now_ms`. Raises StorageUnavailable."""
+    def find(self, technology: str, value: str, now_ms: int, doubt: Doubt | None = None) -> Found:
+        """Return what is known of this card or code at `now_ms`. Raises StorageUnavailable.
+
+        `doubt` is there while nobody vouches for the time.
+        """
         ref = self._key.ref(technology, value)
         carried = self.directory.carried(ref)
         if not self.directory.loaded:
             return Found(ref, fault=Reason.DIRECTORY_UNAVAILABLE)
         if technology == "barcode" and tickets.is_signed(value):
-            return self._signed(ref, carried, value, now_ms)
+            return self._signed(ref, carried, value, now_ms, doubt)
         return Found(ref, *carried) if carried is not None else Found(ref, fault=Reason.UNKNOWN_CREDENTIAL)
 
     def by_ref(self, ref: str) -> Found:
@@ -81,9 +85,11 @@ class Lookup:
         carried = self.directory.carried(ref)
         return Found(ref, *carried) if carried is not None else Found(ref, fault=Reason.UNKNOWN_CREDENTIAL)
 
-    def shown(self, shown: Presented | str, now_ms: int) -> Found:
+    def shown(self, shown: Presented | str, now_ms: int, doubt: Doubt | None = None) -> Found:
         """Return what is known of a card or code, or of the reference of one. Raises StorageUnavailable."""
-        return self.by_ref(shown) if isinstance(shown, str) else self.find(shown.technology, shown.value, now_ms)
+        if isinstance(shown, str):
+            return self.by_ref(shown)
+        return self.find(shown.technology, shown.value, now_ms, doubt)
 
     def holder(self, holder: str) -> Found:
         """Return what a holder is entitled to, whichever of their credentials they would show."""
@@ -92,16 +98,17 @@ class Lookup:
         entitlements = self.directory.entitlements(holder)
         return Found("", Credential("", holder), entitlements)
 
-    def _signed(self, ref: str, carried: Carried | None, value: str, now_ms: int) -> Found:
+    def _signed(self, ref: str, carried: Carried | None, value: str, now_ms: int, doubt: Doubt | None) -> Found:
         """A signed ticket counts under its own id, known to the directory or not, so that it counts once (I4)."""
         known, listed = carried or (None, ())
         try:
-            ticket = self._current_keyring().open(value, now_ms)
+            ticket = self._current_keyring().open(value, now_ms, doubt)
         except tickets.NotAuthentic as error:
             log.warning("ticket_not_authentic", why=str(error))
             return Found(ref, known, fault=Reason.AUTHENTICITY_FAILED)
         own = ticket.entitlement
         credential = known or Credential(ref, own.holder, "active", own.valid_until_ms, "qr_code")
+        credential = _no_longer_than_its_key(credential, ticket)
         if fault := tickets.venue_fault(ticket, self.venue_id):
             return Found(ref, credential, fault=fault)
         # Where the directory has the ticket itself it may have changed it since; any other ticket has its own code.
@@ -113,6 +120,12 @@ class Lookup:
             self._keys = self.directory.issuer_keys
             self._keyring = tickets.Keyring(self._keys)
         return self._keyring
+
+
+def _no_longer_than_its_key(credential: Credential, ticket: tickets.Ticket) -> Credential:
+    """A code is worth what its key is: where the key depends on the time, so does the code."""
+    ends_ms = [end_ms for end_ms in (credential.valid_until_ms, ticket.key_until_ms) if end_ms is not None]
+    return structs.replace(credential, valid_until_ms=min(ends_ms, default=None))
 
 
 def _redeemable(listed: tuple[Entitlement, ...], ticket: tickets.Ticket) -> tuple[Entitlement, ...]:

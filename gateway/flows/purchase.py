@@ -89,7 +89,7 @@ class PurchaseFlow:
         armed = self._ledger.armed.get(reader)
         if armed is None:
             return False
-        found = self.lookup.find(technology, value, self._recorder.now_ms())
+        found = self.lookup.find(technology, value, self._recorder.now_ms(), self._recorder.doubt)
         found = self.authenticity.checked(found, technology, evidence)
         self._fulfil(armed.order, found, armed.request, reader)
         self._deadlines.met(reader)
@@ -314,6 +314,7 @@ class PurchaseFlow:
             refunded_minor=self._recorder.refunded_minor(order.of) if order.of else 0,
             payee=Guest(order.to, None, payee_opening) if order.to else None,
             directory_ms=self._directory.as_of_ms,
+            doubt=self._recorder.doubt,
         )
         verdict = decide(self._ledger, self._policy, asked)
         if isinstance(verdict, Reason):
@@ -359,7 +360,7 @@ class PurchaseFlow:
     # Who is it?
 
     def _found(self, shown: d.Shown) -> Found:
-        return self.lookup.shown(shown, self._recorder.now_ms())
+        return self.lookup.shown(shown, self._recorder.now_ms(), self._recorder.doubt)
 
     def _identify(self, found: Found, action: w.Action) -> Guest | Reason:
         """Return whose wallet a credential opens, or why it opens none."""

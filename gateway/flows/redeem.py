@@ -83,7 +83,7 @@ class RedeemFlow:
         armed = self._state.armed.get(reader)
         if armed is None:
             return False
-        found = self._lookup.find(technology, value, self._recorder.now_ms())
+        found = self._lookup.find(technology, value, self._recorder.now_ms(), self._recorder.doubt)
         found = self.authenticity.checked(found, technology, evidence)
         self._fulfil(armed.redemption, armed.client, armed.lines, found, armed.request, reader)
         self._timers.stop(reader)
@@ -120,7 +120,7 @@ class RedeemFlow:
         if data.credential is not None:
             # A number that a client merely names proves nothing.
             technology = data.credential.technology if isinstance(data.credential, Presented) else ""
-            found = self._lookup.shown(data.credential, self._recorder.now_ms())
+            found = self._lookup.shown(data.credential, self._recorder.now_ms(), self._recorder.doubt)
             found = self.authenticity.checked(found, technology)
             self._fulfil(redemption, request.client, lines, found, request.ref, None)
         else:
@@ -155,13 +155,13 @@ class RedeemFlow:
         asked = read_data(request, WhyData)
         if (asked.credential is None) == (asked.holder is None):
             raise RefusedRequest(denied(Reason.MALFORMED, "Ask for a `credential` or for a `holder`, one of the two."))
-        now_ms = self._recorder.now_ms()
+        now_ms, doubt = self._recorder.now_ms(), self._recorder.doubt
         found = (
-            self._lookup.shown(asked.credential, now_ms)
+            self._lookup.shown(asked.credential, now_ms, doubt)
             if asked.credential is not None
             else self._lookup.holder(asked.holder or "")
         )
-        state, doubt = self._recorder.state, self._recorder.doubt
+        state = self._recorder.state
         return explained(found, state, self._purse(found.entitlements), now_ms, doubt)
 
     # From the order to the fact.

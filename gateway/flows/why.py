@@ -50,8 +50,7 @@ class WhyFlow:
     def _find(self, asked: WhyData) -> Found:
         if asked.credential is None:
             return self._entry.lookup.holder(asked.holder or "")
-        presented = asked.credential
-        return self._entry.lookup.find(presented.technology, presented.value, self._recorder.now_ms())
+        return self._entry.lookup.shown(asked.credential, self._recorder.now_ms(), self._recorder.doubt)
 
     def _general(self, gate: GateFlow, found: Found) -> dict[str, str]:
         """Return what comes before the guest's own rules: the directory, the credential as such, and the gate."""

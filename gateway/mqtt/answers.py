@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -27,6 +27,9 @@ KEPT_MAX = 1000
 ANSWER_BYTES_MAX = 512 * 1024
 KEPT_BYTES_MAX = 8 * 1024 * 1024
 
+UNSTORED = failed(Reason.STORAGE_UNAVAILABLE)
+"""The disk takes nothing, and nothing of the request was done."""
+
 _encode = msgspec.json.Encoder().encode
 log = structlog.get_logger()
 
@@ -35,6 +38,8 @@ class _Sealed(msgspec.Struct, frozen=True):
     topic: str
     payload: bytes
     correlation_data: bytes | None
+    unstored: tuple[str, str] | None = None
+    """The client and request id, where it says that nothing was stored."""
 
 
 class Answers:
@@ -48,6 +53,7 @@ class Answers:
         self.book = Book()
         self._kept: deque[_Sealed] = deque()
         self._kept_bytes = 0
+        self._unstored_on_way: Counter[tuple[str, str]] = Counter()
         self.dropped = 0
         session.state_listeners.append(self._state_changed)
         session.drained_listeners.append(self._send_kept)
@@ -73,15 +79,26 @@ class Answers:
         if error.fatal:
             return
         for request in requests:
-            self.answer(request, failed(Reason.STORAGE_UNAVAILABLE))
+            self.answer(request, UNSTORED)
 
     def send(self, request_id: str, answer: Answer, reply_to: ReplyTo) -> None:
         """Send one answer, or keep it until it can be sent."""
-        payload = self._encode(request_id, answer, reply_to)
+        client, payload = self._topics.client_of(reply_to.topic), self._encode(request_id, answer, reply_to)
         if len(payload) > ANSWER_BYTES_MAX:
             too_large = failed(Reason.TOO_LARGE, "The answer would be too large for one message. Ask for less at once.")
             payload = self._encode(request_id, too_large, reply_to)
-        self._deliver(_Sealed(reply_to.topic, payload, reply_to.correlation_data))
+        unstored = (client, request_id) if answer == UNSTORED else None
+        if unstored is not None:
+            self._unstored_on_way[unstored] += 1
+        self._deliver(_Sealed(reply_to.topic, payload, reply_to.correlation_data, unstored))
+
+    def refusal_on_way(self, client: str, request_id: str) -> Answer | None:
+        """Return the answer that nothing of a request was stored, while the broker may not have it yet.
+
+        The broker may bring the same request again meanwhile. Were it served then, the client would hear that nothing
+        was stored after it was; so it is refused once more, and who has heard that asks again.
+        """
+        return UNSTORED if (client, request_id) in self._unstored_on_way else None
 
     def _encode(self, request_id: str, answer: Answer, reply_to: ReplyTo) -> bytes:
         response = Response(
@@ -121,12 +138,23 @@ class Answers:
     def _acknowledged(self, sealed: _Sealed, outcome: Outcome) -> None:
         if outcome is Outcome.LOST:
             self._keep(sealed)
+        else:
+            self._arrived(sealed)
+
+    def _arrived(self, sealed: _Sealed) -> None:
+        """Forget an answer that is on its way no more."""
+        if (told := sealed.unstored) is not None:
+            self._unstored_on_way[told] -= 1
+            if not self._unstored_on_way[told]:
+                del self._unstored_on_way[told]
 
     def _keep(self, sealed: _Sealed) -> None:
         self._kept.append(sealed)
         self._kept_bytes += len(sealed.payload)
         while len(self._kept) > KEPT_MAX or self._kept_bytes > KEPT_BYTES_MAX:
-            self._kept_bytes -= len(self._kept.popleft().payload)
+            oldest = self._kept.popleft()
+            self._kept_bytes -= len(oldest.payload)
+            self._arrived(oldest)
             self.dropped += 1
             if self.dropped & (self.dropped - 1) == 0:
                 log.warning("mqtt.answers_dropped", so_far=self.dropped, why="the broker has been away too long")

@@ -85,7 +85,7 @@ class Requests:
         return self._ask(request, self._reply_to(topic, message))
 
     def _ask(self, request: Request, reply_to: ReplyTo) -> None:
-        answer = self._handle(request)
+        answer = self._answers.refusal_on_way(request.client, request.id) or self._handle(request)
         if answer is None or not answer.final:
             self._answers.pending.remember(request.client, request.id, reply_to)
         if answer is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,7 +21,8 @@ async def test_i01_done_comes_only_after_the_rows_can_be_read_from_the_file(jour
     waiter = Waiter()
 
     def done(error: StorageUnavailable | None) -> None:
-        found.extend(seq for (seq,) in sqlite3.connect(path).execute("SELECT seq FROM journal"))
+        with closing(sqlite3.connect(path)) as connection:
+            found.extend(seq for (seq,) in connection.execute("SELECT seq FROM journal"))
         waiter(error)
 
     journal.append(rows(1, 3), done)
