@@ -252,9 +252,8 @@ class PurchaseFlow:
             raise RefusedRequest(denied(refusal))
         if (known := self._recorder.transfer(order.transfer)) is not None:
             # The answer to it has been let go since; the transfer itself is remembered for ever.
-            return (
-                _done_before(order) if known.fingerprint == request.fingerprint else denied(Reason.IDEMPOTENCY_CONFLICT)
-            )
+            is_same = known.fingerprint == request.fingerprint
+            return _done_before(order) if is_same else denied(Reason.IDEMPOTENCY_CONFLICT)
         if payer.credential is not None:
             # A number that a client merely names proves nothing.
             technology = payer.credential.technology if isinstance(payer.credential, Presented) else ""

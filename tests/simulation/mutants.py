@@ -69,7 +69,9 @@ def check_then_act() -> AbstractContextManager[None]:
 
     def tap(self, gate_name, technology, value, source, request=None, expires_at_ms=None, **_evidence):
         gate, now_ms = self.gates[gate_name], self._recorder.now_ms()
-        event = self.decide(gate, self.lookup.find(technology, value, now_ms, self._recorder.doubt), source, request, now_ms)
+        event = self.decide(
+            gate, self.lookup.find(technology, value, now_ms, self._recorder.doubt), source, request, now_ms
+        )
 
         async def act() -> None:
             await asyncio.sleep(0.001)

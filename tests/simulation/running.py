@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.simulation.mutants import MUTANTS, mutated
+from tests.simulation.venue import close_directories
 from tests.simulation.world import Result, play
 
 SEEDS = 2000
@@ -31,6 +32,7 @@ def workplace() -> Iterator[Path]:
     try:
         yield folder
     finally:
+        close_directories(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +89,26 @@ def _rows() -> Iterator[dict[str, Any]]:
     yield entitlement("l", "guest-l", valid_until="2020-01-01T00:00:00Z")
 
 
-@cache
+_directories: dict[Path, Directory] = {}
+
+
 def directory(folder: Path) -> Directory:
-    """Import the directory into `folder`, once a process, and open it. Nothing ever writes it, so all runs share it."""
+    """Return the directory in `folder`, made and opened once a process. Nothing ever writes it, so all runs share it.
+
+    `close_directories()` ends that.
+    """
+    if folder not in _directories:
+        _directories[folder] = _made(folder)
+    return _directories[folder]
+
+
+def close_directories(place: Path) -> None:
+    """Close what this process has opened below `place`."""
+    for folder in [one for one in _directories if one.is_relative_to(place)]:
+        _directories.pop(folder).close()
+
+
+def _made(folder: Path) -> Directory:
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "directory.ndjson"
     source.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in _rows()))

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.domain import wallet_events as w
 from gateway.domain.allowances import GrantRefused
+from gateway.domain.clock import Doubt
 from gateway.domain.reasons import Reason
 from gateway.domain.state import VenueState
 from gateway.domain.wallet import Opening, Policy
@@ -288,6 +289,58 @@ def test_what_came_in_on_trust_goes_back_once_when_allowances_are_granted() -> N
     venue.ask("ada", "top_up", 100)
     assert (venue.balance("ada"), venue.account("upstream").balance_minor) == (100, -500)
     assert isinstance(venue.ask("ada", "charge", 100), list)
+
+
+# While nobody vouches for the time.
+
+
+@pytest.mark.parametrize("policy", ["deny", "flag", "last_known"])
+@pytest.mark.parametrize("action", ["charge", "tip", "deposit", "hold", "close_out"])
+def test_i03_i10_in_doubt_about_the_time_no_allowance_is_spent(policy: Any, action: str) -> None:
+    _, venue = granted(1_000)
+    venue.doubt = Doubt(policy)
+    amount_minor = 0 if action == "close_out" else 1
+    fields = {"by": "cash"} if action == "close_out" else {}
+    assert venue.ask("ada", action, amount_minor, **fields) is Reason.CLOCK_UNTRUSTED
+    assert venue.ask("ada", "charge", 1_001) is Reason.OVER_ALLOWANCE, "more than there is, whatever the time"
+    venue.doubt = None
+    assert isinstance(venue.ask("ada", action, amount_minor, **fields), list)
+
+
+def test_i03_i10_in_doubt_a_hold_of_an_allowance_is_not_captured_and_one_of_own_money_is() -> None:
+    _, venue = granted(1_000)
+    venue.ask("ada", "hold", 400, transfer="bar/granted")
+    venue.doubt = Doubt("flag")
+    assert venue.ask("ada", "capture", 400, of="bar/granted") is Reason.CLOCK_UNTRUSTED
+    venue.ask("ada", "top_up", 500, by="cash")
+    assert isinstance(venue.ask("ada", "hold", 100, transfer="bar/own"), list)
+    assert isinstance(venue.ask("ada", "capture", 100, of="bar/own"), list)
+    assert venue.ledger.allowance("ada").left_minor == 1_000
+
+
+def test_i03_i10_what_guests_paid_in_is_spent_in_doubt_and_takes_nothing_of_the_allowance_with_it() -> None:
+    _, venue = granted(1_000)
+    venue.doubt = Doubt("flag")
+    venue.ask("ada", "top_up", 600, by="cash")
+    assert isinstance(venue.ask("ada", "charge", 400), list)
+    assert venue.ledger.allowance("ada").left_minor == 1_000
+    assert venue.ask("ada", "charge", 201) is Reason.CLOCK_UNTRUSTED
+    assert isinstance(venue.ask("ada", "charge", 200), list)
+    assert venue.ask("ada", "charge", 1) is Reason.CLOCK_UNTRUSTED
+
+
+def test_i03_what_is_over_is_not_spent_in_the_place_of_what_was_paid_in() -> None:
+    _, venue = granted(400)
+    venue.ask("ada", "top_up", 400, by="cash")
+    venue.now_ms = DURATION_MS
+    assert isinstance(venue.ask("ada", "charge", 400), list)
+    assert venue.ask("ada", "charge", 1) is Reason.OVER_ALLOWANCE
+
+
+def test_i10_what_is_over_by_the_last_known_time_is_over() -> None:
+    _, venue = granted(1_000)
+    venue.now_ms, venue.doubt = DURATION_MS, Doubt("flag", known_ms=DURATION_MS)
+    assert venue.ask("ada", "charge", 1) is Reason.OVER_ALLOWANCE
 
 
 # All of it, at random.

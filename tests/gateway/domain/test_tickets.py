@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.domain import tickets
 from gateway.domain.access import Entitlement
+from gateway.domain.clock import Doubt
 from gateway.domain.reasons import Reason
 from gateway.domain.tickets import KEY_HEADER, Keyring, NotAuthentic, base64url, pae, public_key_bytes, venue_fault
 from tests.gateway.domain.signing import Issuer
@@ -110,6 +113,22 @@ def test_an_unknown_a_revoked_and_an_outdated_key_vouch_for_nothing() -> None:
     assert "out of its time" in refusal(token, ISSUER.key(valid_from_ms=NOW_MS + 1))
     assert "out of its time" in refusal(token, ISSUER.key(valid_until_ms=NOW_MS))
     assert keyring(ISSUER.key(valid_from_ms=NOW_MS, valid_until_ms=NOW_MS + 1)).open(token, NOW_MS)
+
+
+@pytest.mark.parametrize("policy", ["deny", "flag"])
+def test_i10_a_key_counts_in_doubt_unless_it_was_over_by_the_last_known_time(policy: Any) -> None:
+    token, doubt = ISSUER.ticket(), Doubt(policy, known_ms=NOW_MS - 1)
+    ended, early = keyring(ISSUER.key(valid_until_ms=NOW_MS)), keyring(ISSUER.key(valid_from_ms=NOW_MS + 1))
+    assert ended.open(token, NOW_MS, doubt).key_until_ms == NOW_MS
+    assert early.open(token, NOW_MS, doubt).key_until_ms == tickets.ENDLESS_MS
+    assert keyring().open(token, NOW_MS, doubt).key_until_ms is None
+    with pytest.raises(NotAuthentic, match="out of its time"):
+        ended.open(token, NOW_MS, Doubt(policy, known_ms=NOW_MS))
+    with pytest.raises(NotAuthentic, match="revoked"):
+        keyring(ISSUER.key(state="revoked")).open(token, NOW_MS, doubt)
+    for ring in (ended, early):
+        with pytest.raises(NotAuthentic, match="out of its time"):
+            ring.open(token, NOW_MS, Doubt("last_known"))
 
 
 def test_keys_are_rotated_by_having_both_for_a_while() -> None:

@@ -6,6 +6,7 @@ import pytest
 from gateway.domain import purchases
 from gateway.domain import wallet as wallet_module
 from gateway.domain import wallet_events as w
+from gateway.domain.clock import Doubt
 from gateway.domain.event import RequestRef
 from gateway.domain.ledger import Posted
 from gateway.domain.money import AMOUNT_MAX_MINOR, BALANCE_MAX_MINOR
@@ -379,6 +380,32 @@ def test_an_old_directory_vouches_for_no_payment() -> None:
     bank.now_ms += 1
     assert bank.ask("ada", "charge", 1) is Reason.DIRECTORY_STALE
     assert not isinstance(bank.ask("ada", "top_up", 1), Reason)
+
+
+@pytest.mark.parametrize(
+    ("doubt", "reason"),
+    [
+        (Doubt("deny"), Reason.CLOCK_UNTRUSTED),
+        (Doubt("deny", known_ms=3_600_001), Reason.DIRECTORY_STALE),
+        (Doubt("flag"), None),
+        (Doubt("flag", known_ms=3_600_001), Reason.DIRECTORY_STALE),
+        (Doubt("last_known"), Reason.DIRECTORY_STALE),
+        (None, Reason.DIRECTORY_STALE),
+    ],
+)
+def test_i10_the_age_of_the_directory_goes_by_the_policy_while_nobody_vouches_for_the_time(
+    doubt: Doubt | None, reason: Reason | None
+) -> None:
+    bank = limited(directory_age_max_ms=3_600_000)
+    bank.now_ms, bank.doubt = 3_600_001, doubt
+    verdict = bank.ask("ada", "charge", 1)
+    assert verdict is reason if reason else isinstance(verdict, list)
+
+
+def test_i10_what_has_no_greatest_age_is_spent_as_ever() -> None:
+    bank = limited()
+    bank.doubt = Doubt("deny")
+    assert isinstance(bank.ask("ada", "charge", 1), list)
 
 
 def test_a_venue_that_is_the_authority_itself_is_never_offline() -> None:

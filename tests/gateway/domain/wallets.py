@@ -10,6 +10,7 @@ from gateway.domain import events as e
 from gateway.domain import purchases
 from gateway.domain import wallet_events as w
 from gateway.domain.access import ZoneMap
+from gateway.domain.clock import Doubt
 from gateway.domain.ledger import Account, Ledger, Posted, wallet
 from gateway.domain.reasons import Reason
 from gateway.domain.state import VenueState
@@ -31,6 +32,7 @@ class Bank:
         self.openings = {holder: Opening(balance_minor, "EUR") for holder, balance_minor in openings.items()}
         self.now_ms = 0
         self.directory_ms = 0
+        self.doubt: Doubt | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -66,6 +68,7 @@ class Bank:
             refunded_minor=self.ledger.refunded.get(order.of, 0),
             payee=self.guest(order.to) if order.to else None,
             directory_ms=self.directory_ms,
+            doubt=self.doubt,
         )
 
     def guest(self, holder: str) -> Guest:

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.domain import events as e
 from gateway.domain.allowances import Statement
+from gateway.domain.clock import Doubt
 from gateway.domain.ledger import Ledger
 from gateway.domain.reasons import Reason
 from gateway.domain.wallet import Opening, Policy
@@ -259,6 +260,28 @@ async def test_a_venue_that_is_the_authority_itself_asks_nobody_and_never_wakes_
     assert bar.courier.said == []
     assert bar.flow._timer is None
     assert bar.house.state.ledger.book == ""
+
+
+async def test_i10_in_doubt_about_the_time_an_allowance_is_kept_and_not_spent_nor_asked_for_again() -> None:
+    treasury, bar = await online()
+    bar.flow.want("ada", 2_000)
+    await settle()
+    bar.heard_by(treasury)
+    await settle()
+    bar.heard_by(treasury)
+    known_ms = bar.now_ms()
+    bar.house.recorder.doubt = Doubt("flag", known_ms)
+    # The clock that nobody vouches for says that it is over.
+    await asyncio.sleep(2 * DURATION_MS / 1_000)
+    refused = bar.charge(300)
+    await settle()
+    assert bar.reason(refused) is Reason.CLOCK_UNTRUSTED
+    assert bar.balance() == 2_000
+    assert bar.courier.said == []
+    bar.house.recorder.doubt = Doubt("flag", known_ms + 2 * DURATION_MS)
+    await asyncio.sleep(module.TICK_S)
+    assert bar.balance() == 0
+    assert [one.returned_minor for one in bar.courier.said][-1] == 2_000
 
 
 class Pair:

@@ -10,6 +10,7 @@ from gateway.config.schema import Gate
 from gateway.domain import events as e
 from gateway.domain import zone_events as z
 from gateway.domain.access import Entitlement
+from gateway.domain.clock import Doubt
 from gateway.domain.reasons import Reason
 from gateway.flows.gate import GateFlow
 from tests.gateway.domain.signing import Issuer
@@ -93,6 +94,29 @@ async def test_a_revoked_key_acts_with_the_directory_that_says_so(entrance: Entr
     assert await entrance.once(ISSUER.ticket()) is Reason.AUTHENTICITY_FAILED
     entrance.directory.issuer_keys = ()
     assert await entrance.once(ISSUER.ticket()) is Reason.AUTHENTICITY_FAILED
+
+
+@pytest.mark.parametrize("fields", [{"valid_until_ms": START_MS - 1}, {"valid_from_ms": START_MS + 10**9}])
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize(
+    ("doubt", "decision"),
+    [
+        (None, Reason.AUTHENTICITY_FAILED),
+        (Doubt("deny"), Reason.CLOCK_UNTRUSTED),
+        (Doubt("flag"), "granted"),
+        (Doubt("last_known"), Reason.AUTHENTICITY_FAILED),
+    ],
+)
+async def test_i10_the_time_of_a_key_goes_by_the_policy_while_nobody_vouches_for_it(
+    entrance: Entrance, fields: dict[str, int], listed: bool, doubt: Doubt | None, decision: str
+) -> None:
+    code = ISSUER.ticket()
+    if listed:
+        # Of the guest's own nothing depends on the time: it is the key alone.
+        entrance.directory.add_as("barcode", code, "guest-1", Entitlement(NAME, "guest-1", ("hall",)))
+    entrance.directory.issuer_keys = (ISSUER.key(**fields),)
+    entrance.house.recorder.doubt = doubt
+    assert await entrance.once(code) == decision
 
 
 @pytest.mark.parametrize(
