@@ -113,8 +113,9 @@ class Desk:
             return denied(Reason.IDEMPOTENCY_CONFLICT)
         if not self._recorder.awaits_disk(request.client, request.id):
             return earlier.answer
-        if self._recorder.lost and self._recorder.never_stored(request.client, request.id):
-            # What is not on disk has not happened.
+        lost = self._recorder.lost
+        if lost and not lost.fatal and self._recorder.never_stored(request.client, request.id):
+            # What is not on disk has not happened. After a failed sync only the next start knows what is on disk.
             return failed(Reason.STORAGE_UNAVAILABLE)
         # It is answered when the answer is on disk (I1): at the next commit, or when the disk is well again.
         return None

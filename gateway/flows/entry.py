@@ -14,7 +14,7 @@ from gateway.domain import events as e
 from gateway.domain.answers import Answer, denied
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import RefusedRequest, Request, read_data
-from gateway.flows.gate import RELEASE_TIMEOUT_S, GateFlow
+from gateway.flows.gate import GateFlow
 from gateway.flows.lookup import Found, Lookup, Presented
 from gateway.flows.recorder import Commit, Recorder
 from gateway.store.credentials import CredentialKey
@@ -24,6 +24,8 @@ from gateway.store.journal import StorageUnavailable
 log = structlog.get_logger(__name__)
 
 MS_PER_S = 1000
+TAP_WAITS_MS = 5000
+"""A guest at a reader of our own has given up by then; a gate that opens later opens for whoever stands there."""
 
 Holder = Annotated[str, Meta(min_length=1, max_length=200)]
 StaffReason = Annotated[str, Meta(min_length=1, max_length=200, description="Why; it stands in the journal.")]
@@ -219,9 +221,8 @@ class EntryFlow:
         except StorageUnavailable:
             log.error("entry_not_stored", entry=granted.entry, gate=gate.name)
             return
-        left_s = RELEASE_TIMEOUT_S
-        if expires_at_ms is not None:
-            left_s = (expires_at_ms - self._recorder.now_ms()) / MS_PER_S
+        until_ms = granted.since_ms + TAP_WAITS_MS if expires_at_ms is None else expires_at_ms
+        left_s = (until_ms - self._recorder.now_ms()) / MS_PER_S
         if left_s <= 0:
             # The disk took so long that whoever tapped may have walked away (I6).
             gate.give_back(granted.entry)
