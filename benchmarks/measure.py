@@ -105,7 +105,7 @@ class Bench:
         for base in (BASE, ECHO_BASE, NAIVE_BASE):
             await self._client.subscribe(f"{base}/clients/{CLIENT}/responses")
         took_s = await self._start()
-        await self._taps(self._sizes.warm_up, 1)
+        await self.taps(self._sizes.warm_up, 1)
         self._bare = self._stack.enter_context(closing(self._bare_log()))
         return took_s
 
@@ -151,14 +151,15 @@ class Bench:
             rss_before_mb=rss_before_mb,
             rss_mb=rss_mb,
             rss_anonymous_mb=anonymous_mb,
-            start_s=await self._restart(),
+            start_s=await self.restart(),
         )
 
     def close(self) -> None:
         """Leave the broker, and close the bare log."""
         self._stack.close()
 
-    async def _restart(self) -> float:
+    async def restart(self) -> float:
+        """Kill the gateway with -9 and start it again; returns the time to its first granted answer, in s."""
         self._venue.kill_daemon()
         await self._states.until(f"{BASE}/gateway/state", "offline")
         return await self._start()
@@ -169,7 +170,7 @@ class Bench:
         began_s = time.perf_counter()
         self._venue.start_daemon()
         await self._states.until(f"{BASE}/gateway/state", "online")
-        await self._taps(1, 1)
+        await self.taps(1, 1)
         took_s = time.perf_counter() - began_s
         for topic in self._devices():
             await self._states.until(topic, "online")
@@ -186,12 +187,13 @@ class Bench:
 
     async def _taps_and_bytes(self, count: int, in_flight: int) -> tuple[Timing, float]:
         """Return the timing of `count` taps and the bytes each cost on disk, with all that follows from them."""
-        await self._taps(self._sizes.warm_up, in_flight)
+        await self.taps(self._sizes.warm_up, in_flight)
         before = await self._quiet()
-        timing = await self._taps(count, in_flight)
+        timing = await self.taps(count, in_flight)
         return timing, (await self._quiet() - before) / count
 
-    async def _taps(self, count: int, in_flight: int) -> Timing:
+    async def taps(self, count: int, in_flight: int) -> Timing:
+        """Time `count` taps over MQTT, so many of them in flight, each by a guest who has not come yet."""
         watch = asyncio.create_task(self._watch_wal())
         try:
             return await load(self._client, lambda: self._question(BASE), count, in_flight, GRANTED)
