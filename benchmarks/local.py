@@ -28,6 +28,10 @@ class Wire:
         self._poll = select.poll()
         self._poll.register(self._device, select.POLLIN)
 
+    def fileno(self) -> int:
+        """What select(2) waits for."""
+        return self._device
+
     def say(self, data: bytes) -> None:
         """Send bytes to the gateway."""
         os.write(self._device, data)

@@ -6,14 +6,22 @@ import asyncio
 import itertools
 import sqlite3
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
+from pathlib import Path
+from random import Random
 from statistics import median
 
 import mqtt5
 import msgspec
 
+from benchmarks.card import SlowCard
+from benchmarks.crowd import arrivals_s
 from benchmarks.figures import Run
 from benchmarks.floors import ECHO_BASE, NAIVE_BASE, BareLog, written_bytes
+from benchmarks.killed import CutOff, last_seq, requests_after
+from benchmarks.peer import Installed, Peer, Receipt
+from benchmarks.peer import Sizes as PeerSizes
 from benchmarks.people import tag_number
 from benchmarks.venue import BASE, CLIENT, GATES, PULSE_MS, START_TIMEOUT_S, Venue
 from benchmarks.wire import BareClient, Question, Timing, load, quantile
@@ -39,6 +47,11 @@ class Sizes(msgspec.Struct, frozen=True):
     local: int = 1_000
     paced: int = 30
     warm_up: int = 200
+    card: int = 300
+    card64: int = 6_000
+    crowd: int = 1_000
+    before_kill: int = 3_000
+    peer: PeerSizes = PeerSizes()
 
 
 QUICK = Sizes(
@@ -52,7 +65,13 @@ QUICK = Sizes(
     local=50,
     paced=3,
     warm_up=20,
+    card=20,
+    card64=300,
+    crowd=60,
+    before_kill=300,
+    peer=PeerSizes(rate=200, alone=1, before_kill=100),
 )
+CROWD_RATE = 100.0
 
 
 class States:
@@ -82,9 +101,12 @@ class States:
 class Bench:
     """Measures one venue; `run()` is one repetition."""
 
-    def __init__(self, venue: Venue, sizes: Sizes) -> None:
+    def __init__(self, venue: Venue, sizes: Sizes, peer: Installed | None = None) -> None:
+        """Measure a venue whose broker runs; `peer` is left out when there is no command that starts it."""
         self._venue = venue
         self._sizes = sizes
+        self._peer = self._peer_of(peer)
+        self._dice = Random(0)
         self._guests = iter(range(sizes.guests))
         self._numbers = itertools.count()
         self._wal_bytes = 0
@@ -99,7 +121,7 @@ class Bench:
         port, password = self._venue.port, self._venue.password
         watcher = self._stack.enter_context(closing(await BareClient.tcp(port, "bench-watch", CLIENT, password)))
         self._states = States(watcher)
-        for topic in (f"{BASE}/gateway/state", *self._devices()):
+        for topic in (f"{BASE}/gateway/state", *self._devices("local", *self._venue.crowd.gates)):
             await watcher.subscribe(topic)
         self._client = self._stack.enter_context(closing(await BareClient.tcp(port, "bench", CLIENT, password)))
         for base in (BASE, ECHO_BASE, NAIVE_BASE):
@@ -125,6 +147,9 @@ class Bench:
         cpu_us = (self._venue.cpu_s() - cpu_s) / (sizes.taps64 + sizes.warm_up) * 1e6
         rss_mb, anonymous_mb = self._venue.resident_mb(), self._venue.resident_mb("RssAnon")
         rss_before_mb = self._rss_before_mb
+        receipt = await self._receipt()
+        sync_ms, card, card64 = await self._slow_card()
+        crowd, lost, start_s = await self._crowd_and_kill()
         return Run(
             commit_p50_ms=commits.quantile_ms(0.5),
             commit_p99_ms=commits.quantile_ms(0.99),
@@ -151,7 +176,19 @@ class Bench:
             rss_before_mb=rss_before_mb,
             rss_mb=rss_mb,
             rss_anonymous_mb=anonymous_mb,
-            start_s=await self.restart(),
+            start_s=start_s,
+            lost=lost,
+            sd_sync_p50_ms=sync_ms,
+            sd_tap_p50_ms=card.quantile_ms(0.5),
+            sd_tap64_p50_ms=card64.quantile_ms(0.5),
+            sd_tap64_rate=card64.rate,
+            crowd_p50_ms=crowd.quantile_ms(0.5),
+            crowd_p99_ms=crowd.quantile_ms(0.99),
+            crowd_max_ms=crowd.quantile_ms(1),
+            peer_rate=receipt.rate if receipt else None,
+            peer_p50_ms=receipt.p50_ms if receipt else None,
+            peer_sent=receipt.sent if receipt else None,
+            peer_lost=receipt.lost if receipt else None,
         )
 
     def close(self) -> None:
@@ -160,19 +197,53 @@ class Bench:
 
     async def restart(self) -> float:
         """Kill the gateway with -9 and start it again; returns the time to its first granted answer, in s."""
-        self._venue.kill_daemon()
-        await self._states.until(f"{BASE}/gateway/state", "offline")
+        await self._kill()
         return await self._start()
 
-    async def _start(self) -> float:
+    async def _kill(self) -> None:
+        self._venue.kill_daemon()
+        await self._states.until(f"{BASE}/gateway/state", "offline")
+
+    async def _receipt(self) -> Receipt | None:
+        """Measure the peer, if there is one, while the gateway has nothing to do."""
+        return await self._peer.receive(self._client, self._question, self._sizes.peer) if self._peer else None
+
+    async def _slow_card(self) -> tuple[float, Timing, Timing]:
+        """Return what one sync takes on a slow card, in ms, and taps of a gateway on it, one and 64 in flight."""
+        with closing(SlowCard(self._venue.state_dir, self._venue.folder / "card.control")) as card:
+            await self._kill()
+            await self._start(environment=card.environment())
+            await self.taps(self._sizes.warm_up // 4, 1)
+            sync_ms = card.sync_p50_ms(self._sizes.card)
+            one = await self.taps(self._sizes.card, 1)
+            await self.taps(self._sizes.warm_up, 64)
+            return sync_ms, one, await self.taps(self._sizes.card64, 64)
+
+    async def _crowd_and_kill(self) -> tuple[Timing, int, float]:
+        """Return how long a crowd waits at local gates, how many answers kill -9 loses, and the start after it in s."""
+        await self._kill()
+        await self._start(config=self._venue.crowded_config)
+        for topic in self._devices(*self._venue.crowd.gates):
+            await self._states.until(topic, "online")
+        due_s = arrivals_s(self._sizes.crowd, CROWD_RATE, self._dice)
+        waited_s = self._venue.crowd.taps(self._next_tag, due_s)
+        journal = self._venue.state_dir / "journal.db"
+        seq = last_seq(journal)
+        load = CutOff(self._client, lambda: self._question(BASE), 64)
+        await load.after(self._sizes.before_kill, self._venue.kill_daemon)
+        await self._states.until(f"{BASE}/gateway/state", "offline")
+        start_s = await self._start()
+        return Timing(waited_s, due_s[-1]), len(load.answered - requests_after(journal, seq)), start_s
+
+    async def _start(self, config: Path | None = None, environment: Mapping[str, str] | None = None) -> float:
         """Return the time from the start of the process to the first granted answer, in s."""
         self._states.forget()
         began_s = time.perf_counter()
-        self._venue.start_daemon()
+        self._venue.start_daemon(config, environment)
         await self._states.until(f"{BASE}/gateway/state", "online")
         await self.taps(1, 1)
         took_s = time.perf_counter() - began_s
-        for topic in self._devices():
+        for topic in self._devices("local"):
             await self._states.until(topic, "online")
         self._rss_before_mb = self._venue.resident_mb()
         return took_s
@@ -248,6 +319,11 @@ class Bench:
             sizes = journal.execute("SELECT length(body) + length(id) + length(hash) FROM journal").fetchall()
         return BareLog(self._venue.folder / "bare.db", page_bytes, round(median(size for (size,) in sizes)))
 
+    def _peer_of(self, installed: Installed | None) -> Peer | None:
+        if installed is None or installed.command is None:
+            return None
+        return Peer(installed.command, self._venue.folder / "peer", self._venue.open_port)
+
     @staticmethod
-    def _devices() -> tuple[str, str]:
-        return f"{BASE}/devices/reader/state", f"{BASE}/devices/relay/state"
+    def _devices(*gates: str) -> list[str]:
+        return [f"{BASE}/devices/{gate}-{device}/state" for gate in gates for device in ("reader", "relay")]
