@@ -94,7 +94,8 @@ class States:
                 await self._changed.wait()
 
     def _took(self, packet: mqtt5.PublishPacket) -> None:
-        self._known[packet.topic] = msgspec.json.decode(packet.payload)["state"]
+        # What is gone from the configuration is cleared with nothing in it.
+        self._known[packet.topic] = msgspec.json.decode(packet.payload)["state"] if packet.payload else ""
         self._changed.set()
 
 

@@ -44,7 +44,9 @@ PATIENCE_S = 60.0
 LOOK_EVERY_S = 0.005
 WAITING_MAX = 1500
 """Fewer than the broker keeps for a client that is behind; beyond that the broker itself would drop."""
-SETTLED_S = 2.0
+SETTLED_S = 1.0
+RECOVERED_S = 3.0
+"""After this long without a new row, nothing more comes of what the broker or the peer still had."""
 STOP_TIMEOUT_S = 10.0
 
 
@@ -128,7 +130,7 @@ class Peer:
         """Kill it amid a load, start it again, and count what is missing of all that the broker has taken."""
         sent = await sending.until_stored(sizes.before_kill, self._kill)
         await self._start(sending)
-        await sending.settled()
+        await sending.settled(RECOVERED_S)
         return Receipt(rate, p50_ms, len(sent), len(sent - sending.stored_ids()))
 
     async def _start(self, sending: _Sending) -> None:
@@ -243,11 +245,11 @@ class _Sending:
             await asyncio.sleep(0.2)
         await self.settled()
 
-    async def settled(self) -> None:
+    async def settled(self, quiet_s: float = SETTLED_S) -> None:
         """Wait until the broker has taken all and the storage has not grown for a while."""
         stored, since_s = -1, 0.0
         async with asyncio.timeout(PATIENCE_S):
-            while self._open or time.monotonic() - since_s < SETTLED_S:
+            while self._open or time.monotonic() - since_s < quiet_s:
                 if (now := self.stored()) != stored:
                     stored, since_s = now, time.monotonic()
                 await asyncio.sleep(LOOK_EVERY_S)
