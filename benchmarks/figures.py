@@ -11,8 +11,8 @@ import msgspec
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """What one repetition measured. Latencies in ms, memory and files in MB of 10**6 bytes.
 
-    `lost` and `peer_lost` count messages that were acknowledged and are gone after kill -9. What was not measured because
-    there is no peer is None.
+    `lost` and `peer_lost` count messages that were acknowledged and are gone after kill -9. Without a peer its figures
+    are None.
     """
 
     commit_p50_ms: float

@@ -108,7 +108,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("--guests", type=int, nargs="+", default=list(GUESTS), help="how many; several in one run")
     parser.add_argument("--taps", type=int, default=2_000, help="with one in flight; three times as many with 64")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"where the JSON goes; {OUTPUT.name} beside this file")
+    parser.add_argument(
+        "--output", type=Path, default=OUTPUT, help=f"where the JSON goes; {OUTPUT.name} beside this file"
+    )
     given = parser.parse_args()
     keep_out_of_git()
     costs: list[Cost] = []

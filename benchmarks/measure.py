@@ -114,7 +114,7 @@ class Bench:
         self._rss_before_mb = 0.0
         self._stack = ExitStack()
         self._bare: BareLog
-        self._client: BareClient
+        self.client: BareClient
         self._states: States
 
     async def prepare(self) -> float:
@@ -124,9 +124,9 @@ class Bench:
         self._states = States(watcher)
         for topic in (f"{BASE}/gateway/state", *self._devices("local", *self._venue.crowd.gates)):
             await watcher.subscribe(topic)
-        self._client = self._stack.enter_context(closing(await BareClient.tcp(port, "bench", CLIENT, password)))
+        self.client = self._stack.enter_context(closing(await BareClient.tcp(port, "bench", CLIENT, password)))
         for base in (BASE, ECHO_BASE, NAIVE_BASE):
-            await self._client.subscribe(f"{base}/clients/{CLIENT}/responses")
+            await self.client.subscribe(f"{base}/clients/{CLIENT}/responses")
         took_s = await self._start()
         await self.taps(self._sizes.warm_up, 1)
         self._bare = self._stack.enter_context(closing(self._bare_log()))
@@ -207,7 +207,7 @@ class Bench:
 
     async def _receipt(self) -> Receipt | None:
         """Measure the peer, if there is one, while the gateway has nothing to do."""
-        return await self._peer.receive(self._client, self._question, self._sizes.peer) if self._peer else None
+        return await self._peer.receive(self.client, self.question, self._sizes.peer) if self._peer else None
 
     async def _slow_card(self) -> tuple[float, Timing, Timing]:
         """Return what one sync takes on a slow card, in ms, and taps of a gateway on it, one and 64 in flight."""
@@ -230,7 +230,7 @@ class Bench:
         waited_s = self._venue.crowd.taps(self._next_tag, due_s)
         journal = self._venue.state_dir / "journal.db"
         seq = last_seq(journal)
-        load = CutOff(self._client, lambda: self._question(BASE), 64)
+        load = CutOff(self.client, self.question, 64)
         await load.after(self._sizes.before_kill, self._venue.kill_daemon)
         await self._states.until(f"{BASE}/gateway/state", "offline")
         start_s = await self._start()
@@ -250,12 +250,12 @@ class Bench:
         return took_s
 
     async def _echo(self, warm_up: int, count: int) -> Timing:
-        await load(self._client, lambda: self._question(ECHO_BASE), warm_up, 1)
-        return await load(self._client, lambda: self._question(ECHO_BASE), count, 1)
+        await load(self.client, lambda: self.question(ECHO_BASE), warm_up, 1)
+        return await load(self.client, lambda: self.question(ECHO_BASE), count, 1)
 
     async def _naive(self, warm_up: int, count: int) -> Timing:
-        await load(self._client, lambda: self._question(NAIVE_BASE), warm_up, 64, GRANTED)
-        return await load(self._client, lambda: self._question(NAIVE_BASE), count, 64, GRANTED)
+        await load(self.client, lambda: self.question(NAIVE_BASE), warm_up, 64, GRANTED)
+        return await load(self.client, lambda: self.question(NAIVE_BASE), count, 64, GRANTED)
 
     async def _taps_and_bytes(self, count: int, in_flight: int) -> tuple[Timing, float]:
         """Return the timing of `count` taps and the bytes each cost on disk, with all that follows from them."""
@@ -268,7 +268,7 @@ class Bench:
         """Time `count` taps over MQTT, so many of them in flight, each by a guest who has not come yet."""
         watch = asyncio.create_task(self._watch_wal())
         try:
-            return await load(self._client, lambda: self._question(BASE), count, in_flight, GRANTED)
+            return await load(self.client, self.question, count, in_flight, GRANTED)
         finally:
             watch.cancel()
 
@@ -294,7 +294,8 @@ class Bench:
                     return written
                 await asyncio.sleep(WAL_EVERY_S)
 
-    def _question(self, base: str) -> Question:
+    def question(self, base: str = BASE) -> Question:
+        """Return the next tap, by a guest who has not come yet."""
         number = next(self._numbers)
         request = f"request-{number}"
         expires_at = time.time_ns() // 1_000_000 + EXPIRES_MS
