@@ -38,6 +38,7 @@ from gateway.flows.feedback import FeedbackFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
 from gateway.housekeeping import EXIT_STORAGE, Housekeeping
+from gateway.mqtt.device_bus import DeviceBus
 from gateway.mqtt.face import MqttFace
 from gateway.mqtt.requests import keyed_digest
 from gateway.reporting import Reporter
@@ -45,13 +46,13 @@ from gateway.store.credentials import CredentialKey
 from gateway.store.directory import DIRECTORY_FILE, Directory
 from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
+from gateway.trials import Trials
 from gateway.wiring import Wiring
 
 log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_REFUSED = 0, 1
 CALM_AFTER_S = 0.5
-HAND_OVER_S = 0.0005
 
 
 def run(config_path: Path) -> int:
@@ -67,8 +68,6 @@ def run(config_path: Path) -> int:
     except OSError as error:
         print(f"{configuration.state_dir}: {error}", file=sys.stderr)
         return EXIT_REFUSED
-    # Between a tap and its gate two threads hand over several times; by default each may wait 5 ms for a busy other.
-    sys.setswitchinterval(HAND_OVER_S)
     with lock:
         return uvloop.run(_serve(configuration, config_path))
 
@@ -109,6 +108,7 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload)
     # Once the state is rebuilt and the first links are up.
     asyncio.get_running_loop().call_later(CALM_AFTER_S, _calm_collector)
+    await gateway.trials.open(state_dir)
     return await gateway.run()
 
 
@@ -189,19 +189,21 @@ class Gateway:
             now_ms=recorder.now_ms,
             random=self._random,
         )
-        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers)
+        bus = DeviceBus(configuration.broker, f"venue-gateway-{configuration.venue.id}", self.spawn, self._random)
+        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers, bus)
         self.purchase = PurchaseFlow(recorder, directory, key)
         self.allowances = AllowanceFlow(recorder)
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.feedback = FeedbackFlow(self.spawn, recorder.now_ms)
         self.wiring.tap_refused = self.feedback.storage_refused
         self.reporter = Reporter(self)
+        self.trials = Trials(self, Uuid7(RandomPool(os.urandom).take))
         self.housekeeping = Housekeeping(self)
 
     async def run(self) -> int:
         """Recover from disk, serve until stopped, and leave everything in order. Returns the exit status."""
         self._recover_from_disk()
-        self.recorder.listeners.append(self.mqtt.answers.committed)
+        self.recorder.listeners += [self.mqtt.answers.committed, self.wiring.outputs.committed]
         tell_of_events = [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
         self.recorder.followers += [*tell_of_events, self.allowances.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
@@ -336,6 +338,7 @@ class Gateway:
     async def _shut_down(self, session: asyncio.Task[None]) -> None:
         log.info("gateway_stopping")
         self.desk.configure({}, {}, 0)
+        self.trials.close()
         self.wiring.close()
         self.allowances.close()
         await self.supervisor.close()
@@ -353,6 +356,7 @@ class Gateway:
 
     def _device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         self.wiring.device_said(slot, event)
+        self.trials.device_said(slot, event)
         # A decision that was just made goes to the disk first.
         asyncio.get_running_loop().call_soon(self.reporter.device_said, slot, event)
 
@@ -386,9 +390,5 @@ class Gateway:
 
 def _needs_restart(old: Configuration, new: Configuration) -> str:
     """Return what of a configuration is fixed while the daemon runs and differs, or an empty text."""
-    fixed = {
-        "venue.id": old.venue.id != new.venue.id,
-        "broker": old.broker != new.broker,
-        "state_dir": old.state_dir != new.state_dir,
-    }
-    return ", ".join(name for name, differs in fixed.items() if differs)
+    changed = [name for name in ("broker", "state_dir") if getattr(old, name) != getattr(new, name)]
+    return ", ".join([*(["venue.id"] if old.venue.id != new.venue.id else []), *changed])

@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     drivers = commands.add_parser("drivers", help="list the driver types, one a line")
     drivers.set_defaults(run=_drivers)
 
+    _add_discover(commands)
+    _add_test(commands)
     _add_drawer(commands)
     _add_directory(commands)
     _add_journal(commands)
@@ -89,6 +91,30 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 def _config_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help=f"default {DEFAULT_CONFIG}")
+
+
+def _add_discover(commands: Commands) -> None:
+    discover = commands.add_parser("discover", help="find what is attached and print a configuration for it")
+    discover.add_argument(
+        "--address",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="a printer or board on the network; repeat",
+    )
+    discover.add_argument("--no-pcsc", action="store_true", help="do not ask pcscd for its readers")
+    discover.set_defaults(run=_discover)
+
+
+def _add_test(commands: Commands) -> None:
+    test = commands.add_parser("test", help="try one device: beep and read, pulse, print a test page, status")
+    test.add_argument("device", metavar="DEVICE", help="its name in the configuration")
+    test.add_argument("--yes", action="store_true", help="allow what moves metal: a relay, a drawer")
+    test.add_argument("--channel", type=int, default=1, help="which relay of a board; default 1")
+    test.add_argument("--pulse-ms", type=int, default=500, help="how long a relay is closed; default 500")
+    test.add_argument("--wait-s", type=float, default=10.0, help="how long a reader waits for a card; default 10")
+    _config_option(test)
+    test.set_defaults(run=_test)
 
 
 def _add_drawer(commands: Commands) -> None:
@@ -217,6 +243,29 @@ def _drivers(_: argparse.Namespace) -> int:
     for name, entry in sorted(DRIVERS.items(), key=lambda item: (item[1].kind, item[0])):
         print(f"{name:<16} {entry.kind:<8} {entry.summary}")
     return OK
+
+
+def _discover(options: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from gateway.devices.discovered import as_yaml  # noqa: PLC0415
+    from gateway.devices.discovery import Roots, look_around, pcsc_readers  # noqa: PLC0415
+    from gateway.devices.network import ask_addresses  # noqa: PLC0415
+
+    finds = look_around(Roots())
+    finds += [] if options.no_pcsc else pcsc_readers()
+    finds += asyncio.run(ask_addresses(options.address))
+    print(as_yaml(finds), end="")
+    return OK
+
+
+def _test(options: argparse.Namespace) -> int:
+    from gateway.trials import try_device  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    if configuration is None:
+        return REFUSED
+    return try_device(configuration, options.device, vars(options))
 
 
 def _drawer_calibrate(options: argparse.Namespace) -> int:
