@@ -50,6 +50,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     crowd_p99_ms: float
     crowd_max_ms: float
     peer_rate: float | None = None
+    peer64_rate: float | None = None
     peer_p50_ms: float | None = None
     peer_sent: int | None = None
     peer_lost: int | None = None
@@ -101,5 +102,8 @@ FIGURES = (
     Figure("rss_mb_million", "resident memory, a million guests", "MB", "rss_mb", None, 200),
     Figure("start_s_million", "kill -9, start to first accepted tap", "s", "start_s", None, 3),
     Figure("lost_at_kill9", "answered, and gone after kill -9", "", "lost", None, 0, worst=True),
-    Figure("peer_rate_ratio", "taps a second over the peer's", "/s", "tap64_rate", "peer_rate", 1, at_least=True),
+    Figure(
+        "peer_rate_ratio", "64 in flight over the peer's best rate", "/s", "tap64_rate", "peer_rate", 1, at_least=True
+    ),
+    Figure("peer_rate64_ratio", "the same, over its rate with 64", "/s", "tap64_rate", "peer64_rate", 1, at_least=True),
 )

@@ -1,7 +1,7 @@
 """`python -m benchmarks.growth`: what ten times as many guests cost, from 10,000 to 10,000,000.
 
 For each number of guests a directory is imported, and the daemon started over it three times; nothing else differs. It
-prints a table and writes `benchmarks/growth.json`. Ten million take some minutes and 8 GB under `.benchmarks/`.
+prints a table and writes `benchmarks/growth.json`. Ten million take some minutes and 5 GB under `.benchmarks/`.
 """
 
 from __future__ import annotations
@@ -58,21 +58,21 @@ COLUMNS = (
 )
 
 
-def cost_of(guests: int, sizes: Sizes) -> Cost:
-    """Import so many guests, start a daemon over them, and let some of them tap."""
+def cost_of(sizes: Sizes, starts: int) -> Cost:
+    """Import so many guests, start a daemon over them so often, and let some of them tap."""
     folder = Path(tempfile.mkdtemp(prefix="growth-", dir=KEPT))
     try:
-        imported = import_guests(folder, guests)
+        imported = import_guests(folder, sizes.guests)
         with closing(Venue(folder)) as venue:
             venue.start_broker()
-            return uvloop.run(_taps(venue, sizes, imported, (folder / "directory.db").stat().st_size / 1e6))
+            return uvloop.run(_taps(venue, sizes, starts, imported))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _taps(venue: Venue, sizes: Sizes, imported: Import, directory_mb: float) -> Cost:
+async def _taps(venue: Venue, sizes: Sizes, starts: int, imported: Import) -> Cost:
     with closing(Bench(venue, sizes)) as bench:
-        starts_s = [await bench.prepare(), *[await bench.restart() for _ in range(STARTS - 1)]]
+        starts_s = [await bench.prepare(), *[await bench.restart() for _ in range(starts - 1)]]
         rss_mb = venue.resident_mb()
         # The pages of a directory that was just imported are still in memory, as on a machine that has run for a while.
         await bench.taps(sizes.warm_up, 1)
@@ -82,7 +82,7 @@ async def _taps(venue: Venue, sizes: Sizes, imported: Import, directory_mb: floa
             guests=sizes.guests,
             import_s=imported.took_s,
             import_peak_mb=imported.peak_mb,
-            directory_mb=directory_mb,
+            directory_mb=(venue.state_dir / "directory.db").stat().st_size / 1e6,
             start_s=median(starts_s),
             rss_mb=rss_mb,
             tap_p50_ms=tap.quantile_ms(0.5),
@@ -107,6 +107,7 @@ def main() -> int:
     """Measure the numbers of guests of the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("--guests", type=int, nargs="+", default=list(GUESTS), help="how many; several in one run")
+    parser.add_argument("--starts", type=int, default=STARTS, help="of the daemon; the median counts")
     parser.add_argument("--taps", type=int, default=2_000, help="with one in flight; three times as many with 64")
     parser.add_argument(
         "--output", type=Path, default=OUTPUT, help=f"where the JSON goes; {OUTPUT.name} beside this file"
@@ -116,7 +117,7 @@ def main() -> int:
     costs: list[Cost] = []
     for guests in given.guests:
         sizes = Sizes(guests=guests, taps=given.taps, taps64=given.taps * 3, warm_up=min(200, given.taps))
-        costs.append(cost_of(guests, sizes))
+        costs.append(cost_of(sizes, given.starts))
         print(f"{guests:,} guests: done", flush=True)
     print_costs(costs)
     document = msgspec.json.encode({"machine": machine(), "costs": costs})

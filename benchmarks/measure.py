@@ -69,7 +69,7 @@ QUICK = Sizes(
     card64=300,
     crowd=60,
     before_kill=300,
-    peer=PeerSizes(rate=200, alone=1, before_kill=100),
+    peer=PeerSizes(rate=200, rate64=100, alone=1, before_kill=100),
 )
 CROWD_RATE = 100.0
 
@@ -187,6 +187,7 @@ class Bench:
             crowd_p99_ms=crowd.quantile_ms(0.99),
             crowd_max_ms=crowd.quantile_ms(1),
             peer_rate=receipt.rate if receipt else None,
+            peer64_rate=receipt.rate64 if receipt else None,
             peer_p50_ms=receipt.p50_ms if receipt else None,
             peer_sent=receipt.sent if receipt else None,
             peer_lost=receipt.lost if receipt else None,
@@ -215,8 +216,8 @@ class Bench:
             await self._kill()
             await self._start(environment=card.environment())
             await self.taps(self._sizes.warm_up // 4, 1)
-            sync_ms = card.sync_p50_ms(self._sizes.card)
             one = await self.taps(self._sizes.card, 1)
+            sync_ms = card.sync_p50_ms(self._sizes.card)
             await self.taps(self._sizes.warm_up, 64)
             return sync_ms, one, await self.taps(self._sizes.card64, 64)
 

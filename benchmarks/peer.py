@@ -43,26 +43,34 @@ INSTALL_TIMEOUT_S = 300
 START_TIMEOUT_S = 60.0
 PATIENCE_S = 60.0
 LOOK_EVERY_S = 0.005
-WAITING_MAX = 1500
-"""Fewer than the broker keeps for a client that is behind; beyond that the broker itself would drop."""
-SETTLED_S = 1.0
-RECOVERED_S = 3.0
-"""After this long without a new row, nothing more comes of what the broker or the peer still had."""
+IN_FLIGHT = 64
 STOP_TIMEOUT_S = 10.0
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """How many messages: for the rate, one at a time, and stored before the kill."""
+    """How many messages: for the two rates, one at a time, and stored before the kill.
+
+    At most `waiting` are not stored yet, fewer than the broker keeps for a client that is behind: with more, the broker
+    itself would drop some. After `settled_s` without a new row it is taken to be idle; after `recovered_s`, to have stored all that it will.
+    """
 
     rate: int = 4_000
+    rate64: int = 400
     alone: int = 8
     before_kill: int = 1_500
+    waiting: int = 1_500
+    settled_s: float = 1.0
+    recovered_s: float = 3.0
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What one repetition measured: messages a second, ms from sending to disk, messages sent and lost at kill -9."""
+    """What one repetition measured: messages a second, ms from sending to disk, messages sent and lost at kill -9.
+
+    `rate64` is with 64 that are not stored yet, `rate` with as many as it likes.
+    """
 
     rate: float
+    rate64: float
     p50_ms: float
     sent: int
     lost: int
@@ -83,8 +91,9 @@ def installed(requirement: str = REQUIREMENT, kept: Path = KEPT) -> Installed:
         return Installed(command)
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        _run([sys.executable, "-m", "venv", str(folder)])
-        _run([command[0], "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement])
+        _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+        pip = [sys.executable, "-m", "pip", "--python", command[0], "--disable-pip-version-check"]
+        _run([*pip, "install", "--quiet", requirement])
     except subprocess.CalledProcessError as error:
         return Installed(None, f"{requirement} could not be installed: {_last_line(error.stderr)}")
     except subprocess.TimeoutExpired:
@@ -121,18 +130,20 @@ class Peer:
             with closing(_Sending(client, ask, self._storage)) as sending:
                 try:
                     await self._start(sending)
-                    alone_s = [await sending.stored_alone() for _ in range(sizes.alone)]
-                    rate = await sending.rate(sizes.rate)
-                    return await self._killed(sending, sizes, rate, median(alone_s) * 1000)
+                    await sending.settled(sizes.settled_s)
+                    return await self._measured(sending, sizes)
                 finally:
                     self._kill()
 
-    async def _killed(self, sending: _Sending, sizes: Sizes, rate: float, p50_ms: float) -> Receipt:
-        """Kill it amid a load, start it again, and count what is missing of all that the broker has taken."""
-        sent = await sending.until_stored(sizes.before_kill, self._kill)
+    async def _measured(self, sending: _Sending, sizes: Sizes) -> Receipt:
+        alone_s = [await sending.stored_alone() for _ in range(sizes.alone)]
+        rate64 = await sending.rate(sizes.rate64, IN_FLIGHT)
+        rate = await sending.rate(sizes.rate, sizes.waiting)
+        sent = await sending.until_stored(sizes.before_kill, sizes.waiting, self._kill)
+        # Started again, it may still find what it has not acknowledged; what is missing then stays missing.
         await self._start(sending)
-        await sending.settled(RECOVERED_S)
-        return Receipt(rate, p50_ms, len(sent), len(sent - sending.stored_ids()))
+        await sending.settled(sizes.recovered_s)
+        return Receipt(rate, rate64, median(alone_s) * 1000, len(sent), len(sent - sending.stored_ids()))
 
     async def _start(self, sending: _Sending) -> None:
         self._run()
@@ -251,11 +262,10 @@ class _Sending:
                 raise TimeoutError(f"the peer stored nothing within {START_TIMEOUT_S:g} s after its start")
             self._send()
             await asyncio.sleep(0.2)
-        await self.settled()
 
-    async def settled(self, quiet_s: float = SETTLED_S) -> None:
-        """Wait until the broker has taken all and the storage has not grown for a while."""
-        stored, since_s = -1, 0.0
+    async def settled(self, quiet_s: float) -> None:
+        """Wait until the broker has taken all and the storage has not grown for so long."""
+        stored, since_s = -1, time.monotonic()
         async with asyncio.timeout(PATIENCE_S):
             while self._open or time.monotonic() - since_s < quiet_s:
                 if (now := self.stored()) != stored:
@@ -269,24 +279,24 @@ class _Sending:
         await self._until_stored(before + 1)
         return time.perf_counter() - began_s
 
-    async def rate(self, count: int) -> float:
-        """Send so many, as fast as they are stored, and return how many a second were."""
+    async def rate(self, count: int, waiting_max: int) -> float:
+        """Send so many, with at most `waiting_max` not stored yet, and return how many a second were."""
         before, sent, began_s = self.stored(), 0, time.perf_counter()
         while sent < count:
-            for _ in range(min(count - sent, WAITING_MAX - (sent - (self.stored() - before)))):
+            for _ in range(min(count - sent, waiting_max - (sent - (self.stored() - before)))):
                 self._send()
                 sent += 1
             await asyncio.sleep(LOOK_EVERY_S)
         await self._until_stored(before + count)
         return count / (time.perf_counter() - began_s)
 
-    async def until_stored(self, count: int, kill: Callable[[], None]) -> set[str]:
+    async def until_stored(self, count: int, waiting_max: int, kill: Callable[[], None]) -> set[str]:
         """Send on until so many more are stored, kill the peer then, and return the ids of all that the broker took."""
         self._taken.clear()
         before, sent = self.stored(), 0
         async with asyncio.timeout(PATIENCE_S):
             while (stored := self.stored() - before) < count:
-                for _ in range(WAITING_MAX - (sent - stored)):
+                for _ in range(waiting_max - (sent - stored)):
                     self._send()
                     sent += 1
                 await asyncio.sleep(LOOK_EVERY_S)

@@ -53,6 +53,7 @@ def peer_of(runs: Sequence[Run], no_peer: str = "") -> dict[str, object]:
         "version": VERSION,
         "promise": PROMISE,
         "rate": _rounded(median(run.peer_rate or 0 for run in runs), 1),
+        "rate64": _rounded(median(run.peer64_rate or 0 for run in runs), 1),
         "p50_ms": _rounded(median(run.peer_p50_ms or 0 for run in runs), 1),
         "sent_before_kill9": sum(run.peer_sent or 0 for run in runs),
         "lost_at_kill9": sum(run.peer_lost or 0 for run in runs),

@@ -81,7 +81,7 @@ class Venue:
         self._grant_comparison(folder)
         with (self.folder / "broker.log").open("w") as log:
             self._start(["mosquitto", "-c", str(folder / "mosquitto.conf")], stderr=log)
-        _wait_for(lambda: Path(self.socket_path).exists() and _listens(self.port), "the broker")
+        wait_for(lambda: Path(self.socket_path).exists() and listens(self.port), "the broker")
 
     def start_daemon(self, config: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
         """Start the gateway, on another configuration or in another environment if one is given; returns at once."""
@@ -222,12 +222,14 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Return whether a server answers on a port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait_for(condition: Callable[[], bool], what: str) -> None:
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Wait until a condition holds. Raises TimeoutError, which names `what` did not come up."""
     until = time.monotonic() + START_TIMEOUT_S
     while not condition():
         if time.monotonic() > until:
