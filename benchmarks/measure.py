@@ -29,13 +29,14 @@ from benchmarks.wire import BareClient, Question, Timing, load, quantile
 GRANTED = b'"granted"'
 EXPIRES_MS = 30_000
 WAL_EVERY_S = 0.005
-QUIET_S = 1.5
-"""The gateway's housekeeping comes round every second: after this long without a byte it has nothing to write."""
 QUIET_TIMEOUT_S = 60.0
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """How many of each; guests must last for all taps of all repetitions."""
+    """How many of each; guests must last for all taps of all repetitions.
+
+    The gateway's housekeeping comes round every second: after `quiet_s` without a byte it has nothing to write.
+    """
 
     guests: int = 1_000_000
     repetitions: int = 5
@@ -52,6 +53,7 @@ class Sizes(msgspec.Struct, frozen=True):
     crowd: int = 1_000
     before_kill: int = 3_000
     peer: PeerSizes = PeerSizes()
+    quiet_s: float = 1.5
 
 
 QUICK = Sizes(
@@ -70,6 +72,7 @@ QUICK = Sizes(
     crowd=60,
     before_kill=300,
     peer=PeerSizes(rate=200, rate64=100, alone=1, before_kill=100),
+    quiet_s=0.2,
 )
 CROWD_RATE = 100.0
 
@@ -291,7 +294,7 @@ class Bench:
                 now = written_bytes(self._venue.daemon.pid)
                 if now != written:
                     written, since_s = now, time.monotonic()
-                elif time.monotonic() - since_s >= QUIET_S:
+                elif time.monotonic() - since_s >= self._sizes.quiet_s:
                     return written
                 await asyncio.sleep(WAL_EVERY_S)
 

@@ -51,7 +51,8 @@ class Sizes(msgspec.Struct, frozen=True):
     """How many messages: for the two rates, one at a time, and stored before the kill.
 
     At most `waiting` are not stored yet, fewer than the broker keeps for a client that is behind: with more, the broker
-    itself would drop some. After `settled_s` without a new row it is taken to be idle; after `recovered_s`, to have stored all that it will.
+    itself would drop some. After `settled_s` without a new row the peer is taken to be idle; after `recovered_s`, to
+    have stored all that it will.
     """
 
     rate: int = 4_000
