@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.measure import Bench, Sizes
 from benchmarks.people import KEPT, Import, import_guests, keep_out_of_git
-from benchmarks.report import WIDTH, machine
+from benchmarks.report import WIDTH, machine, rounded
 from benchmarks.venue import Venue
 
 GUESTS = (10_000, 100_000, 1_000_000, 10_000_000)
@@ -120,7 +120,7 @@ def main() -> int:
         costs.append(cost_of(sizes, given.starts))
         print(f"{guests:,} guests: done", flush=True)
     print_costs(costs)
-    document = msgspec.json.encode({"machine": machine(), "costs": costs})
+    document = msgspec.json.encode({"machine": machine(), "costs": [rounded(cost) for cost in costs]})
     given.output.write_bytes(msgspec.json.format(document, indent=2) + b"\n")
     print(f"written: {given.output}")
     return 0

@@ -308,7 +308,7 @@ class _Sending:
     def stored(self) -> int:
         """How many messages were ever stored."""
         rows = self._query("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")
-        return int(rows[0][0]) if rows else 0
+        return int(str(rows[0][0])) if rows else 0
 
     def stored_ids(self) -> set[str]:
         """The ids of all messages in the storage."""

@@ -59,7 +59,7 @@ def draw(path: Path, title: str, across: str, upwards: str, lines: Sequence[Line
     image = Image.new("RGB", SIZE, PAPER)
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(15)
     _grid(pen, font, x, y)
-    pen.text((LEFT, 18), title, fill=INK, font=ImageFont.load_default(20))
+    pen.text((LEFT, 8), title, fill=INK, font=ImageFont.load_default(20))
     pen.text(((LEFT + RIGHT) / 2, BOTTOM + 50), across, fill=INK, font=font, anchor="mm")
     pen.text((LEFT, TOP - 6), upwards, fill=INK, font=font, anchor="lb")
     for line in lines:
@@ -85,4 +85,4 @@ def _line(
     for px, py in pixels:
         pen.ellipse((px - DOT, py - DOT, px + DOT, py + DOT), fill=line.colour)
     px, py = pixels[0]
-    pen.text((px + 8, py - 14), line.name, fill=line.colour, font=font, anchor="lm")
+    pen.text((px - 3 * DOT, py), line.name, fill=line.colour, font=font, anchor="rm")

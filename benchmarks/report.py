@@ -37,8 +37,12 @@ def machine() -> dict[str, str | int]:
 def write_json(path: Path, runs: Sequence[Run], no_peer: str = "") -> None:
     """Write machine, ratios, the peer and raw figures; `no_peer` says why there was none to compare with."""
     ratios = {figure.key: _rounded(figure.value(runs), 3) for figure in FIGURES}
-    rounded = [{name: _rounded(value, 4) for name, value in msgspec.structs.asdict(run).items()} for run in runs]
-    parts = {"machine": machine(), "ratios": ratios, "peer": peer_of(runs, no_peer), "runs": rounded}
+    parts = {
+        "machine": machine(),
+        "ratios": ratios,
+        "peer": peer_of(runs, no_peer),
+        "runs": [rounded(run) for run in runs],
+    }
     document = msgspec.json.encode(parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(document, indent=2) + b"\n")
@@ -58,6 +62,11 @@ def peer_of(runs: Sequence[Run], no_peer: str = "") -> dict[str, object]:
         "sent_before_kill9": sum(run.peer_sent or 0 for run in runs),
         "lost_at_kill9": sum(run.peer_lost or 0 for run in runs),
     }
+
+
+def rounded(figures: msgspec.Struct) -> dict[str, float | None]:
+    """Return the numbers of a struct by their names, with four digits after the point."""
+    return {name: _rounded(value, 4) for name, value in msgspec.structs.asdict(figures).items()}
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -26,7 +26,7 @@ from benchmarks.crowd import arrivals_s
 from benchmarks.measure import Bench, Sizes
 from benchmarks.people import ROOT, directory_for, keep_out_of_git
 from benchmarks.plot import Line, draw
-from benchmarks.report import machine
+from benchmarks.report import machine, rounded
 from benchmarks.venue import Venue
 from benchmarks.wire import BareClient, Question, quantile
 
@@ -36,7 +36,7 @@ REST_S = 1.0
 WAITING_MAX = 1500
 """With more unanswered, the step is over: a broker that holds more for the gateway would begin to drop."""
 FOLLOWS = 0.95
-"""A gateway follows when so large a share of a step's taps is answered within the time in which they came."""
+"""A gateway follows when so large a share of a step's taps is answered by the time that the last one was due."""
 PATIENCE_S = 30.0
 OUTPUT = Path(__file__).with_name("saturation.json")
 PLOT = ROOT / "docs" / "latency-against-load.png"
@@ -165,7 +165,7 @@ def main() -> int:
         with asyncio.Runner(loop_factory=_microseconds) as runner:
             found = runner.run(steps(venue, sizes, given.rates, given.step_s))
     print_steps(found)
-    document = msgspec.json.encode({"machine": machine(), "steps": found})
+    document = msgspec.json.encode({"machine": machine(), "steps": [rounded(step) for step in found]})
     given.output.write_bytes(msgspec.json.format(document, indent=2) + b"\n")
     plot(found, given.plot)
     print(f"written: {given.output}, {given.plot}")
