@@ -20,6 +20,7 @@ from benchmarks.crowd import arrivals_s
 from benchmarks.figures import Run
 from benchmarks.floors import ECHO_BASE, NAIVE_BASE, BareLog, written_bytes
 from benchmarks.killed import CutOff, last_seq, requests_after
+from benchmarks.local import taps_at_rest, taps_in_turn
 from benchmarks.peer import Installed, Peer, Receipt
 from benchmarks.peer import Sizes as PeerSizes
 from benchmarks.people import tag_number
@@ -143,8 +144,7 @@ class Bench:
         paced, _ = self._bare.commits(sizes.paced, PULSE_MS / 1000)
         echo = await self._echo(sizes.warm_up, sizes.echoes)
         tap, tap_bytes = await self._taps_and_bytes(sizes.taps, 1)
-        local = self._venue.local.taps(self._next_tag, sizes.local)
-        local_paced = self._venue.local.taps(self._next_tag, sizes.paced, paced=True)
+        local_paced = taps_at_rest(self._venue.local, self._next_tag, sizes.paced)
         naive = await self._naive(sizes.warm_up, sizes.naive)
         cpu_s = self._venue.cpu_s()
         tap64, tap64_bytes = await self._taps_and_bytes(sizes.taps64, 64)
@@ -153,7 +153,10 @@ class Bench:
         rss_before_mb = self._rss_before_mb
         receipt = await self._receipt()
         sync_ms, card, card64 = await self._slow_card()
-        crowd, lost, start_s = await self._crowd_and_kill()
+        await self._kill()
+        await self._start(config=self._venue.crowded_config)
+        local, crowd = await self._local()
+        lost, start_s = await self._answers_lost()
         return Run(
             commit_p50_ms=commits.quantile_ms(0.5),
             commit_p99_ms=commits.quantile_ms(0.99),
@@ -224,21 +227,24 @@ class Bench:
             await self.taps(self._sizes.warm_up, 64)
             return sync_ms, one, await self.taps(self._sizes.card64, 64)
 
-    async def _crowd_and_kill(self) -> tuple[Timing, int, float]:
-        """Return how long a crowd waits at local gates, how many answers kill -9 loses, and the start after it in s."""
-        await self._kill()
-        await self._start(config=self._venue.crowded_config)
-        for topic in self._devices(*self._venue.crowd.gates):
+    async def _local(self) -> tuple[list[float], Timing]:
+        """Return how long guests wait at local gates, one after the other and as a crowd."""
+        crowd = self._venue.crowd
+        for topic in self._devices(*crowd.gates):
             await self._states.until(topic, "online")
+        local_s = taps_in_turn(list(crowd.gates.values()), self._next_tag, self._sizes.local)
         due_s = arrivals_s(self._sizes.crowd, CROWD_RATE, self._dice)
-        waited_s = self._venue.crowd.taps(self._next_tag, due_s)
+        return local_s, Timing(crowd.taps(self._next_tag, due_s), due_s[-1])
+
+    async def _answers_lost(self) -> tuple[int, float]:
+        """Kill the gateway amid a load; return how many answers are not in its journal, and the start after it in s."""
         journal = self._venue.state_dir / "journal.db"
         seq = last_seq(journal)
         load = CutOff(self.client, self.question, 64)
         await load.after(self._sizes.before_kill, self._venue.kill_daemon)
         await self._states.until(f"{BASE}/gateway/state", "offline")
         start_s = await self._start()
-        return Timing(waited_s, due_s[-1]), len(load.answered - requests_after(journal, seq)), start_s
+        return len(load.answered - requests_after(journal, seq)), start_s
 
     async def _start(self, config: Path | None = None, environment: Mapping[str, str] | None = None) -> float:
         """Return the time from the start of the process to the first granted answer, in s."""
