@@ -179,6 +179,11 @@ def blocked_are_served() -> AbstractContextManager[None]:
     return patched(VenueState, "is_blocked", lambda self, credential, holder: False)
 
 
+def interlocks_are_ignored() -> AbstractContextManager[None]:
+    """A gate opens whatever its neighbours do."""
+    return patched(GateFlow, "_interlocked", lambda self: None)
+
+
 REQUIRED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "acknowledge-before-commit": acknowledge_before_commit,
     "synchronous-normal": synchronous_normal,
@@ -198,6 +203,7 @@ MUTANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "captured-twice": captured_twice,
     "half-a-transfer": half_a_transfer,
     "blocked-are-served": blocked_are_served,
+    "interlocks-are-ignored": interlocks_are_ignored,
 }
 
 
