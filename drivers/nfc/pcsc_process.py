@@ -6,6 +6,10 @@ transmit). Run as `python -m drivers.nfc.pcsc_process` by `drivers.readers.pcsc`
 
 from __future__ import annotations
 
+import math
+import time
+from collections import deque
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 from drivers.codecs.nfc_chips import chip_by_atr
@@ -31,18 +35,23 @@ _TYPE2_CHIPS = frozenset({"ultralight", "ultralight_c"})
 _ESCAPE_CODE = 3500
 """CCID escape by libccid (ifd-ccid README, "Vendor commands"): SCARD_CTL_CODE(3500)."""
 _TICKS_MAX, _TICK_MS = 0xFF, 100
-_BLINK = {"green": 0xA0, "red": 0x50, "amber": 0xF0, "beep": 0x00}
-"""Mask and first state of the light that blinks; as no final state is masked, it is as before afterwards."""
+_LIGHTS = {"green": 0x0E, "red": 0x0D, "amber": 0x0F}
+"""Mask and state of both lights, which stay so until the next such command."""
+_REST: Literal["green"] = "green"
+"""What nfcpy leaves the lights at as well."""
 
 
 def led_and_buzzer(wanted: line.Signal) -> bytes:
-    """Return the ACR122U's command for a signal (API 2.04, 6.2): state, cycle times in 100 ms, count, buzzer link."""
+    """Return the ACR122U's command for a signal (API 2.04, 6.2): state, cycle times in 100 ms, count, buzzer link.
+
+    The reader answers when the last cycle is over and sees no card until then, so only a beep, which is short, has any.
+    """
+    if wanted.what != "beep":
+        return bytes([0xFF, 0x00, 0x40, _LIGHTS[wanted.what], 0x04, 0, 0, 0, 0])
     on, off = max(1, _ticks(wanted.duration_ms)), _ticks(wanted.off_ms)
     count = max(1, min(_TICKS_MAX, wanted.count))
-    # The buzzer sounds during the first part of the cycle for a beep, and not at all for a light.
-    link = 0x01 if wanted.what == "beep" else 0x00
-    blink = _BLINK[wanted.what]
-    return bytes([0xFF, 0x00, 0x40, blink, 0x04, on, off, count, link])
+    # The buzzer sounds during the first part of the cycle, and no light changes.
+    return bytes([0xFF, 0x00, 0x40, 0x00, 0x04, on, off, count, 0x01])
 
 
 def _ticks(duration_ms: int) -> int:
@@ -104,6 +113,7 @@ def serve(setup: line.Setup, channel: Channel, desk: Desk) -> None:
     reader = _find(context, setup.connect)
     channel.say(line.Ready(reader))
     state = scard.SCARD_STATE_UNAWARE
+    signals = Signals(channel.signals, lambda command: _send(context, reader, command))
     while True:
         channel.alive()
         result, states = scard.SCardGetStatusChange(context, WAIT_MS, [(reader, state)])
@@ -114,8 +124,7 @@ def serve(setup: line.Setup, channel: Channel, desk: Desk) -> None:
             raise Stopped(f"{reader} is gone: check its cable, and that pcscd runs")
         if state & scard.SCARD_STATE_PRESENT and not state & scard.SCARD_STATE_MUTE:
             _take(context, reader, bytes(byte & 0xFF for byte in atr), desk)
-        while channel.signals:
-            _show(context, reader, channel.signals.popleft())
+        signals.show()
 
 
 def _find(context: Context, wanted: str) -> str:
@@ -142,17 +151,38 @@ def _take(context: Context, reader: str, atr: bytes, desk: Desk) -> None:
         scard.SCardDisconnect(handle, scard.SCARD_LEAVE_CARD)
 
 
-def _show(context: Context, reader: str, wanted: line.Signal) -> None:
-    """Show a signal; with no card there the command goes past it, which libccid must be set to allow."""
-    command = list(led_and_buzzer(wanted))
+class Signals:
+    """What waits to be shown, and the light that has to go back to rest."""
+
+    def __init__(
+        self, waiting: deque[line.Signal], send: Callable[[bytes], None], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Take the queue, and how a command is sent; `now` gives seconds of a monotonic clock."""
+        self._waiting, self._send, self._now = waiting, send, now
+        self._rest_at = math.inf
+
+    def show(self) -> None:
+        """Show what waits, and end a light whose time is over; call it several times a second."""
+        while self._waiting:
+            wanted = self._waiting.popleft()
+            self._send(led_and_buzzer(wanted))
+            if wanted.what != "beep":
+                self._rest_at = self._now() + wanted.duration_ms / 1000
+        if self._now() >= self._rest_at:
+            self._rest_at = math.inf
+            self._send(led_and_buzzer(line.Signal(_REST, 0)))
+
+
+def _send(context: Context, reader: str, command: bytes) -> None:
+    """Send a command to the reader; with no card there it goes past it, which libccid must be set to allow."""
     result, handle, protocol = scard.SCardConnect(context, reader, scard.SCARD_SHARE_SHARED, _protocols())
     if result == scard.SCARD_S_SUCCESS:
-        scard.SCardTransmit(handle, protocol, command)
+        scard.SCardTransmit(handle, protocol, list(command))
     else:
         result, handle, _ = scard.SCardConnect(context, reader, scard.SCARD_SHARE_DIRECT, 0)
         if result != scard.SCARD_S_SUCCESS:
             return
-        scard.SCardControl(handle, scard.SCARD_CTL_CODE(_ESCAPE_CODE), command)
+        scard.SCardControl(handle, scard.SCARD_CTL_CODE(_ESCAPE_CODE), list(command))
     scard.SCardDisconnect(handle, scard.SCARD_LEAVE_CARD)
 
 
