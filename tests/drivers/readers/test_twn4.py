@@ -91,6 +91,39 @@ async def test_beep_and_light(device, twn4):
         assert twn4.state()["leds"] == ["041007", "041007", "041207", "041102", "041207"]
 
 
+async def test_an_order_that_is_given_up_leaves_its_late_answer_to_nobody(device, twn4):
+    events, late, early = Events(), asyncio.Event(), []
+    answer, owing = device.on_bytes, False
+
+    def give_late(data: bytes) -> None:
+        nonlocal owing
+        owing = False
+        answer(data)
+        late.set()
+
+    def dawdle(data: bytes) -> None:
+        nonlocal owing
+        if owing:
+            early.append(data)
+        if data.startswith(b"0407"):
+            owing = True
+            asyncio.get_running_loop().call_later(0.1, give_late, data)
+        else:
+            answer(data)
+
+    device.on_bytes = dawdle
+    driver = reader(device, events)
+    async with running(driver, events):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.03):
+                await driver.beep()
+        await asyncio.wait_for(late.wait(), 2)
+        twn4.do(Hold(uid="01020304"))
+        await events.wait_for(Reading)
+        # Answers carry no number: a command that went out before it would have taken the late one for its own.
+        assert early == []
+
+
 async def test_the_tag_is_emitted_inside_the_read(device, twn4):
     events = Events()
     driver = reader(device, events)
