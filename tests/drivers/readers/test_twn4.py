@@ -7,20 +7,8 @@ import pytest
 
 from drivers.api import DeviceFault, DeviceOffline, Driver, Noise, Online, Reading
 from drivers.readers.twn4 import Twn4Options, Twn4Reader
-from simulators.line import Line
 from simulators.twn4 import Hold, Release, Silent, Twn4
-from tests.drivers.pty_device import Events, PtyDevice, running
-
-
-class PtySide(Line):
-    """The simulator's end of a pty that a test already holds."""
-
-    def __init__(self, device: PtyDevice) -> None:
-        super().__init__()
-        self.device = device
-
-    def write(self, data: bytes) -> None:
-        self.device.send(data)
+from tests.drivers.pty_device import Events, PtyDevice, PtySide, running
 
 
 @pytest.fixture
