@@ -111,7 +111,7 @@ MESSAGES: dict[Reason, str] = {
     Reason.WRONG_ZONE: "The ticket does not cover the zone behind this gate.",
     Reason.OUTSIDE_SCHEDULE: "The ticket is not valid at this time of the week.",
     Reason.ALREADY_INSIDE: "The guest is already inside. Scan them out first.",
-    Reason.NO_USES_LEFT: "The ticket has already been used.",
+    Reason.NO_USES_LEFT: "It has been used already.",
     Reason.NO_USES_LEFT_TODAY: "The ticket has been used up for today.",
     Reason.CAPACITY_REACHED: "The zone behind this gate is full. Let someone out first.",
     Reason.GATE_LOCKED: "This gate is locked down by staff.",
