@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 
 import pytest
 
 from drivers.api import DeviceOffline, Online, Reading
-from drivers.nfc.line import Signal
 from drivers.nfc.options import ProofRule
-from drivers.nfc.pcsc_process import PcscCard, Signals, led_and_buzzer
+from drivers.nfc.pcsc_process import PcscCard
 from drivers.readers.pcsc import PcscOptions, PcscReader
 from simulators.cards.crypto import card_key
 from simulators.cards.nxp import NxpCard
@@ -55,37 +53,6 @@ async def test_without_pcscd_it_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(tmp_path / "none"))
     with pytest.raises(DeviceOffline, match=r"pcscd does not answer .*systemctl start pcscd\.socket"):
         await PcscReader(PcscOptions(reader="ACR122U"), Events()).run()
-
-
-@pytest.mark.parametrize(
-    ("what", "duration_ms", "expected"),
-    [
-        ("beep", 100, "FF00400004010001" + "01"),
-        ("green", 500, "FF00400E0400000000"),
-        ("red", 60_000, "FF00400D0400000000"),
-        ("amber", 500, "FF00400F0400000000"),
-    ],
-)
-def test_light_and_buzzer_of_an_acr122u(what, duration_ms, expected):
-    assert led_and_buzzer(Signal(what, duration_ms)).hex().upper() == expected
-
-
-def test_i08_a_light_keeps_the_reader_from_nothing_and_goes_back_to_rest():
-    now_s, sent, waiting = 100.0, [], deque([Signal("red", 30_000), Signal("beep", 100)])
-    signals = Signals(waiting, lambda command: sent.append(command.hex().upper()), lambda: now_s)
-    signals.show()
-    # No cycles: an ACR122U that counts them sees no card meanwhile, and its process would be taken for hung.
-    assert sent == ["FF00400D0400000000", "FF0040000401000101"]
-    now_s += 29.9
-    waiting.append(Signal("amber", 1000))
-    signals.show()
-    now_s += 0.5
-    signals.show()
-    assert sent[2:] == ["FF00400F0400000000"], "the newer light has its own time"
-    now_s += 0.5
-    signals.show()
-    signals.show()
-    assert sent[3:] == ["FF00400E0400000000"]
 
 
 class Acr122:
