@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
-from gateway.store.committer import ROWS_PER_STATEMENT, Committer, Work
+from gateway.store.batches import Batch, Fold, StateRow
+from gateway.store.committer import Committer, Work
 from gateway.store.errors import JournalBusy, StorageUnavailable
+from gateway.store.pruning import PRUNE_PAUSE_MS, Pruning, check_chain
 from gateway.store.reading import Reader
-from gateway.store.rows import Row, StoredRow, chain
+from gateway.store.rows import Row, StoredRow
 from gateway.store.writer import Outcome, ThreadWriter, Writer
 
 __all__ = ["Journal", "JournalBusy", "Row", "StorageUnavailable", "StoredRow"]
@@ -28,7 +28,6 @@ FOLLOW_UP_FACTOR = 2
 LAZY_MS = 20
 CURSOR_EVERY_MS = 1000
 """A cursor that lags by this much after a crash costs some repeats and saves a page per message."""
-BATCH_BYTES_MAX = 256 << 10
 BATCHES_PER_CHORE = 8
 """Under full load one piece of folding or tidying goes between this many batches."""
 FOLD_PAUSE_MS = 4
@@ -36,32 +35,6 @@ FOLD_PAUSE_MS = 4
 FORGET_MAX = 16
 CHECKED_AT_START_ROWS = 100
 MS_PER_S = 1000
-
-StateRow = tuple[str, str, bytes | None]
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Rows that will be committed together, and who waits for them."""
-
-    rows: list[Row] = field(default_factory=list)
-    attachments: list[tuple[str, bytes]] = field(default_factory=list)
-    waiters: list[Outcome] = field(default_factory=list)
-    size_bytes: int = 0
-    due: bool = False
-
-    def takes(self, rows: int, size_bytes: int) -> bool:
-        return len(self.rows) + rows <= ROWS_PER_STATEMENT and self.size_bytes + size_bytes <= BATCH_BYTES_MAX
-
-
-@dataclass(frozen=True, slots=True)
-class _Fold:
-    """A chunk of state rows; it goes to disk after row `after_seq`, whose effects it may hold."""
-
-    rows: Sequence[StateRow]
-    through_seq: int | None
-    after_seq: int
-    done: Outcome
 
 
 class Journal:
@@ -78,10 +51,11 @@ class Journal:
         self._path = path
         self._pending_max = pending_max
         self._lazy_s = lazy_ms / MS_PER_S
-        self._batches: deque[_Batch] = deque()
-        self._folds: deque[_Fold] = deque()
+        self._batches: deque[Batch] = deque()
+        self._folds: deque[Fold] = deque()
         self._forget: dict[str, None] = {}
         self._moved_cursors: dict[str, int] = {}
+        self._pruning = Pruning()
         self._tidy_due = False
         self._lazy_timer: asyncio.TimerHandle | None = None
         self._tidy_timer: asyncio.TimerHandle | None = None
@@ -121,12 +95,13 @@ class Journal:
         """Read where the journal stands on disk."""
         # One row more than is checked: the first one is what the second is chained to.
         rows = self._reader.newest(CHECKED_AT_START_ROWS + 1)
-        _check_chain(rows, self._path)
+        check_chain(rows, self._path)
         self.last_seq = rows[-1].seq if rows else 0
         self.last_at_ms = rows[-1].at_ms if rows else 0
         self._appended_seq, self._appended_at_ms = self.last_seq, self.last_at_ms
         self._cursors = self._reader.cursors() | self._moved_cursors
         self.fold_seq = self._reader.fold_seq()
+        self._pruning.pruned_seq = self._reader.pruned()[0]
 
     # Writing.
 
@@ -181,12 +156,12 @@ class Journal:
             raise ValueError("nothing to append")
         return size_bytes
 
-    def _batch_for(self, rows: int, size_bytes: int) -> _Batch:
+    def _batch_for(self, rows: int, size_bytes: int) -> Batch:
         """Return the open batch, or a new one when that is full. One append is never split."""
         if not self._batches or not self._batches[-1].takes(rows, size_bytes):
             if self._batches:
                 self._batches[-1].due = True
-            self._batches.append(_Batch())
+            self._batches.append(Batch())
         return self._batches[-1]
 
     def fold(self, rows: Sequence[StateRow], through_seq: int | None, done: Outcome) -> None:
@@ -199,7 +174,7 @@ class Journal:
             raise self.failed
         if self._closed:
             raise StorageUnavailable(f"{self._path} is closed")
-        self._folds.append(_Fold(sorted(rows, key=lambda row: row[:2]), through_seq, self._appended_seq, done))
+        self._folds.append(Fold(sorted(rows, key=lambda row: row[:2]), through_seq, self._appended_seq, done))
         self._advance()
 
     def delete_attachments(self, ids: Collection[str]) -> None:
@@ -215,6 +190,20 @@ class Journal:
         """Move the reader `name` on. It reaches the disk within a second or so; after a crash some rows come again."""
         self._cursors[name] = self._moved_cursors[name] = seq
         self._tidy_later()
+
+    def prune(self, through_seq: int) -> None:
+        """Let the rows up to and with `through_seq` go, some at a time between taps.
+
+        Whoever calls it knows who still reads. Rows that are not folded and the newest ones stay, whatever it says.
+        """
+        self._pruning.allow(through_seq, self.fold_seq, self.last_seq)
+        if self._pruning.piece is not None:
+            self._tidy_later()
+
+    @property
+    def pruned_seq(self) -> int:
+        """The last row that was pruned; 0 when none was."""
+        return self._pruning.pruned_seq
 
     def recover(self) -> int:
         """After a failed write: open the database anew, prove that it can be written and return the last seq on it.
@@ -317,7 +306,8 @@ class Journal:
         return True
 
     def _send_tidying(self) -> bool:
-        if not self._tidy_due or not (self._moved_cursors or self._forget):
+        piece = self._pruning.piece if not self._closed else None
+        if not self._tidy_due or not (self._moved_cursors or self._forget or piece):
             return False
         cursors, self._moved_cursors = self._moved_cursors, {}
         forget = list(self._forget)[:FORGET_MAX]
@@ -332,9 +322,12 @@ class Journal:
             for attachment_id in forget:
                 self._forget.pop(attachment_id, None)
             self._tidy_due = bool(self._forget) or self._closed
+            if piece is not None:
+                self._pruning.pruned_seq = piece
+                self._tidy_later(PRUNE_PAUSE_MS)
             self._advance()
 
-        self._submit(Work(cursors=sorted(cursors.items()), forget=forget), done)
+        self._submit(Work(cursors=sorted(cursors.items()), forget=forget, prune_through=piece), done)
         return True
 
     def _lazy_is_over(self) -> None:
@@ -347,9 +340,9 @@ class Journal:
         self._fold_timer = None
         self._advance()
 
-    def _tidy_later(self) -> None:
+    def _tidy_later(self, pause_ms: int = CURSOR_EVERY_MS) -> None:
         if self._tidy_timer is None and not self._closed:
-            self._tidy_timer = self._loop.call_later(CURSOR_EVERY_MS / MS_PER_S, self._tidy_now)
+            self._tidy_timer = self._loop.call_later(pause_ms / MS_PER_S, self._tidy_now)
 
     def _tidy_now(self) -> None:
         self._tidy_timer = None
@@ -386,14 +379,10 @@ class Journal:
         """Yield the folded rows of `kinds` (all when None) as (kind, key, value), sorted by kind and key."""
         return self._reader.state_rows(kinds)
 
+    def journal_id(self) -> bytes | None:
+        """Return the id of the first event that ever was in here, which is this journal's name; None before it."""
+        return self._reader.journal_id()
+
     def attachment(self, attachment_id: str) -> bytes | None:
         """Return the content stored under this id, or None."""
         return self._reader.attachment(attachment_id)
-
-
-def _check_chain(rows: Sequence[StoredRow], path: Path) -> None:
-    """Refuse a journal whose newest rows were changed. `verify` checks all of them."""
-    for previous, row in pairwise(rows):
-        if row.seq != previous.seq + 1 or row.hash != chain(previous.hash, row):
-            message = f"{path}: row {row.seq} does not fit the chain; look with `venue-gateway journal verify`"
-            raise StorageUnavailable(f"{message} and restore a backup", fatal=True)
