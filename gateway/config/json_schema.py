@@ -25,6 +25,8 @@ from gateway.config.schema import (
     Wallet,
     Zone,
 )
+from gateway.config.upstream import SINK_PATTERN, SINKS_MAX, Endpoint, Upstream
+from gateway.config.upstream import URL_PATTERN as UPSTREAM_URL_PATTERN
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -35,10 +37,13 @@ _REF = "#/$defs/{name}"
 
 def json_schema(kinds: Mapping[str, DriverKind]) -> Schema:
     """Return the schema (draft 2020-12) of a configuration file that may use the drivers in `kinds`."""
-    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback])
+    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, Endpoint, Upstream])
     devices = {name: _device(name, kind, defs) for name, kind in sorted(kinds.items())}
     defs |= {f"device-{name}": device for name, device in devices.items()}
     defs["Broker"]["properties"]["url"]["pattern"] = URL_PATTERN
+    for name in ("Endpoint", "Upstream"):
+        defs[name]["properties"]["url"]["pattern"] = UPSTREAM_URL_PATTERN
+    defs["Upstream"]["properties"]["sinks"] |= {"maxProperties": SINKS_MAX, "propertyNames": {"pattern": SINK_PATTERN}}
     defs["GateEntry"]["anyOf"] = [{"required": ["from"]}, {"required": ["to"]}]
     defs["ClientEntry"]["properties"]["may"] = _may(defs["ClientEntry"]["properties"]["may"])
     return {
@@ -86,6 +91,7 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         "limits": _or_nothing(own["Limits"]),
         "wallet": _or_nothing(own["Wallet"]),
         "feedback": _or_nothing(own["Feedback"]),
+        "upstream": _or_nothing(own["Upstream"]),
     }
 
 

@@ -18,11 +18,24 @@ from gateway.config.problems import ConfigurationError, Problem, Problems, Unrea
 from gateway.config.reading import found, read_struct, refuse_unknown, struct_type
 from gateway.config.schema import RESERVED_NAMES, Client, Configuration, Device, DriverKind, Gate, Limits, Wallet, Zone
 from gateway.config.tree import MAX_BYTES, START, Broken, Entry, Mapping, Node, decode, parse
+from gateway.config.upstream import read_upstream
 from gateway.config.venue import URL_FORMS, read_broker, read_limits, read_state_dir, read_venue, read_wallet
 
 __all__ = ["ConfigurationError", "Problem", "json_schema", "load", "loads"]
 
-SECTIONS = ("venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet", "feedback")
+SECTIONS = (
+    "venue",
+    "broker",
+    "state_dir",
+    "zones",
+    "devices",
+    "gates",
+    "clients",
+    "limits",
+    "wallet",
+    "feedback",
+    "upstream",
+)
 _MISSING = {
     "venue": "this key is missing; add `venue: {id: …, timezone: …, currency: …}`",
     "broker": f"this key is missing; it takes {URL_FORMS}",
@@ -73,6 +86,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     state_dir = read_state_dir(section("state_dir"), base, problems)
     limits = read_limits(section("limits"), problems)
     wallet = read_wallet(section("wallet"), problems)
+    upstream = read_upstream(section("upstream"), base, problems)
     devices = read_devices(section("devices"), kinds, problems)
     zones = _drafts(section("zones"), "zones", Zone, problems)
     gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=RESERVED_NAMES)
@@ -94,6 +108,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         limits=limits or Limits(),
         wallet=wallet or Wallet(),
         feedback=feedback or Feedback(),
+        upstream=upstream,
     )
     return msgspec.structs.replace(configuration, digest=_digest(configuration))
 

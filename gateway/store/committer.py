@@ -184,7 +184,7 @@ class Committer:
         """Delete the oldest rows; the last hash of them stays, so that what is left can still be checked from there."""
         run = self._connection.execute
         first = "SELECT 'journal_id', id FROM journal ORDER BY seq LIMIT 1"
-        run(f"INSERT OR IGNORE INTO meta (key, value) {first}")  # noqa: S608 - nothing from outside is in it
+        run(f"INSERT OR IGNORE INTO meta (key, value) {first}")
         kept = "INSERT OR REPLACE INTO meta (key, value) SELECT ?, {0} FROM journal WHERE seq = ?"
         run(kept.format("seq"), ("pruned_seq", through_seq))
         run(kept.format("hash"), ("pruned_hash", through_seq))
