@@ -45,6 +45,7 @@ from gateway.store.credentials import CredentialKey
 from gateway.store.directory import DIRECTORY_FILE, Directory
 from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
+from gateway.upstream.face import UpstreamFace
 from gateway.wiring import Wiring
 
 log = structlog.get_logger(__name__)
@@ -185,6 +186,14 @@ class Gateway:
         self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers)
         self.purchase = PurchaseFlow(recorder, directory, key)
         self.allowances = AllowanceFlow(recorder)
+        self.upstream = UpstreamFace(
+            recorder,
+            configuration.state_dir / "journal.db",
+            configuration.venue.id,
+            self._random,
+            self.spawn,
+            self._record_quietly,
+        )
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.feedback = FeedbackFlow(self.spawn, recorder.now_ms)
         self.wiring.tap_refused = self.feedback.storage_refused
@@ -196,7 +205,7 @@ class Gateway:
         self._recover_from_disk()
         self.recorder.listeners.append(self.mqtt.answers.committed)
         tell_of_events = [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
-        self.recorder.followers += [*tell_of_events, self.allowances.committed]
+        self.recorder.followers += [*tell_of_events, self.allowances.committed, self.upstream.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
@@ -245,6 +254,7 @@ class Gateway:
         self.wiring.configure(configuration, self.supervisor.slots)
         self._configure_feedback(configuration)
         self.allowances.configure(configuration.wallet_policy, _allowance_terms(configuration))
+        self.upstream.configure(configuration.upstream)
         self._end_what_was_removed()
         own = {**self.reporter.handlers(), **self.wiring.orders.handlers()}
         handlers = {**self.wiring.handlers(), "gateway": own}

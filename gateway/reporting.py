@@ -14,6 +14,7 @@ from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading
 from gateway import __version__, logs
 from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import events as e
+from gateway.domain import upstream_events as u
 from gateway.domain import zone_events as z
 from gateway.domain import zones
 from gateway.domain.answers import Answer, denied, failed
@@ -48,6 +49,8 @@ _ALARMS = (
     e.EntryUnknown,
     e.PrintUnknown,
     e.DrawerUnknown,
+    u.EventSetAside,
+    u.DirectoryRefused,
 )
 
 
@@ -234,6 +237,7 @@ class Reporter:
         if gateway.recorder.clock_behind_ms > CLOCK_BEHIND_MAX_MS:
             behind_s = gateway.recorder.clock_behind_ms // 1000
             troubles.append(f"clock: {behind_s} s behind the newest journal entry; check the time synchronisation")
+        troubles += gateway.upstream.troubles()
         if self.configuration_refused:
             troubles.append(f"configuration: {self.configuration_refused}")
         return troubles
@@ -256,6 +260,7 @@ class Reporter:
             "readers_waiting": len(gateway.recorder.state.ledger.armed),
             "directory_credentials": gateway.directory.counts.credentials,
             "state_rows_unfolded": len(gateway.recorder.state.dirty),
+            **gateway.upstream.figures(),
             "rss_max_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         }
 
@@ -323,32 +328,10 @@ class Reporter:
 
 
 _LOGGED_FIELDS = (
-    "entry",
-    "gate",
-    "reason",
-    "source",
-    "why",
-    "job",
-    "printer",
-    "opening",
-    "drawer",
-    "client",
-    "message",
-    "confirmed",
-    "clean",
-    "version",
-    "first",
-    "credentials",
-    "transfer",
-    "action",
-    "amount_minor",
-    "reader",
-    "flags",
-    "override_by",
-    "override_reason",
-    "zone",
-    "guests",
-)
+    "entry", "gate", "reason", "source", "why", "job", "printer", "opening", "drawer", "client", "message",
+    "confirmed", "clean", "version", "first", "credentials", "transfer", "action", "amount_minor", "reader", "flags",
+    "override_by", "override_reason", "zone", "guests", "sink", "cursor", "changes",
+)  # fmt: skip
 """What of an event goes into its log line. Credentials stay out, even as references."""
 
 

@@ -16,6 +16,7 @@ from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChange
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import RedemptionEvent
+from gateway.domain.upstream_events import UpstreamEvent
 from gateway.domain.wallet_events import (
     WalletArmed,
     WalletCancelled,
@@ -388,6 +389,7 @@ AnyEvent: TypeAlias = (
     | RedemptionEvent
     | AllowanceBookOpened
     | AllowanceChanged
+    | UpstreamEvent
 )
 """Every event there is; decoding a journal row goes through this union."""
 

@@ -84,9 +84,8 @@ def verify_command(path: Path, write: Write) -> int:
         write(f"{path}: {verdict.rows - verdict.first_seq + 1} rows, every one fits the chain{pruned}")
         return OK
     write(f"{path}: {verdict.problem}")
-    write(
-        f"Rows {verdict.first_seq} to {verdict.rows} fit the chain. Keep this file as it is and compare it with what was relayed."
-    )
+    fitting = f"Rows {verdict.first_seq} to {verdict.rows} fit the chain."
+    write(f"{fitting} Keep this file as it is and compare it with what was relayed.")
     return REFUSED
 
 
