@@ -11,6 +11,7 @@ import asyncio
 import json
 import ssl
 import time
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,10 @@ class Faults(msgspec.Struct):
     """Leave a batch of changes out, so that the next one does not follow."""
     tampered: bool = False
     """Change a byte on the way, as someone in between would."""
+
+
+_FAULT: ContextVar[Faults] = ContextVar("fault")
+"""The fault of the request at hand."""
 
 
 class Upstream:
@@ -106,7 +111,7 @@ class Upstream:
             headers = {"Retry-After": str(fault.retry_after_s)} if fault.retry_after_s else {}
             return web.json_response({"why": "told to"}, status=fault.status, headers=headers)
         await asyncio.sleep(fault.slow_s)
-        request["fault"] = fault
+        _FAULT.set(fault)
         answer = await handler(request)
         if fault.cut_after_bytes is not None and isinstance(answer, web.Response):
             await _send_part(request, answer, fault.cut_after_bytes)
@@ -138,7 +143,7 @@ class Upstream:
 
     async def _give_snapshot(self, request: web.Request) -> web.StreamResponse:
         snapshot = self.directory.snapshot()
-        fault: Faults = request["fault"]
+        fault = _FAULT.get()
         start = 0
         if request.headers.get("If-Range") == snapshot.etag:
             start = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
@@ -174,7 +179,7 @@ class Upstream:
             return web.json_response({"why": "these changes are no longer known"}, status=410)
         if changes is None:
             return web.Response(status=204)
-        fault: Faults = request["fault"]
+        fault = _FAULT.get()
         if fault.twice and self._sent is not None:
             changes = self._sent
         if fault.reordered:

@@ -28,7 +28,7 @@ class Outlook(msgspec.Struct, frozen=True):
         """Return a warning, or an empty text."""
         if self.days_left is None or self.days_left >= WARN_DAYS:
             return ""
-        return f"disk: full in about {self.days_left:.0f} days at the pace of the last day; bring upstream back, or add room"
+        return f"disk: full in about {self.days_left:.0f} days at the pace of the last day; see that upstream is back"
 
 
 class Retention:
