@@ -162,7 +162,7 @@ class Gateway:
         self.drivers = drivers
         self._path = path
         self._read = read
-        self._random = random or SystemRandom()
+        self.random = random or SystemRandom()
         # In the order in which they began, so that a run can be repeated exactly.
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._stopping = asyncio.Event()
@@ -181,22 +181,15 @@ class Gateway:
             self.desk.handle,
             digest=keyed_digest(key.secret),
             now_ms=recorder.now_ms,
-            random=self._random,
+            random=self.random,
         )
-        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers)
+        self.supervisor = Supervisor(self.spawn, self.random, self._device_said, self._device_changed, drivers)
         self.purchase = PurchaseFlow(recorder, directory, key)
         self.allowances = AllowanceFlow(recorder)
-        self.upstream = UpstreamFace(
-            recorder,
-            configuration.state_dir / "journal.db",
-            configuration.venue.id,
-            self._random,
-            self.spawn,
-            self._record_quietly,
-        )
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.feedback = FeedbackFlow(self.spawn, recorder.now_ms)
         self.wiring.tap_refused = self.feedback.storage_refused
+        self.upstream = UpstreamFace(self, path, self._record_quietly)
         self.reporter = Reporter(self)
         self.housekeeping = Housekeeping(self)
 
@@ -288,8 +281,7 @@ class Gateway:
         except StorageUnavailable as error:
             log.error("directory_not_loaded", why=str(error))
             return
-        self.recorder.state.set_zones(self._zone_map(self.configuration))
-        self.wiring.orders.follow()
+        self.directory_names_changed()
         counts = self.directory.counts
         log.info("directory_loaded", version=self.directory.version, credentials=counts.credentials)
         self._record_quietly(
@@ -299,6 +291,11 @@ class Gateway:
         )
         self.purchase.upstream_spoke()
         self.reporter.announce_everything()
+
+    def directory_names_changed(self) -> None:
+        """Follow the zones that the directory names."""
+        self.recorder.state.set_zones(self._zone_map(self.configuration))
+        self.wiring.orders.follow()
 
     def reload(self) -> None:
         """Read the configuration again; a bad one is refused and the last good one runs on (I11)."""

@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     asyncapi = commands.add_parser("asyncapi", help="print the AsyncAPI document of the MQTT contract")
     asyncapi.set_defaults(run=_asyncapi)
 
+    openapi = commands.add_parser("openapi", help="print the OpenAPI document of the contract with upstream")
+    openapi.set_defaults(run=_openapi)
+
     drivers = commands.add_parser("drivers", help="list the driver types, one a line")
     drivers.set_defaults(run=_drivers)
 
@@ -90,8 +93,12 @@ def _add_directory(commands: Commands) -> None:
     bring = verbs.add_parser("import", help="take a whole directory from NDJSON, all or nothing; taps go on meanwhile")
     bring.add_argument("file", type=Path)
     bring.add_argument("--empty", action="store_true", help="take a file without a credential too: nobody can come in")
+    bring.add_argument("--cursor", type=int, default=0, help="how many of upstream's changes are in it")
     _config_option(bring)
     bring.set_defaults(run=_directory_import)
+    fold = verbs.add_parser("fold", help="write upstream's changes into the file; the gateway does so by itself")
+    _config_option(fold)
+    fold.set_defaults(run=_directory_fold)
     check = verbs.add_parser("check", help="say what is wrong with such a file, line by line, and change nothing")
     check.add_argument("file", type=Path)
     check.add_argument("--empty", action="store_true", help="a file without a credential is meant")
@@ -191,6 +198,13 @@ def _asyncapi(_: argparse.Namespace) -> int:
     return OK
 
 
+def _openapi(_: argparse.Namespace) -> int:
+    from gateway.upstream.openapi import document_yaml  # noqa: PLC0415
+
+    print(document_yaml(), end="")
+    return OK
+
+
 def _drivers(_: argparse.Namespace) -> int:
     from gateway.devices.registry import DRIVERS  # noqa: PLC0415
 
@@ -205,7 +219,14 @@ def _directory_import(options: argparse.Namespace) -> int:
     configuration = _load_or_complain(options.config)
     if configuration is None:
         return REFUSED
-    return import_with_progress(options.file, configuration, allow_empty=options.empty)
+    return import_with_progress(options.file, configuration, allow_empty=options.empty, cursor=options.cursor)
+
+
+def _directory_fold(options: argparse.Namespace) -> int:
+    from gateway.importing import fold  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    return fold(configuration) if configuration is not None else REFUSED
 
 
 def _directory_check(options: argparse.Namespace) -> int:
