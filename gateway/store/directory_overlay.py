@@ -157,6 +157,14 @@ class ChangeFile:
                 after = batch.cursor
         return followed
 
+    def trim(self) -> None:
+        """Cut off what a crash left half written: it would hide all that comes after it."""
+        if self.path.exists():
+            content = self.path.read_bytes()
+            whole = sum(len(_record(batch)) for batch in _records(content))
+            if whole < len(content):
+                os.truncate(self.path, whole)
+
     def append(self, batch: Batch) -> None:
         """Add a batch; when this returns it is on the disk."""
         is_new = not self.path.exists()

@@ -118,6 +118,7 @@ class DirectorySync:
     async def run(self) -> None:
         """Go on until cancelled."""
         try:
+            await asyncio.to_thread(self._file.trim)
             while True:
                 try:
                     await self._next()
