@@ -3,9 +3,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PACKAGES := gateway drivers simulators
+PROOFS := tests/faults tests/fuzz tests/soak $(addprefix tests/e2e/test_,kill_under_load.py disk_faults.py clock_jumps.py \
+	memory_limit.py hostile_neighbours.py broker_outage.py)
 export PYTHON
 
-.PHONY: help setup demo test sim bench scale lint format types imports check generated asyncapi schema licences lock clean
+.PHONY: help setup demo test prove soak sim bench scale lint format types imports check generated asyncapi openapi schema licences \
+	lock clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -18,7 +21,20 @@ demo: setup ## a simulated venue with a story, then a live view until Ctrl-C
 
 test: ## every test, end to end ones included; at most 12 minutes on two cores
 	@scripts/setup tests
-	$(BIN)/python -m pytest tests --session-timeout=720 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests --ignore tests/e2e -n 2 --session-timeout=720 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/e2e --session-timeout=720 $(PYTEST_ARGS)
+
+prove: ## all of it at full length, hours of it: simulation, power loss, faults, hostile neighbours, fuzz, soak
+	@scripts/setup tests
+	$(BIN)/python -m tests.simulation --mutants
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),20000)
+	VENUE_PROVE=1 $(BIN)/python -m pytest $(PROOFS) -rA $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/gateway tests/drivers tests/simulators -m hypothesis --hypothesis-profile=thorough \
+		--timeout=3600
+	$(BIN)/python -m tests.soak --hours $(or $(HOURS),1)
+
+soak: setup ## a whole venue with faults for HOURS=0.2; memory, descriptors, WAL and disk must stay level
+	@$(BIN)/python -m tests.soak --hours $(or $(HOURS),0.2) $(if $(SEED),--seed $(SEED))
 
 sim: setup ## the whole gateway on a virtual clock; SEEDS=2000 of them, or SEED=7 in full, or MUTANTS=1
 	@$(BIN)/python -m tests.simulation $(if $(MUTANTS),--mutants,$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)))
@@ -50,6 +66,9 @@ check: lint types imports generated ## all of the four above
 
 asyncapi: setup ## write docs/asyncapi.yaml from the message types
 	scripts/generated docs/asyncapi.yaml
+
+openapi: setup ## write docs/upstream.openapi.yaml from the types of the contract with upstream
+	scripts/generated docs/upstream.openapi.yaml
 
 schema: setup ## write config/gateway.schema.json from the configuration types
 	scripts/generated config/gateway.schema.json

@@ -24,6 +24,8 @@ MAX_IMAGE_BYTES = 128 * 1024
 MAX_IMAGE_PIXELS = 1_000_000
 MAX_DOCUMENT_PIXELS = 2_000_000
 
+LOGO_NAME = "^[A-Za-z0-9_-]{1,64}$"
+
 Align = Literal["left", "center", "right"]
 Symbology = Literal["ean13", "ean8", "upca", "code39", "code128", "itf"]
 WidthChars = Annotated[int, msgspec.Meta(ge=16, le=128, description="Characters of the normal font in one line.")]
@@ -115,10 +117,19 @@ Block = Text | Columns | Rule | Qr | Barcode | Image | Feed | Cut
 
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A receipt. `width_chars` lays it out narrower than the printer's own line; wider is ignored."""
+    """A receipt. `width_chars` lays it out narrower than the printer's own line; wider is ignored.
+
+    `logo` names a picture stored on the gateway, printed on top; empty for none. Left out, it is the printer's own.
+    """
 
     lines: Annotated[tuple[Block, ...], msgspec.Meta(min_length=1, max_length=MAX_BLOCKS)]
     width_chars: WidthChars | None = None
+    logo: (
+        Annotated[
+            str, msgspec.Meta(pattern=f"{LOGO_NAME}|^$", description="A logo stored on the gateway; empty: none.")
+        ]
+        | None
+    ) = None
 
 
 @runtime_checkable

@@ -25,3 +25,15 @@ Baud = Annotated[
     int,
     Meta(ge=300, le=1_000_000, description="Serial speed in bits per second, as the device is set up."),
 ]
+
+TOPIC_PATTERN = r"^[A-Za-z0-9_.:-]{1,64}(/[A-Za-z0-9_.:-]{1,64}){0,4}$"
+"""Pattern of an MQTT topic that a device is set up with: plain levels, without wildcards."""
+
+Channel = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}\.[1-9][0-9]{0,2}$",
+        extra={"expected": "a board's name, a dot and a channel from 1, such as `bar-relay.1`"},
+    ),
+]
+"""One relay or input of a board that is a device of its own."""

@@ -38,6 +38,7 @@ from gateway.flows.feedback import FeedbackFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
 from gateway.housekeeping import EXIT_STORAGE, Housekeeping
+from gateway.mqtt.device_bus import DeviceBus
 from gateway.mqtt.face import MqttFace
 from gateway.mqtt.requests import keyed_digest
 from gateway.reporting import Reporter
@@ -45,6 +46,7 @@ from gateway.store.credentials import CredentialKey
 from gateway.store.directory import DIRECTORY_FILE, Directory
 from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
+from gateway.trials import Trials
 from gateway.upstream.face import UpstreamFace
 from gateway.wiring import Wiring
 
@@ -92,6 +94,10 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
     state_dir = configuration.state_dir
     try:
         key = CredentialKey.load_or_create(state_dir)
+    except StorageUnavailable as error:
+        log.error("credential_key_not_usable", why=str(error))
+        return EXIT_STORAGE
+    try:
         journal = Journal.open(state_dir / "journal.db")
     except StorageUnavailable as error:
         log.error("journal_not_opened", why=str(error))
@@ -103,6 +109,7 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload)
     # Once the state is rebuilt and the first links are up.
     asyncio.get_running_loop().call_later(CALM_AFTER_S, _calm_collector)
+    await gateway.trials.open(state_dir)
     return await gateway.run()
 
 
@@ -183,7 +190,8 @@ class Gateway:
             now_ms=recorder.now_ms,
             random=self.random,
         )
-        self.supervisor = Supervisor(self.spawn, self.random, self._device_said, self._device_changed, drivers)
+        bus = DeviceBus(configuration.broker, f"venue-gateway-{configuration.venue.id}", self.spawn, self.random)
+        self.supervisor = Supervisor(self.spawn, self.random, self._device_said, self._device_changed, drivers, bus)
         self.purchase = PurchaseFlow(recorder, directory, key)
         self.allowances = AllowanceFlow(recorder)
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
@@ -191,12 +199,13 @@ class Gateway:
         self.wiring.tap_refused = self.feedback.storage_refused
         self.upstream = UpstreamFace(self, path, self._record_quietly)
         self.reporter = Reporter(self)
+        self.trials = Trials(self, Uuid7(RandomPool(os.urandom).take))
         self.housekeeping = Housekeeping(self)
 
     async def run(self) -> int:
         """Recover from disk, serve until stopped, and leave everything in order. Returns the exit status."""
         self._recover_from_disk()
-        self.recorder.listeners.append(self.mqtt.answers.committed)
+        self.recorder.listeners += [self.mqtt.answers.committed, self.wiring.outputs.committed]
         tell_of_events = [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
         self.recorder.followers += [*tell_of_events, self.allowances.committed, self.upstream.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
@@ -282,13 +291,10 @@ class Gateway:
             log.error("directory_not_loaded", why=str(error))
             return
         self.directory_names_changed()
-        counts = self.directory.counts
-        log.info("directory_loaded", version=self.directory.version, credentials=counts.credentials)
-        self._record_quietly(
-            e.DirectoryLoaded(
-                version=self.directory.version, credentials=counts.credentials, entitlements=counts.entitlements
-            )
-        )
+        version, counts = self.directory.version, self.directory.counts
+        log.info("directory_loaded", version=version, credentials=counts.credentials)
+        fact = e.DirectoryLoaded(version=version, credentials=counts.credentials, entitlements=counts.entitlements)
+        self._record_quietly(fact)
         self.purchase.upstream_spoke()
         self.reporter.announce_everything()
 
@@ -336,6 +342,7 @@ class Gateway:
     async def _shut_down(self, session: asyncio.Task[None]) -> None:
         log.info("gateway_stopping")
         self.desk.configure({}, {}, 0)
+        self.trials.close()
         self.wiring.close()
         self.allowances.close()
         await self.supervisor.close()
@@ -353,6 +360,7 @@ class Gateway:
 
     def _device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         self.wiring.device_said(slot, event)
+        self.trials.device_said(slot, event)
         # A decision that was just made goes to the disk first.
         asyncio.get_running_loop().call_soon(self.reporter.device_said, slot, event)
 
@@ -386,9 +394,5 @@ class Gateway:
 
 def _needs_restart(old: Configuration, new: Configuration) -> str:
     """Return what of a configuration is fixed while the daemon runs and differs, or an empty text."""
-    fixed = {
-        "venue.id": old.venue.id != new.venue.id,
-        "broker": old.broker != new.broker,
-        "state_dir": old.state_dir != new.state_dir,
-    }
-    return ", ".join(name for name, differs in fixed.items() if differs)
+    changed = [name for name in ("broker", "state_dir") if getattr(old, name) != getattr(new, name)]
+    return ", ".join([*(["venue.id"] if old.venue.id != new.venue.id else []), *changed])

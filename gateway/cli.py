@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from gateway import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     from gateway.config.schema import Configuration
 
 OK, REFUSED = 0, 1
@@ -25,7 +27,11 @@ DEFAULT_CONFIG = Path("/etc/venue-gateway/gateway.yaml")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        hint = "; the configuration is named by --config FILE" if unknown[0].endswith((".yaml", ".yml")) else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     try:
         status: int = options.run(options)
     except KeyboardInterrupt:
@@ -54,18 +60,16 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
     check.set_defaults(run=_check)
 
-    schema = commands.add_parser("schema", help="print the JSON Schema of the configuration, for editors")
-    schema.set_defaults(run=_schema)
-
-    asyncapi = commands.add_parser("asyncapi", help="print the AsyncAPI document of the MQTT contract")
-    asyncapi.set_defaults(run=_asyncapi)
-
-    openapi = commands.add_parser("openapi", help="print the OpenAPI document of the contract with upstream")
-    openapi.set_defaults(run=_openapi)
-
-    drivers = commands.add_parser("drivers", help="list the driver types, one a line")
-    drivers.set_defaults(run=_drivers)
-
+    for name, prints, what in (
+        ("schema", _schema, "print the JSON Schema of the configuration, for editors"),
+        ("asyncapi", _asyncapi, "print the AsyncAPI document of the MQTT contract"),
+        ("openapi", _openapi, "print the OpenAPI document of the contract with upstream"),
+        ("drivers", _drivers, "list the driver types, one a line"),
+    ):
+        commands.add_parser(name, help=what).set_defaults(run=prints)
+    _add_discover(commands)
+    _add_test(commands)
+    _add_drawer(commands)
     _add_directory(commands)
     _add_journal(commands)
     _add_broker(commands)
@@ -85,6 +89,39 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 def _config_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help=f"default {DEFAULT_CONFIG}")
+
+
+def _add_discover(commands: Commands) -> None:
+    discover = commands.add_parser("discover", help="find what is attached and print a configuration for it")
+    discover.add_argument(
+        "--address",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="a printer or board on the network; repeat",
+    )
+    discover.add_argument("--no-pcsc", action="store_true", help="do not ask pcscd for its readers")
+    discover.set_defaults(run=_discover)
+
+
+def _add_test(commands: Commands) -> None:
+    test = commands.add_parser("test", help="try one device: beep and read, pulse, print a test page, status")
+    test.add_argument("device", metavar="DEVICE", help="its name in the configuration")
+    test.add_argument("--yes", action="store_true", help="allow what moves metal: a relay, a drawer")
+    test.add_argument("--channel", type=int, default=1, help="which relay of a board; default 1")
+    test.add_argument("--pulse-ms", type=int, default=500, help="how long a relay is closed; default 500")
+    test.add_argument("--wait-s", type=float, default=10.0, help="how long a reader waits for a card; default 10")
+    _config_option(test)
+    test.set_defaults(run=_test)
+
+
+def _add_drawer(commands: Commands) -> None:
+    drawer = commands.add_parser("drawer", help="set a cash drawer up")
+    verbs = drawer.add_subparsers(metavar="VERB", required=True)
+    calibrate = verbs.add_parser("calibrate", help="find out what its contact says when it is open, and print the YAML")
+    calibrate.add_argument("drawer", help="its name under devices:")
+    _config_option(calibrate)
+    calibrate.set_defaults(run=_drawer_calibrate)
 
 
 def _add_directory(commands: Commands) -> None:
@@ -177,10 +214,14 @@ def _check(options: argparse.Namespace) -> int:
     for warning in configuration.warnings:
         print(warning)
     print(
-        f"{options.file} is right: {len(configuration.devices)} devices, {len(configuration.gates)} gates, "
-        f"{len(configuration.clients)} clients."
+        f"{options.file} is right: {_count(configuration.devices, 'device')}, {_count(configuration.gates, 'gate')}, "
+        f"{_count(configuration.clients, 'client')}."
     )
     return OK
+
+
+def _count(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 
 
 def _schema(_: argparse.Namespace) -> int:
@@ -211,6 +252,36 @@ def _drivers(_: argparse.Namespace) -> int:
     for name, entry in sorted(DRIVERS.items(), key=lambda item: (item[1].kind, item[0])):
         print(f"{name:<16} {entry.kind:<8} {entry.summary}")
     return OK
+
+
+def _discover(options: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from gateway.devices.discovered import as_yaml  # noqa: PLC0415
+    from gateway.devices.discovery import Roots, look_around, pcsc_readers  # noqa: PLC0415
+    from gateway.devices.network import ask_addresses  # noqa: PLC0415
+
+    finds = look_around(Roots())
+    finds += [] if options.no_pcsc else pcsc_readers()
+    finds += asyncio.run(ask_addresses(options.address))
+    print(as_yaml(finds), end="")
+    return OK
+
+
+def _test(options: argparse.Namespace) -> int:
+    from gateway.trials import try_device  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    if configuration is None:
+        return REFUSED
+    return try_device(configuration, options.device, vars(options))
+
+
+def _drawer_calibrate(options: argparse.Namespace) -> int:
+    from gateway.calibrating import calibrate  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    return calibrate(options.drawer, configuration) if configuration else REFUSED
 
 
 def _directory_import(options: argparse.Namespace) -> int:

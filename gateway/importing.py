@@ -33,8 +33,12 @@ def import_with_progress(
     except ImportRefused as refused:
         _explain(file, refused)
         return REFUSED
-    except (OSError, StorageUnavailable) as error:
-        print(f"{file}: {error}", file=sys.stderr)
+    except StorageUnavailable as error:
+        print(error, file=sys.stderr)
+        return REFUSED
+    except OSError as error:
+        why = error.strerror or error
+        print(f"{error.filename or file}: it cannot be read: {why}; check the path and its rights", file=sys.stderr)
         return REFUSED
     print(f"{report.credentials:,} credentials and {report.entitlements:,} entitlements are in force.")
     return OK

@@ -23,21 +23,29 @@ PYTHONS = ("3.11", "3.13")
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64", "manylinux_2_36_aarch64")
 PURE = "pure Python"
 COMPILED = "wheel for " + " and ".join(PYTHONS)
+BUILT = "compiled there, see below"
 
 # The classifiers packages use, as SPDX names them. "BSD License" was read in each licence file: all have three clauses.
+# pyscard's classifier says "v2 or later" and its LICENSE is the text of 2.1: there never was an LGPL 2 by that name.
 SPDX = {
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD-3-Clause",
+    "European Union Public Licence 1.1 (EUPL 1.1)": "EUPL-1.1",
+    "GNU Lesser General Public License v2 or later (LGPLv2+)": "LGPL-2.1-or-later",
+    "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
+    "Python Software Foundation License": "PSF-2.0",
 }
-# The extra `nfc` is not installed here, so what its packages declare stands here. All are pure Python.
-NFC_LICENCES = {
-    "libusb1": "LGPL-2.1-or-later",
-    "ndeflib": "ISC",
-    "nfcpy": "EUPL-1.1",
-    "pydes": "MIT",
-    "pyserial": "BSD-3-Clause",
+EXTRA_OF = {
+    "evdev": "wedge",
+    "libusb1": "nfc",
+    "ndeflib": "nfc",
+    "nfcpy": "nfc",
+    "pydes": "nfc",
+    "pyscard": "pcsc",
+    "pyserial": "nfc",
 }
+"""Which extra of pyproject.toml brings each package that only `requirements-hardware.lock` has."""
 
 INTRODUCTION = """\
 # Licences of the dependencies
@@ -47,26 +55,41 @@ of `requirements.lock`, with the licence each declares. None is copied into this
 page and a test fails when it is stale.
 
 The column aarch64 says how the package gets onto a 64-bit Raspberry Pi with Python 3.11 (Debian 12) or 3.13
-(Debian 13): pure Python runs anywhere; a wheel was found on the package index for both versions. So nothing is compiled
-on the Pi.
+(Debian 13): pure Python runs anywhere; a wheel was found on the package index for both versions. So nothing of this
+table is compiled on the Pi.
 
 """
 
-NFC = """
-## With the extra `nfc`
+EXTRAS = """
+## With the extras
 
-`pip install 'venue-gateway[nfc]'` adds readers that need nfcpy. **nfcpy is under the EUPL 1.1**, a copyleft licence:
-who passes on a changed nfcpy passes on its source under that licence, or a compatible one, too. The gateway does not
-contain, change or need it; without the extra it is not installed. `requirements-hardware.lock` has its versions. pydes is
-published as source only; pip makes a pure Python wheel of it.
+Some readers and scanners need a library more. `requirements-hardware.lock` has the versions of all three extras; the
+gateway runs without any of them.
 
+- `pip install 'venue-gateway[nfc]'`: NFC readers by nfcpy. **nfcpy is under the EUPL 1.1**, a copyleft licence: who
+  passes on a changed nfcpy passes on its source under that licence, or a compatible one, too. The gateway does not
+  contain or change it. pydes is published as source only; pip makes a pure Python wheel of it.
+- `pip install 'venue-gateway[pcsc]'`: PC/SC readers by pyscard. **pyscard is under the LGPL**: it is imported and not
+  changed, and can be replaced by another build of it.
+- `pip install 'venue-gateway[wedge]'`: USB scanners that type like a keyboard, by evdev, under a BSD licence.
+
+"""
+
+BUILDING = """
+pyscard has no wheels for aarch64 and evdev has none at all, so pip compiles both where they are installed: for a few
+seconds on a Pi. That takes gcc, python3-dev and libc6-dev, and for pyscard also swig and libpcsclite-dev.
+`make setup` installs these from Debian; without it:
+
+```sh
+sudo apt-get install gcc python3-dev libc6-dev swig libpcsclite-dev
+```
 """
 
 DEBIAN = """
 ## From Debian
 
 Mosquitto (EPL-2.0 or EDL-1.0) and its clients run as processes of their own; libusb (LGPL-2.1 or later) is loaded by
-pyusb. Both come from the distribution's packages and stay under its care.
+pyusb, and libpcsclite (BSD-3-Clause) by pyscard. They come from the distribution's packages and stay under its care.
 """
 
 
@@ -125,13 +148,23 @@ def table(packages: list[Package]) -> str:
     return "\n".join(["| package | version | licence | aarch64 |", "| --- | --- | --- | --- |", *rows]) + "\n"
 
 
+def extras_table(packages: list[Package]) -> str:
+    """The packages of the extras, which are sorted by extra. KeyError for one that `EXTRA_OF` does not know."""
+    rows = [
+        f"| {EXTRA_OF[package.name]} | {package.name} | {package.version} | {package.licence} "
+        f"| {PURE if package.pure else BUILT} |"
+        for package in sorted(packages, key=lambda package: (EXTRA_OF[package.name], package.name))
+    ]
+    head = ["| extra | package | version | licence | aarch64 |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows]) + "\n"
+
+
 def all_packages() -> tuple[list[Package], list[Package]]:
-    """What the gateway needs, and what the extra adds to it. KeyError if the extra brings a package not known here."""
+    """What the gateway needs, and what the extras add to it."""
     runtime = locked(ROOT / "requirements.lock")
-    with_nfc = locked(ROOT / "requirements-hardware.lock")
-    extra = sorted(with_nfc.keys() - runtime.keys())
+    hardware = locked(ROOT / "requirements-hardware.lock")
     needed = [described(*pin) for pin in sorted(runtime.items())]
-    return needed, [Package(name, with_nfc[name], NFC_LICENCES[name], pure=True) for name in extra]
+    return needed, [described(*pin) for pin in sorted(hardware.items()) if pin[0] not in runtime]
 
 
 def main() -> int:
@@ -142,7 +175,7 @@ def main() -> int:
     mode.add_argument("--write", action="store_true")
     wanted = parser.parse_args()
     runtime, extra = all_packages()
-    page = INTRODUCTION + table(runtime) + NFC + table(extra) + DEBIAN
+    page = INTRODUCTION + table(runtime) + EXTRAS + extras_table(extra) + BUILDING + DEBIAN
     if wanted.write:
         check_wheels(runtime)
         PAGE.write_text(page)

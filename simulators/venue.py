@@ -24,7 +24,19 @@ from simulators.process import add_exit_option, print_line, run, stop_event
 
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
-SIMULATORS = ("rdm6300", "scanner", "lcus", "modbus_board", "escpos_printer", "osdp", "twn4", "wiegand")
+SIMULATORS = (
+    "rdm6300",
+    "pn532",
+    "scanner",
+    "lcus",
+    "modbus_board",
+    "escpos_printer",
+    "osdp",
+    "twn4",
+    "wiegand",
+    "label_printer",
+)
+PRINTERS = ("escpos_printer", "label_printer")
 Description = Mapping[str, Mapping[str, Any]]
 
 DEMO_VENUE: Description = {
@@ -170,7 +182,7 @@ def _arguments(directory: Path, name: str, options: Mapping[str, Any]) -> list[s
     arguments = [f"simulators.{simulator}", "--control", str(directory / "control" / f"{name}.sock")]
     if "tcp" not in options:
         arguments += ["--link", str(directory / "dev" / name)]
-    if simulator == "escpos_printer":
+    if simulator in PRINTERS:
         arguments += ["--receipts", str(_receipts(directory, name))]
     for key, value in options.items():
         if key != "simulator" and value is not False:
@@ -188,7 +200,7 @@ def _device(directory: Path, name: str, options: Mapping[str, Any], ready: Mappi
         link=Path(ready["link"]) if "link" in ready else None,
         host=ready.get("host"),
         port=ready.get("port"),
-        receipts=_receipts(directory, name) if options["simulator"] == "escpos_printer" else None,
+        receipts=_receipts(directory, name) if options["simulator"] in PRINTERS else None,
     )
 
 

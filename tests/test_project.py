@@ -29,6 +29,11 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
+def extras() -> list[str]:
+    """What the extras add to the dependencies, all of them together."""
+    return [line for lines in project()["project"]["optional-dependencies"].values() for line in lines]
+
+
 def modules(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
@@ -119,15 +124,14 @@ def test_no_package_imports_its_own_relatives_by_dots() -> None:
 
 
 def test_what_is_imported_is_declared() -> None:
-    stated = [*project()["project"]["dependencies"], *project()["project"]["optional-dependencies"]["nfc"]]
+    stated = [*project()["project"]["dependencies"], *extras()]
     declared = {canonicalize_name(Requirement(line).name) for line in stated}
     owners = metadata.packages_distributions()
     undeclared = set()
     for path in modules(*PACKAGES):
         for name in imported_by(path):
             top = name.split(".")[0]
-            # The extra `nfc` need not be installed where the tests run.
-            if top in sys.stdlib_module_names or top in {*PACKAGES, "nfc", "ndef"}:
+            if top in sys.stdlib_module_names or top in PACKAGES:
                 continue
             if not declared & {canonicalize_name(owner) for owner in owners.get(top, [])}:
                 undeclared.add((name_of(path), top))
@@ -138,7 +142,7 @@ def test_what_is_imported_is_declared() -> None:
 def test_every_declared_dependency_is_locked_inside_its_range(lock: str) -> None:
     stated = list(project()["project"]["dependencies"])
     if lock == "requirements-hardware.lock":
-        stated += project()["project"]["optional-dependencies"]["nfc"]
+        stated += extras()
     if lock == "requirements-dev.lock":
         stated += project()["dependency-groups"]["dev"]
     locked = pins(lock)

@@ -1,4 +1,4 @@
-"""A receipt printer that speaks ESC/POS, on the network or on a serial port.
+"""A receipt printer that speaks ESC/POS, on the network, on USB or on a serial port.
 
 It is asked how it is when the link opens, every few seconds, and before a drawer pulse; where it can, it also says so
 by itself (ASB). All bytes go out under one lock: a status request between the bytes of a picture would spoil it.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator
 from typing import Annotated, ClassVar, Literal
 
@@ -17,11 +16,12 @@ import msgspec
 from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, DriverError, Emit, Online, PrinterStatus
 from drivers.codecs import escpos as commands
 from drivers.document import Document, WidthChars
-from drivers.options import TCP_ADDRESS
 from drivers.printers import escpos_library
+from drivers.printers.address import DEFAULT_BAUD, PrinterAddress, check_address, line_time_s
 from drivers.printers.escpos_asking import StatusChannel
 from drivers.printers.escpos_profile import load_profile
 from drivers.printers.escpos_render import render
+from drivers.printers.logo import LogoFolder, LogoName, Logos
 from drivers.transports import Transport, open_transport
 
 CHUNK_BYTES = 1024
@@ -35,17 +35,11 @@ PULSE_SEND_S = 0.5
 QUIET_CLOSE_AFTER_S = 1.0
 """A link that lived this long and is closed between jobs was closed for idleness, and is opened again."""
 
-_CONNECT = re.compile(rf"{TCP_ADDRESS}|(serial://)?/.+?(\?baud=(?P<baud>[0-9]{{1,7}}))?")
-_ADDRESSES = "write tcp://HOST:9100 (ports are 1 to 65535) or serial:///dev/NAME"
-_DEFAULT_BAUD = 9600
-
 
 class EscposOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the YAML says of an ESC/POS printer."""
 
-    connect: Annotated[
-        str, msgspec.Meta(description="tcp://HOST:9100 or serial:///dev/serial/by-id/NAME?baud=19200", max_length=300)
-    ]
+    connect: PrinterAddress
     profile: Annotated[str, msgspec.Meta(description="Model, by its name in python-escpos's profiles.")] = "default"
     status: Annotated[
         Literal["auto", "none"], msgspec.Meta(description="none: never ask; for printers that print the question.")
@@ -57,17 +51,18 @@ class EscposOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ] = 30.0
     width_chars: WidthChars | None = None
     font: Annotated[str, msgspec.Meta(description="TrueType file for text that no code page has.")] | None = None
+    logos: LogoFolder | None = None
+    logo: LogoName | None = None
     cancel_kanji: Annotated[bool, msgspec.Meta(description="For printers that print umlauts as ideographs.")] = False
 
     def __post_init__(self) -> None:
         """Refuse an address or a profile that can never work."""
-        if not _CONNECT.fullmatch(self.connect):
-            raise ValueError(f"connect: {self.connect!r} is no address; {_ADDRESSES}")
+        check_address(self.connect)
         load_profile(self.profile)
 
 
 class EscposPrinter:
-    """ESC/POS receipt printer (Epson TM and alike) over TCP 9100 or a serial port: DLE EOT status and ASB."""
+    """ESC/POS receipt printer (Epson TM and alike) on the network, USB or serial: DLE EOT status and ASB."""
 
     Options: ClassVar[type[msgspec.Struct]] = EscposOptions
 
@@ -78,20 +73,23 @@ class EscposPrinter:
             options.profile, width_chars=options.width_chars, font=options.font, cancel_kanji=options.cancel_kanji
         )
         self._asks = options.status == "auto"
+        self._logos = Logos(options.logos, options.logo)
         self._channel = StatusChannel(emit, options.status_timeout_ms / 1000)
         self._lock = asyncio.Lock()
         self._link: Transport | None = None
+        self._trouble = ""
         self._broken: DriverError | None = None
 
     def render(self, document: Document, copy_label: str | None = None) -> bytes:
         """See `DocumentPrinter.render`; call it in a thread."""
-        return render(document, self._profile, copy_label)
+        return render(document, self._profile, copy_label, self._logos.picture(document))
 
     async def run(self) -> None:
         """Serve until cancelled or the printer is gone. A link closed for idleness is opened again without a word."""
         self._start_over()
         # A quarter of a second the first time; here, so that no receipt waits for it.
         await asyncio.to_thread(escpos_library.load)
+        self._trouble = await asyncio.to_thread(self._logos.trouble)
         first = True
         while True:
             link = await self._open()
@@ -188,7 +186,7 @@ class EscposPrinter:
             if self._broken is not None:
                 raise self._broken
             self._channel.new_link()
-            self._link = await open_transport(self._options.connect, self._channel.receive, baud=_DEFAULT_BAUD)
+            self._link = await open_transport(self._options.connect, self._channel.receive, baud=DEFAULT_BAUD)
             return self._link
 
     async def _serve(self, link: Transport, *, first: bool) -> None:
@@ -214,7 +212,8 @@ class EscposPrinter:
         if status is None and answered_before:
             raise DeviceTimeout(f"{link.name} is connected but does not answer: switch the printer off and on")
         if first:
-            self._emit(Online("answers status requests" if status else "cannot say whether it has paper"))
+            can_tell = "answers status requests" if status else "cannot say whether it has paper"
+            self._emit(Online(f"{can_tell}; {self._trouble}" if self._trouble else can_tell))
             self._channel.announced()
 
     async def _is_well(self, link: Transport) -> bool:
@@ -247,11 +246,8 @@ class EscposPrinter:
             link.write(commands.ENABLE_ASB)
 
     def _allowed_s(self, byte_count: int) -> float:
-        """How long a job may take: a serial line needs ten bit times a byte."""
-        match = _CONNECT.fullmatch(self._options.connect)
-        is_tcp = self._options.connect.startswith("tcp:")
-        baud = int((match and match["baud"]) or _DEFAULT_BAUD)
-        return self._options.write_timeout_s + (0 if is_tcp else byte_count * 10 / baud)
+        """How long a job may take."""
+        return self._options.write_timeout_s + line_time_s(self._options.connect, byte_count)
 
     def _open_link(self) -> Transport:
         if self._link is None:

@@ -1,68 +1,13 @@
-"""Pictures a receipt printer gets where its own commands do not reach: lines of text, QR codes and barcodes.
+"""Pictures a printer gets where its own commands do not reach: logos, QR codes and barcodes.
 
 All pictures are Pillow images in grey, black on white, one pixel a printer dot.
 """
 
 from __future__ import annotations
 
-import functools
-import unicodedata
+from PIL import Image
 
-from PIL import Image, ImageDraw, ImageFont
-
-from drivers.document import Align, Qr, cell_count
-
-LINE_DOTS = 30
-"""Height of a text line: the 24 dots of font A and the printer's own spacing."""
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-@functools.lru_cache(maxsize=16)
-def _font(path: str | None, size: int) -> Font:
-    """The font file given, else DejaVu Sans Mono where it is installed, else the one inside Pillow."""
-    for name in filter(None, (path, "DejaVuSansMono.ttf")):
-        try:
-            return ImageFont.truetype(name, size)
-        except OSError:
-            continue
-    return ImageFont.load_default(size)
-
-
-def line_picture(
-    text: str, cell_dots: int, *, font: str | None, bold: bool, underline: bool, double_width: bool, double_height: bool
-) -> Image.Image:
-    """One line of text, each character in its cell, so that columns stay columns.
-
-    Prints what the font has; other characters come out as its empty box. DejaVu Sans Mono has Latin, Greek, Cyrillic,
-    Hebrew and Arabic, and no Chinese, Japanese, Korean, Thai or emoji: those need `font`. Pillow's own font, taken
-    where DejaVu is missing, has Latin only. Scripts that join or reorder their letters are laid out by Pillow, which
-    does it right only where it was built with libraqm, as its wheels are.
-    """
-    width = max(1, cell_count(text)) * cell_dots
-    picture = Image.new("L", (width, LINE_DOTS), 255)
-    draw, face = ImageDraw.Draw(picture), _font(font, cell_dots * 5 // 3)
-    stroke = 1 if bold else 0
-    for left, piece in _pieces(text):
-        draw.text((left * cell_dots, 22), piece, fill=0, font=face, anchor="ls", stroke_width=stroke)
-    if underline:
-        draw.line((0, 27, width, 27), fill=0, width=2)
-    return picture.resize((width * (1 + double_width), LINE_DOTS * (1 + double_height)), Image.Resampling.NEAREST)
-
-
-def _pieces(text: str) -> list[tuple[int, str]]:
-    """Each character with the cell it starts in, marks with their letter; right-to-left text in one piece."""
-    if any(unicodedata.bidirectional(char) in ("R", "AL") for char in text):
-        return [(0, text)]
-    pieces: list[tuple[int, str]] = []
-    cell = 0
-    for char in text:
-        if unicodedata.combining(char) and pieces:
-            pieces[-1] = (pieces[-1][0], pieces[-1][1] + char)
-        else:
-            pieces.append((cell, char))
-        cell += cell_count(char)
-    return pieces
+from drivers.document import Align, Qr
 
 
 def fitted(picture: Image.Image, width_dots: int, align: Align) -> Image.Image:

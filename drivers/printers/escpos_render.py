@@ -36,8 +36,10 @@ from drivers.document import (
     wrap,
 )
 from drivers.printers import escpos_library
-from drivers.printers.escpos_picture import barcode_picture, fitted, line_picture, qr_modules, qr_picture
+from drivers.printers.barcode_width import width_dots
+from drivers.printers.escpos_picture import barcode_picture, fitted, qr_modules, qr_picture
 from drivers.printers.escpos_profile import CodePage, Profile, encode_runs
+from drivers.printers.lettering import line_picture
 
 FRAGMENT_DOTS = 256
 """Rows of a picture sent in one command: what the smallest buffers take."""
@@ -63,15 +65,18 @@ class Style(msgspec.Struct, frozen=True):
     double_height: bool = False
 
 
-def render(document: Document, profile: Profile, copy_label: str | None = None) -> bytes:
+def render(
+    document: Document, profile: Profile, copy_label: str | None = None, logo: PillowImage.Image | None = None
+) -> bytes:
     """The document for a printer of this profile, from reset to the last line or cut.
 
-    `copy_label` ("KOPIE") stands large at the top and the bottom of every piece of paper. A barcode too wide for the
-    paper is printed as text, because the printer would print nothing. Raises DeviceFault for a picture that cannot be
-    decoded; `document.problems()` finds those beforehand.
+    `logo` stands on top of every piece of paper; `copy_label` ("KOPIE") stands large at the top and the bottom of each.
+    A barcode too wide for the paper is printed as text, because the printer would print nothing. Raises DeviceFault for
+    a picture that cannot be decoded; `document.problems()` finds those beforehand.
     """
     receipt = _Receipt(profile, min(profile.width_chars, document.width_chars or profile.width_chars))
     for blocks in _pieces_of_paper(document.lines):
+        receipt.logo(logo)
         receipt.label(copy_label)
         for block in blocks:
             if isinstance(block, Cut):
@@ -108,6 +113,11 @@ class _Receipt:
 
     def output(self) -> bytes:
         return bytes(self._builder.output)
+
+    def logo(self, picture: PillowImage.Image | None) -> None:
+        """The venue's picture, in the middle; a printer that prints none goes without."""
+        if picture is not None and self._draws:
+            self._picture(picture, "center")
 
     def label(self, text: str | None) -> None:
         """The mark of a copy."""
@@ -220,7 +230,7 @@ class _Receipt:
             self._drawn_barcode(block, data)
             return
         self._set(Style(block.align))
-        module_dots = next((w for w in (3, 2) if _width_dots(block.symbology, data, w) <= self._profile.width_dots), 0)
+        module_dots = next((w for w in (3, 2) if width_dots(block.symbology, data, w) <= self._profile.width_dots), 0)
         if module_dots:
             self._raw(_barcode_command(number, data, block.height, module_dots, show_text=block.show_text))
         else:
@@ -240,16 +250,3 @@ def _barcode_command(number: int, data: str, height_dots: int, module_dots: int,
     raw = b"{B" + data.replace("{", "{{").encode() if number == 73 else data.encode()
     settings = bytes((0x1D, 0x48, 2 * show_text, 0x1D, 0x66, 0, 0x1D, 0x68, height_dots, 0x1D, 0x77, module_dots))
     return settings + bytes((0x1D, 0x6B, number, len(raw))) + raw
-
-
-def _width_dots(symbology: str, data: str, module_dots: int) -> int:
-    """How wide the code prints, by the module counts of its standard; a wide bar is 2.5 to 2.7 narrow ones."""
-    narrow, wide = module_dots, {2: 5, 3: 8}[module_dots]
-    match symbology:
-        case "code128":
-            return (11 * (len(data) + 2) + 13) * narrow
-        case "code39":
-            return (len(data) + 2) * (3 * wide + 7 * narrow)
-        case "itf":
-            return len(data) // 2 * (4 * wide + 6 * narrow) + wide + 6 * narrow
-    return {"ean13": 95, "upca": 95, "ean8": 67}[symbology] * narrow

@@ -13,7 +13,7 @@ from gateway.config.reading import found, is_mapping, is_secret, read_struct, st
 from gateway.config.schema import NAME_PATTERN, NAME_RULE, RESERVED_NAMES, Device, DriverKind, Kind
 from gateway.config.tree import Entry, Mapping, Node, Scalar
 
-_UNSTABLE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
+_UNSTABLE_PORT = re.compile(r"/dev/(?:tty(?:USB|ACM)|usb/lp|lp)[0-9]+")
 
 
 class DeviceDraft(msgspec.Struct):
@@ -43,21 +43,22 @@ class DeviceDraft(msgspec.Struct):
         """Return where the value of `key` stands, or the device itself."""
         return place(self.node, key, self.mark)
 
-    @property
-    def host(self) -> str:
-        """The name of the device it hangs on: a drawer's printer, the bus of one that shares a bus; else empty."""
-        key = "printer" if self.kind == "drawer" else "bus"
-        return str(getattr(self.options, key, None) or "")
-
     def device(self, drafts: Kinds[str, DeviceDraft]) -> Device:
         """Return the device; its options must be right."""
         if self.options is None:
             raise ValueError(f"{self.name} has no options")
         digest = _digest(self.driver, self.options)
-        host = drafts.get(self.host)
-        if host is not None and host.options is not None:
-            digest = fingerprint([digest, _digest(host.driver, host.options)])
+        for host in self._hosts(drafts):
+            if host.options is not None:
+                digest = fingerprint([digest, _digest(host.driver, host.options)])
         return Device(self.name, self.driver, self.options, digest)
+
+    def _hosts(self, drafts: Kinds[str, DeviceDraft]) -> list[DeviceDraft]:
+        """Return what it hangs on: a drawer's printer or the boards of its relay and contact; the bus of a reader."""
+        keys = ("printer", "relay", "contact") if self.kind == "drawer" else ("bus",)
+        texts = [str(getattr(self.options, key, None) or "") for key in keys]
+        # A relay and a contact are written `board.1`.
+        return [drafts[name] for text in texts if (name := text.partition(".")[0]) in drafts]
 
 
 def place(node: Node, key: str, otherwise: Mark) -> Mark:
@@ -127,7 +128,8 @@ def _read_device(draft: DeviceDraft, kinds: Kinds[str, DriverKind], problems: Pr
     draft.options = options if len(problems) == before else None
     for key in ("port", "connect"):
         if (port := _UNSTABLE_PORT.search(str(draft.get(key)))) is not None:
-            message = f"{port[0]} can be another device after a restart; its name under /dev/serial/by-id/ lasts"
+            lasting = "usb://VENDOR:PRODUCT/SERIAL" if "lp" in port[0] else "its name under /dev/serial/by-id/"
+            message = f"{port[0]} can be another device after a restart; {lasting} lasts"
             problems.warn(draft.place(key), join(path, key), message)
 
 

@@ -6,6 +6,7 @@ the answer to it comes out of the journal; only queries and refusals are answere
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -112,8 +113,9 @@ class Desk:
             return denied(Reason.IDEMPOTENCY_CONFLICT)
         if not self._recorder.awaits_disk(request.client, request.id):
             return earlier.answer
-        if self._recorder.lost and self._recorder.never_stored(request.client, request.id):
-            # What is not on disk has not happened.
+        lost = self._recorder.lost
+        if lost and not lost.fatal and self._recorder.never_stored(request.client, request.id):
+            # What is not on disk has not happened. After a failed sync only the next start knows what is on disk.
             return failed(Reason.STORAGE_UNAVAILABLE)
         # It is answered when the answer is on disk (I1): at the next commit, or when the disk is well again.
         return None
@@ -162,11 +164,30 @@ def read_data(request: Request, data_type: type[Data]) -> Data:
     try:
         decoded: Data = decoder.decode(request.data)
     except msgspec.DecodeError as error:
-        where = str(error).replace("`$", "`data").removesuffix(".")
-        raise RefusedRequest(denied(Reason.MALFORMED, f"{where}. See the contract for {request.verb}.")) from None
+        raise RefusedRequest(
+            denied(Reason.MALFORMED, f"{_wrong(error)}. See the contract for {request.verb}.")
+        ) from None
     except RecursionError:
         raise RefusedRequest(denied(Reason.MALFORMED, "`data` is nested too deep.")) from None
     return decoded
+
+
+_repeats_nothing = re.compile(
+    r"(?:Expected|Object missing required field) `|Object contains unknown field `[A-Za-z_]{1,32}`"
+).match
+"""Of msgspec's messages the ones that repeat nothing of what was sent, but for a key that cannot be a number."""
+
+
+def _wrong(error: msgspec.DecodeError) -> str:
+    """Say where something is wrong and what belongs there; what stands there may be a card number (I12)."""
+    text = str(error)
+    what, at, path = text.rpartition(" - at ")
+    where = path.replace("$", "data", 1) if at else "`data`"
+    if not isinstance(error, msgspec.ValidationError):
+        return "`data` is not JSON"
+    if not _repeats_nothing(text):
+        return f"Something stands at {where} that does not belong there"
+    return f"{what or text} - at {where}"
 
 
 _ASK = "A technician grants it in the YAML under clients."

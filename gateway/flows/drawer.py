@@ -23,8 +23,12 @@ from gateway.store.journal import StorageUnavailable
 log = structlog.get_logger(__name__)
 
 MS_PER_S = 1000
-PULSE_TIMEOUT_S = 8.0
-"""How long the pulse may take until nobody can say any more whether it was sent. Drivers give up earlier."""
+PULSE_TIMEOUT_S = 3.0
+"""How long the pulse may take until nobody can say any more whether it was sent.
+
+A printer's driver gives up after 2 s and a relay's sooner, each knowing best what was sent; this is for one that hangs,
+and short, because someone stands at the drawer.
+"""
 CONFIRM_S = 1.0
 """How long an answer waits for the contact to see the drawer open."""
 ASKED_S = 5.0
@@ -84,6 +88,7 @@ class DrawerFlow:
         self._open_is_high = open_is_high
         self._left_open_s = left_open_s
         self._is_open: bool | None = None
+        self._presumed = False
         self._alarm: Literal["", "forced", "left_open"] = ""
         self._seen_open = asyncio.Event()
         self._pulsing = False
@@ -188,16 +193,33 @@ class DrawerFlow:
 
     def printer_changed(self, status: PrinterStatus) -> None:
         """The printer said how it is, and with that how the drawer's contact stands."""
-        if status.drawer_pin_high is None or self._open_is_high is None:
-            return
-        is_open, before = status.drawer_pin_high == self._open_is_high, self._is_open
-        if is_open == before:
+        if status.drawer_pin_high is not None and self._open_is_high is not None:
+            self.contact_changed(is_open=status.drawer_pin_high == self._open_is_high)
+
+    def contact_changed(self, *, is_open: bool) -> None:
+        """The contact, wherever it hangs, says that the drawer is open or shut."""
+        before = None if self._presumed else self._is_open
+        if is_open == self._is_open:
             return
         self._is_open = is_open
         if is_open:
             self._opened(first=before is None)
         else:
             self._closed(first=before is None)
+
+    def contact_answers(self, *, rests_open: bool) -> None:
+        """The board of the contact is there; `rests_open` is what the contact says at rest.
+
+        A board tells only of inputs that are away from rest, and those at once: what it then says of this contact is
+        how it found it, and no opening.
+        """
+        if self._is_open is None:
+            self.contact_changed(is_open=rests_open)
+            self._presumed = True
+            asyncio.get_running_loop().call_soon(self._found)
+
+    def _found(self) -> None:
+        self._presumed = False
 
     def storage_recovered(self) -> None:
         """The state was rebuilt from the disk, and what the contact said meanwhile is not in it."""

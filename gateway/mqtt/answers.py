@@ -20,6 +20,7 @@ from gateway.mqtt.messages import Response, timestamp
 from gateway.mqtt.pending import Pending, ReplyTo
 from gateway.mqtt.session import Session
 from gateway.mqtt.topics import Topics
+from gateway.store.errors import StorageUnavailable
 
 KEPT_MAX = 1000
 """Answers kept while the broker is away. Older ones are dropped: a client repeats its request and is answered again."""
@@ -63,8 +64,14 @@ class Answers:
                 self.answer(entry.request, entry.answer)
         self._session.flush()
 
-    def storage_failed(self, requests: Sequence[RequestRef], _error: Exception) -> None:
-        """Listen to the recorder: tell everyone in a failed batch that nothing was done."""
+    def storage_failed(self, requests: Sequence[RequestRef], error: StorageUnavailable) -> None:
+        """Listen to the recorder: tell everyone in a failed batch that nothing was done.
+
+        After a failed sync nobody can know that: the next start may find the batch on the disk. Who asks again then
+        hears what is true.
+        """
+        if error.fatal:
+            return
         for request in requests:
             self.answer(request, failed(Reason.STORAGE_UNAVAILABLE))
 

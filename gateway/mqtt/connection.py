@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import Protocol, cast
 
 import mqtt5
 import msgspec
 
 from gateway.config.schema import Broker
+from gateway.mqtt.bounds import Limits, Outcome
 from gateway.mqtt.endpoint import BrokerUnavailable, explain_disconnect, explain_refusal
+
+__all__ = ["Connection", "Incoming", "Limits", "OnAck", "Outcome", "Owner"]
 
 OK_BELOW = 0x80
 """Reason codes from here on are failures (MQTT 5.0, section 2.4). The codes of `mqtt5` compare only by `int()`."""
@@ -26,37 +28,15 @@ ACKNOWLEDGE_S = 0.005
 PACKET_ID_MAX = 0xFFFF
 PACKET_OVERHEAD_BYTES = 128 * 1024
 """What a packet may hold beside its payload: a topic of at most 64 KiB and as much in properties."""
+REST_BYTES_MAX = 64 * 1024
+"""More than this is left to the broker while what is here already waits for its turn."""
+MESSAGES_PER_TURN = 16
+"""So many messages are taken before whoever taps at a reader of our own has a turn: a few milliseconds' worth (I8)."""
 QOS_1 = mqtt5.QoS.AT_LEAST_ONCE
 QOS_0 = mqtt5.QoS.AT_MOST_ONCE
 
 
-class Outcome(Enum):
-    """What became of a QoS 1 publication."""
-
-    DELIVERED = "delivered"
-    """The broker has it."""
-    REFUSED = "refused"
-    """The broker does not take it: its ACL, or a quota."""
-    LOST = "lost"
-    """The connection ended first. The broker may have it or not."""
-
-
 OnAck = Callable[[Outcome], None]
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """Bounds of one connection (I9)."""
-
-    window_messages: int = 1000
-    """Acknowledgements the gateway lets the broker owe it; the broker's own receive maximum may be lower."""
-    queue_messages: int = 10_000
-    queue_bytes: int = 16 * 1024 * 1024
-    payload_bytes: int = 1024 * 1024
-    """Largest payload that is published."""
-    incoming_bytes: int = 8 * 1024 * 1024 + 128 * 1024
-    """Largest packet that is taken, which the broker is told: twice the largest request a configuration can allow."""
-    ping_s: float = 5.0
-    """A broker that is silent for two of these is taken for dead."""
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -113,7 +93,7 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._flush_due = False
         self._ack_timer: asyncio.TimerHandle | None = None
-        self._paused = False
+        self._paused = self._resting = False
         self._inflight: dict[int, _Outgoing] = {}
         self._queue: deque[_Outgoing] = deque()
         self._queued_bytes = 0
@@ -234,9 +214,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take every whole packet; what is left waits for its rest."""
         self._heard = True
-        view = memoryview(self._rest + data if self._rest else data)
-        at = 0
-        while at < len(view) and not self.closed.done():
+        self._rest = self._rest + data if self._rest else data
+        if not self._resting:
+            self._read()
+
+    def _read(self) -> None:
+        view = memoryview(self._rest)
+        at, messages = 0, 0
+        while at < len(view) and messages < MESSAGES_PER_TURN and not self.closed.done():
             try:
                 packet, used = mqtt5.read(view[at:])
             except IndexError:
@@ -247,13 +232,29 @@ class Connection(asyncio.Protocol):
                     raise
                 return self.end("the broker sent a malformed packet")
             at += used
+            messages += isinstance(packet, mqtt5.PublishPacket)
             self._take(packet)
         self._rest = bytes(view[at:])
+        if messages == MESSAGES_PER_TURN:
+            self._rest_a_turn()
         if len(self._rest) > self._limits.incoming_bytes:
             return self.end("the broker sent a packet larger than was agreed")
         if self._flush_due:
             self.flush()
         return None
+
+    def _rest_a_turn(self) -> None:
+        """Let readers, gates and those just answered have their turn; the broker holds back the rest of a flood."""
+        self._resting = True
+        if self._transport is not None and len(self._rest) > REST_BYTES_MAX:
+            self._transport.pause_reading()
+        self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if self._transport is not None and not self.closed.done():
+            self._transport.resume_reading()
+            self._read()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""

@@ -27,8 +27,15 @@ _names_types_only = re.compile(r"(?:Expected|Object missing required field) `").
 """Of msgspec's messages the ones that repeat nothing of what was sent."""
 
 
+_is_number = re.compile(rb"-?[0-9][0-9.eE+-]{0,63}\Z").match
+_NUMBER_AS_ID = (
+    "`id`: expected a string of 1 to 64 characters, got a number; put it in quotes. "
+    "The id of this answer is that number as a string."
+)
+
+
 class _OnlyId(msgspec.Struct, frozen=True):
-    id: str
+    id: msgspec.Raw
 
 
 _decode_only_id = msgspec.json.Decoder(_OnlyId).decode
@@ -52,23 +59,47 @@ def open_envelope(payload: bytes, verb: str) -> Opened:
     try:
         envelope = _decode_envelope(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(_explain(error, "", verb)) from None
+        raise Malformed(_NUMBER_AS_ID if _has_number_as_id(error, payload) else _explain(error, "", verb)) from None
     data = bytes(envelope.data)
     return Opened(envelope.id, _expires_at_ms(envelope.expires_at), data, _read(data, verb))
 
 
 def find_id(payload: bytes) -> str:
-    """Return the id of a request that is otherwise wrong, so that its answer finds the asker; empty without one."""
+    """Return the id of a request that is otherwise wrong, so that its answer finds the asker; empty without one.
+
+    A number in the place of the id is given back as its text: whoever sent 7 will know "7".
+    """
     if len(payload) <= PAYLOAD_BYTES_MAX:
         try:
-            found = _decode_only_id(payload).id
+            found = bytes(_decode_only_id(payload).id)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass
         else:
-            return found if _is_id(found) else ""
+            return _id_text(found)
     # What is broken or too large is not decoded; an id most likely stands at its beginning or its end.
     match = _loose_id.search(payload[:_ID_SEARCH_BYTES]) or _loose_id.search(payload[-_ID_SEARCH_BYTES:])
     return match[1].decode("utf-8", "replace") if match else ""
+
+
+def _id_text(raw: bytes) -> str:
+    """The id in the JSON value that stands there; empty for what is neither a fitting string nor a short number."""
+    if _is_number(raw):
+        return raw.decode()
+    try:
+        text = msgspec.json.decode(raw, type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+    return text if _is_id(text) else ""
+
+
+def _has_number_as_id(error: Exception, payload: bytes) -> bool:
+    """Whether that is what is wrong; a number too long to be repeated gets the plain words."""
+    if not str(error).endswith("- at `$.id`"):
+        return False
+    try:
+        return _is_number(bytes(_decode_only_id(payload).id)) is not None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _read(data: bytes, verb: str) -> msgspec.Struct | None:

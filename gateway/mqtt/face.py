@@ -15,6 +15,7 @@ from gateway.mqtt.messages import GatewayState
 from gateway.mqtt.requests import Digest, Handle, Requests
 from gateway.mqtt.session import Session
 from gateway.mqtt.topics import Topics
+from gateway.store.errors import StorageUnavailable
 
 GOODBYE_S = 2.0
 
@@ -54,7 +55,7 @@ class MqttFace:
         self.feed = Feed(self.session, self.topics, journal)
         self.requests = Requests(self.topics, self.answers, handle, digest, self._clear_retained)
 
-    def storage_failed(self, requests: Sequence[RequestRef], error: Exception) -> None:
+    def storage_failed(self, requests: Sequence[RequestRef], error: StorageUnavailable) -> None:
         """Listen to the recorder's failures."""
         self.answers.storage_failed(requests, error)
 

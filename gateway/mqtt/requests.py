@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import blake2b
@@ -14,6 +15,7 @@ from gateway.flows.desk import Request
 from gateway.mqtt.answers import Answers
 from gateway.mqtt.connection import Incoming
 from gateway.mqtt.envelope import CORRELATION_BYTES_MAX, PAYLOAD_BYTES_MAX, Malformed, find_id, open_envelope
+from gateway.mqtt.patience import Patience
 from gateway.mqtt.pending import ReplyTo
 from gateway.mqtt.topics import RequestTopic, Topics
 
@@ -53,6 +55,7 @@ class Requests:
         self._clear_retained = clear_retained
         self.payload_bytes_max = payload_bytes_max
         self._complained: OrderedDict[str, int] = OrderedDict()
+        self._patience: Patience | None = None
 
     def take(self, message: Incoming) -> None:
         """Check one message and hand it to the desk."""
@@ -103,6 +106,10 @@ class Requests:
 
     def _refuse(self, topic: RequestTopic, message: Incoming, answer: Answer) -> None:
         self._complain(topic.client, answer.reason)
+        if self._patience is None:
+            self._patience = Patience(asyncio.get_running_loop().time)
+        if not self._patience.is_left(topic.client):
+            return
         self._answers.send(find_id(message.payload), answer, self._reply_to(topic, message))
 
     def _reply_to(self, topic: RequestTopic, message: Incoming) -> ReplyTo:

@@ -15,8 +15,8 @@ from pathlib import Path
 from gateway.store.batches import Batch, Fold, StateRow
 from gateway.store.committer import Committer, Work
 from gateway.store.errors import JournalBusy, StorageUnavailable
-from gateway.store.pruning import PRUNE_PAUSE_MS, Pruning, check_chain
-from gateway.store.reading import Reader
+from gateway.store.pruning import PRUNE_PAUSE_MS, Pruning
+from gateway.store.reading import Reader, check_chain
 from gateway.store.rows import Row, StoredRow
 from gateway.store.writer import Outcome, ThreadWriter, Writer
 
@@ -34,6 +34,8 @@ FOLD_PAUSE_MS = 4
 """The writer rests this long after a piece of folding, so that few taps find one in their way."""
 FORGET_MAX = 16
 CHECKED_AT_START_ROWS = 100
+STALLED_S = 2.0
+"""While one piece of work takes the disk longer than this, nothing new is taken: whoever asks hears so at once (I9)."""
 MS_PER_S = 1000
 
 
@@ -61,7 +63,7 @@ class Journal:
         self._tidy_timer: asyncio.TimerHandle | None = None
         self._fold_timer: asyncio.TimerHandle | None = None
         self._batches_since_chore = 0
-        self._working = False
+        self._working, self._working_since_s = False, 0.0
         self._closed = False
         self.failed: StorageUnavailable | None = None
         self.pending = 0
@@ -121,7 +123,7 @@ class Journal:
         taken where something new is refused, up to a bound of its own. Raises StorageUnavailable while nothing can be
         written, JournalBusy when too much waits already, and ValueError for rows out of sequence.
         """
-        size_bytes = self._check(rows, self._pending_max * (FOLLOW_UP_FACTOR if follow_up else 1))
+        size_bytes = self._check(rows, follow_up=follow_up)
         if attachments:
             size_bytes += sum(map(len, attachments.values()))
         batch = self._batch_for(len(rows), size_bytes)
@@ -138,14 +140,16 @@ class Journal:
         elif not batch.due and self._lazy_timer is None:
             self._lazy_timer = self._loop.call_later(self._lazy_s, self._lazy_is_over)
 
-    def _check(self, rows: Sequence[Row], pending_max: int) -> int:
+    def _check(self, rows: Sequence[Row], *, follow_up: bool) -> int:
         """Refuse what cannot be taken; return the size of the bodies in bytes."""
         if self.failed is not None:
             raise self.failed
         if self._closed:
             raise StorageUnavailable(f"{self._path} is closed")
-        if self.pending + len(rows) > pending_max:
+        if self.pending + len(rows) > self._pending_max * (FOLLOW_UP_FACTOR if follow_up else 1):
             raise JournalBusy(f"{self.pending} journal rows wait for the disk already")
+        if self._working and not follow_up and self._loop.time() - self._working_since_s > STALLED_S:
+            raise JournalBusy(f"the disk has not answered for {STALLED_S:g} s")
         seq, at_ms, size_bytes = self._appended_seq, self._appended_at_ms, 0
         for next_seq, _, next_ms, body in rows:
             if next_seq != seq + 1 or next_ms < at_ms:
@@ -261,7 +265,7 @@ class Journal:
                 self._send_batch()
 
     def _submit(self, work: Work, on_done: Outcome) -> None:
-        self._working = True
+        self._working, self._working_since_s = True, self._loop.time()
         self._writer.submit(work, on_done)
 
     def _send_batch(self) -> None:

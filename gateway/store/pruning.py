@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-from pathlib import Path
-
-from gateway.store.errors import StorageUnavailable
-from gateway.store.rows import StoredRow, chain
-
 PRUNE_ROWS = 200
 """Old rows deleted in one go: a tap may have to wait for it, for about a millisecond."""
 PRUNE_PAUSE_MS = 50
@@ -32,11 +25,3 @@ class Pruning:
         """The row up to which is pruned next; None when nothing is to be."""
         seq = min(self._through_seq, self.pruned_seq + PRUNE_ROWS)
         return seq if seq > self.pruned_seq else None
-
-
-def check_chain(rows: Sequence[StoredRow], path: Path) -> None:
-    """Refuse a journal whose newest rows were changed. `verify` checks all of them. Raises StorageUnavailable."""
-    for previous, row in pairwise(rows):
-        if row.seq != previous.seq + 1 or row.hash != chain(previous.hash, row):
-            message = f"{path}: row {row.seq} does not fit the chain; look with `venue-gateway journal verify`"
-            raise StorageUnavailable(f"{message} and restore a backup", fatal=True)

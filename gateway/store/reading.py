@@ -6,13 +6,14 @@ Every statement is fetched to its end at once: an open one would keep the WAL fr
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from gateway.store.database import open_reader
-from gateway.store.errors import from_sqlite
-from gateway.store.rows import GENESIS, StoredRow
+from gateway.store.errors import StorageUnavailable, from_sqlite
+from gateway.store.rows import GENESIS, StoredRow, chain
 
 CHUNK_ROWS = 1000
 
@@ -92,3 +93,11 @@ class Reader:
             return self._connection.execute(query, parameters).fetchall()
         except sqlite3.Error as error:
             raise from_sqlite(error, self._path) from error
+
+
+def check_chain(rows: Sequence[StoredRow], path: Path) -> None:
+    """Raise StorageUnavailable for a journal whose newest rows were changed. `verify` checks all of them."""
+    for previous, row in pairwise(rows):
+        if row.seq != previous.seq + 1 or row.hash != chain(previous.hash, row):
+            message = f"{path}: row {row.seq} does not fit the chain; look with `venue-gateway journal verify`"
+            raise StorageUnavailable(f"{message} and restore a backup", fatal=True)

@@ -56,6 +56,9 @@ class Daemon:
         self.stray: list[str] = []
         """What it wrote that is no line of its log."""
         self.text: list[str] = []
+        self.environment: dict[str, str] = environment()
+        """What it is started in; a test may put a faulty disk below it."""
+        self.module = "gateway"
         self._level = log_level
         self._bulletin = Bulletin()
         self._process: asyncio.subprocess.Process | None = None
@@ -81,9 +84,9 @@ class Daemon:
         """Start it; returns when the process is there, which is before it is ready."""
         assert not self.running
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway", "run", "--config", str(self.config), "--log-level", self._level,
+            sys.executable, "-m", self.module, "run", "--config", str(self.config), "--log-level", self._level,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-            env=environment(),
+            env=self.environment,
         )  # fmt: skip
         assert self._process.stderr is not None
         self._reading = asyncio.create_task(self._read(self._process.stderr))

@@ -1,6 +1,6 @@
 """kill -9 at random moments under load, again and again: what was answered is in the journal, exactly once.
 
-`VENUE_KILL_CYCLES` says how often (50 if unset), `VENUE_KILL_SEED` repeats a run.
+`VENUE_KILL_CYCLES` says how often (50 if unset, 200 in `make prove`), `VENUE_KILL_SEED` repeats a run.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import pytest
 from tests.e2e.load import Load
 from tests.e2e.paper import printed
 from tests.e2e.venue import Venue
+from tests.length import length
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1800)]
 
-CYCLES = int(os.environ.get("VENUE_KILL_CYCLES", "50"))
+CYCLES = int(os.environ.get("VENUE_KILL_CYCLES", length("50", "200")))
 SEED = int(os.environ.get("VENUE_KILL_SEED", random.SystemRandom().randrange(10**6)))
 LONGEST_S = 0.4
 KILLED_AT_START = 0.15
@@ -51,7 +52,8 @@ async def test_i02_what_was_answered_is_in_the_journal_once_however_often_the_da
         assert await venue.daemon.stop() == 0
         verified = await venue.command("journal", "verify")
         assert verified.status == 0, verified.out
-        every_answer_is_in_the_journal_once(venue, load)
+        counted = every_answer_is_in_the_journal_once(venue, load)
+        assert counted["done"] > CYCLES, counted
         await nothing_happened_twice(venue)
     killed = sum(row["kind"] == "gateway.started" and not row["clean"] for row in venue.journal())
     assert killed >= CYCLES
@@ -66,13 +68,14 @@ async def no_pulse_without_its_grant(venue: Venue, pulses: int, seq: int) -> tup
     return now, rows[-1]["seq"] if rows else seq
 
 
-def every_answer_is_in_the_journal_once(venue: Venue, load: Load) -> None:
+def every_answer_is_in_the_journal_once(venue: Venue, load: Load) -> Counter[str]:
+    """Hold every answer against the journal; returns how many requests ended in which way."""
     rows = [row for row in venue.journal() if row["kind"] in FIRST and "request" in row]
     stored = Counter(row["request"]["id"] for row in rows)
     kinds = {row["request"]["id"]: row["kind"] for row in rows}
     assert not {request: count for request, count in stored.items() if count > 1}
     assert stored.keys() <= load.asked.keys()
-    counted = Counter()
+    counted: Counter[str] = Counter()
     for request in load.asked:
         answers = load.answers(request)
         promised = [answer for answer in answers if answer["status"] in {"accepted", "done", "unknown"}]
@@ -83,7 +86,7 @@ def every_answer_is_in_the_journal_once(venue: Venue, load: Load) -> None:
         # Two answers that end a request must be the same one.
         ends = {(one["status"], str(one.get("data"))) for one in answers if one["status"] != "accepted"}
         assert len(ends) <= 1, (request, answers)
-    assert counted["done"] > CYCLES, counted
+    return counted
 
 
 async def nothing_happened_twice(venue: Venue) -> None:

@@ -16,7 +16,7 @@ from simulators.control import Control
 from simulators.venue import SimulatedVenue
 from tests.e2e import settings
 from tests.e2e.broker import Broker, free_port
-from tests.e2e.bulletin import poll
+from tests.e2e.bulletin import WAIT_S, poll
 from tests.e2e.checks import contract_problems
 from tests.e2e.daemon import Daemon, Finished, command
 from tests.e2e.guests import Guests
@@ -119,13 +119,13 @@ class Venue:
 
     # The daemon.
 
-    async def start_daemon(self, *, online: bool = True) -> None:
+    async def start_daemon(self, *, online: bool = True, wait_s: float = WAIT_S) -> None:
         """Start it and wait until it serves requests and, with `online`, every device that is plugged in works."""
         mark = self.daemon.mark
         await self.daemon.start()
-        await self.daemon.logged("gateway_ready", since=mark)
+        await self.daemon.logged("gateway_ready", since=mark, wait_s=wait_s)
         if "broker" in self._start:
-            await self.daemon.logged("mqtt.connected", since=mark)
+            await self.daemon.logged("mqtt.connected", since=mark, wait_s=wait_s)
         for name in self.simulators.devices if online else ():
             await self.daemon.logged("device_status", since=mark, device=name, status="online")
 

@@ -54,6 +54,39 @@ def test_an_import_that_would_lock_everybody_out_must_be_meant(
     assert cli.main([*command, "--empty"]) == 0
 
 
+def test_an_import_of_a_file_that_is_not_there_says_so(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gateway.importing.be_gentle", lambda: None)
+    missing = tmp_path / "guests.ndjson"
+    assert cli.main(["directory", "import", str(missing), "--config", str(config)]) == 1
+    expected = f"{missing}: it cannot be read: No such file or directory; check the path and its rights\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_an_import_with_a_key_that_others_can_read_names_the_key_and_not_the_file(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gateway.importing.be_gentle", lambda: None)
+    key = tmp_path / "state" / "credential.key"
+    key.write_bytes(bytes(32))
+    key.chmod(0o644)
+    assert cli.main(["directory", "import", str(config), "--config", str(config)]) == 1
+    assert capsys.readouterr().err == f"{key} can be read by others; run: chmod 600 {key}\n"
+
+
+def test_a_configuration_in_the_wrong_place_is_told_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(["run", "club.yaml"])
+    assert left.value.code == 2
+    assert "unrecognized arguments: club.yaml; the configuration is named by --config FILE" in capsys.readouterr().err
+
+
+def test_check_counts_in_words_that_fit(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(config)]) == 0
+    assert capsys.readouterr().out == f"{config} is right: 0 devices, 0 gates, 0 clients.\n"
+
+
 CONTRADICTION = (
     '{"type":"credential","technology":"barcode","value":"A","holder":"ada"}\n'
     '{"type":"schedule","id":"night","weekly":[{"days":["fri"],"from":"18:00","to":"18:00"}]}\n'

@@ -40,6 +40,12 @@ class SimTransport(asyncio.Transport):
     def set_write_buffer_limits(self, high: Any = None, low: Any = None) -> None:
         pass
 
+    def pause_reading(self) -> None:
+        """What comes meanwhile waits in the gateway's own buffer."""
+
+    def resume_reading(self) -> None:
+        pass
+
 
 class Link:
     """One connection of the gateway."""

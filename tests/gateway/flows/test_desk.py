@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
+import msgspec
 import pytest
 
 from gateway.domain import events as e
 from gateway.domain.answers import Answer, denied
 from gateway.domain.reasons import Reason
-from gateway.flows.desk import Handler, RefusedRequest, Request
+from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
 from gateway.store.journal import JournalBusy, StorageUnavailable
 from tests.gateway.domain.samples import sample
 from tests.gateway.fakes import settle
@@ -261,3 +263,30 @@ async def test_while_nothing_can_be_stored_nothing_is_even_tried_and_queries_go_
     assert counter.ask("bar-printer", "print").reason is Reason.STORAGE_UNAVAILABLE
     assert counter.taken == []
     assert counter.ask("bar-printer", "status").status == "done"
+
+
+# I12: what a client sent is not repeated.
+
+
+class _Kind(msgspec.Struct, forbid_unknown_fields=True):
+    technology: Literal["em4100", "nfc"]
+    value: str
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b'{"technology": "100086F444", "value": "x"}', "Something stands at `data.technology` that does not belong"),
+        (b'{"technology": "nfc", "value": "x", "100086F444": 1}', "Something stands at `data` that does not belong"),
+        (b'{"technology": "nfc", "value": 100086}', "Expected `str`, got `int` - at `data.value`."),
+        (b'{"technology": "nfc"}', "Object missing required field `value`"),
+        (b'{"technology": F100086}', "`data` is not JSON"),
+        (b'"100086F444"', "Expected `object`, got `str`"),
+    ],
+)
+def test_i12_data_that_does_not_fit_is_refused_without_repeating_it(data: bytes, says: str) -> None:
+    asked = Request("bar-tablet", "r1", "north", "authenticate", data, None, "")
+    with pytest.raises(RefusedRequest) as refused:
+        read_data(asked, _Kind)
+    assert refused.value.answer.message.startswith(says)
+    assert "100086" not in refused.value.answer.message

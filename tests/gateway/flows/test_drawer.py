@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, PrinterStatus
+from drivers.printers.escpos import PULSE_SEND_S, PULSE_WAIT_S
 from gateway.domain import events as e
 from gateway.domain.reasons import Reason
 from gateway.flows.drawer import ASKED_S, CONFIRM_S, PULSE_TIMEOUT_S, DrawerFlow
@@ -141,6 +142,11 @@ async def test_a_driver_that_never_answers_leaves_the_opening_unknown() -> None:
     till.open()
     await asyncio.sleep(PULSE_TIMEOUT_S + CONFIRM_S + 0.1)
     assert till.house.statuses() == ["accepted", "unknown"]
+
+
+def test_a_printer_s_driver_gives_up_first() -> None:
+    """It knows whether the pulse was sent; the flow could only say that nobody can tell."""
+    assert PULSE_WAIT_S + PULSE_SEND_S < PULSE_TIMEOUT_S
 
 
 async def test_a_doubtful_pulse_is_no_doubt_when_the_drawer_is_seen_open() -> None:

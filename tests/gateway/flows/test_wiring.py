@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 
@@ -40,11 +41,12 @@ TILL = Device("till", "kick", TillOptions(), "till")
 class Cabinet:
     """A house whose flows are wired by a configuration: one gate on two boards, a printer and its drawer."""
 
-    def __init__(self) -> None:
+    def __init__(self, drivers: Mapping[str, DriverEntry] = DRIVERS, till: Device = TILL) -> None:
+        self.till = till
         self.house = House()
         entry = EntryFlow(self.house.recorder, FakeDirectory(), FakeKey(), self.house.spawn)
         purchase = PurchaseFlow(self.house.recorder, FakeDirectory(), FakeKey())
-        self.wiring = Wiring(self.house.recorder, entry, purchase, self.house.spawn, DRIVERS)
+        self.wiring = Wiring(self.house.recorder, entry, purchase, self.house.spawn, drivers)
         self.slots = {
             "relays": slot("relays", "board"),
             "inputs": slot("inputs", "board"),
@@ -53,7 +55,7 @@ class Cabinet:
         self.configure(NORTH)
 
     def configure(self, *gates: Gate, limits: Limits | None = None) -> None:
-        devices = {name: one.device for name, one in self.slots.items()} | {"till": TILL}
+        devices = {name: one.device for name, one in self.slots.items()} | {"till": self.till}
         configuration = Configuration(
             venue=Venue(id="v", timezone="UTC", currency="EUR"),
             broker=Broker(url="unix:///broker"),
@@ -163,3 +165,52 @@ async def test_a_reload_brings_new_limits_to_the_printers_there_are() -> None:
     document = {"document": {"lines": [{"type": "text", "text": "hi"}]}}
     assert cabinet.house.ask("printer", "print", document) is None
     assert cabinet.house.ask("printer", "print", document, id="r2").reason is Reason.BUSY
+
+
+class CoilOptions(msgspec.Struct):
+    relay: str = "relays.3"
+    contact: str = "inputs.4"
+    open_is_active: bool = False
+
+
+async def test_a_drawer_on_a_relay_opens_by_it_and_is_watched_by_its_input() -> None:
+    drivers = DRIVERS | {"coil": DriverEntry("drawer", Coil, CoilOptions, "")}
+    cabinet = Cabinet(drivers, Device("till", "coil", CoilOptions(), "till"))
+    till, board = cabinet.wiring.drawers["till"], cabinet.slots["relays"]
+    assert cabinet.wiring.drawers_at("relays") == ["till"]
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(4, True))
+    assert till.contact == "closed"
+    cabinet.house.serve("till", till.handlers())
+    cabinet.house.ask("till", "open", {"reason": "sale"}, expires_in_s=5)
+    await settle()
+    assert board.driver.pulses == [(3, 150)]
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(4, False))
+    await asyncio.sleep(1)
+    assert till.contact == "open"
+    assert cabinet.house.kinds() == ["DrawerOpening", "DrawerOpened"]
+    cabinet.turn("relays", online=False)
+    assert not cabinet.wiring.drawer_online("till")
+
+
+async def test_a_drawer_found_open_when_its_board_comes_is_no_alarm_and_one_opened_later_is() -> None:
+    drivers = DRIVERS | {"coil": DriverEntry("drawer", Coil, CoilOptions, "")}
+    cabinet = Cabinet(drivers, Device("till", "coil", CoilOptions(), "till"))
+    till = cabinet.wiring.drawers["till"]
+    assert till.contact == "unknown"
+    cabinet.turn("inputs", online=True)
+    assert till.contact == "open", "its input rests, and resting means open here"
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(4, True))
+    await settle()
+    assert (till.contact, cabinet.house.kinds()) == ("closed", [])
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(4, False))
+    await settle()
+    assert cabinet.house.kinds() == ["DrawerForced"]
+    till.close()
+
+
+class Coil:
+    def __init__(self, options: CoilOptions, board: FakeLock) -> None:
+        self._board = board
+
+    async def open(self) -> None:
+        await self._board.pulse(3, 150)

@@ -13,6 +13,7 @@ from gateway.domain import events as e
 from gateway.domain.answers import Answer, denied
 from gateway.domain.reasons import Reason
 from gateway.mqtt.requests import keyed_digest
+from gateway.store.errors import StorageUnavailable
 from tests.gateway.mqtt.broker import WAIT_S, BrokerProcess, client, next_message
 from tests.gateway.mqtt.fakes import BASE, NOW_MS, Running, answers, printed, running
 
@@ -169,9 +170,17 @@ async def test_i09_what_is_remembered_of_open_requests_is_bounded(broker: Broker
 
 async def test_i01_a_failed_commit_is_answered_as_storage_unavailable(broker: BrokerProcess) -> None:
     async with client(broker, RESPONSES) as other, running(broker) as run:
-        run.face.storage_failed([e.RequestRef("bar", "r1")], OSError("disk full"))
+        run.face.storage_failed([e.RequestRef("bar", "r1")], StorageUnavailable("disk full"))
         answer = await answer_of(other)
         assert (answer["status"], answer["reason"]) == ("failed", "storage_unavailable")
+
+
+async def test_i02_after_a_failed_sync_nobody_is_told_that_nothing_was_done(broker: BrokerProcess) -> None:
+    """The next start may find on the disk what this one was told is lost, and answers a repeated request by that."""
+    async with client(broker, RESPONSES) as other, running(broker) as run:
+        run.face.storage_failed([e.RequestRef("bar", "r1")], StorageUnavailable("no sync", fatal=True))
+        run.face.storage_failed([e.RequestRef("bar", "r2")], StorageUnavailable("disk full"))
+        assert (await answer_of(other))["id"] == "r2"
 
 
 async def test_answers_wait_for_the_broker_in_order_and_i09_in_bounds(broker: BrokerProcess) -> None:

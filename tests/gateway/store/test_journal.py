@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import gateway.store.journal as journal_module
+from gateway.store import audit
+from gateway.store.committer import Committer, Work
 from gateway.store.journal import Journal, JournalBusy, Row, StorageUnavailable, StoredRow
+from gateway.store.writer import Outcome
 from tests.gateway.store.journals import Told, Waiter, alter, append, fold, row, rows, scribble, size_of
 
 
@@ -272,3 +276,52 @@ async def test_the_wal_starts_over_and_stays_small(journal: Journal, path: Path)
 
 async def test_stored_rows_have_names() -> None:
     assert StoredRow._fields == ("seq", "id", "at_ms", "body", "hash")
+
+
+class HeldWriter:
+    """A disk that takes work and does not answer until it is let go."""
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+        self._held: list[tuple[Work, Outcome]] = []
+
+    def submit(self, work: Work, on_done: Outcome) -> None:
+        self._held.append((work, on_done))
+
+    def wait(self) -> None:
+        (work, on_done), self._held = self._held[0], self._held[1:]
+        self._committer.commit(work)
+        on_done(None)
+
+    def recover(self) -> None:
+        raise AssertionError
+
+    def close(self) -> None:
+        self._committer.close()
+
+
+async def test_i09_while_the_disk_does_not_answer_new_rows_are_refused_at_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers: list[HeldWriter] = []
+
+    def writer(committer: Committer) -> HeldWriter:
+        writers.append(HeldWriter(committer))
+        return writers[0]
+
+    journal = Journal.open(path, writer=writer)
+    monkeypatch.setattr(journal_module, "STALLED_S", 0.05)
+    first, second, follow_up, third = (Waiter() for _ in range(4))
+    journal.append([row(1)], first)
+    journal.append([row(2)], second)
+    await asyncio.sleep(0.06)
+    with pytest.raises(JournalBusy, match="has not answered"):
+        journal.append([row(3)], third)
+    journal.append([row(3)], follow_up, follow_up=True)
+    writers[0].wait()
+    # The disk has answered: whatever waits is on its way, and the next one is taken again.
+    journal.append([row(4)], third)
+    journal.close()
+    for waiter in (first, second, follow_up, third):
+        await waiter.wait()
+    assert audit.verify(path).rows == 4

@@ -1,0 +1,1 @@
+"""What a label printer understands and prints, in two languages."""
