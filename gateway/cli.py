@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -131,16 +132,15 @@ def _add_directory(commands: Commands) -> None:
     bring.add_argument("file", type=Path)
     bring.add_argument("--empty", action="store_true", help="take a file without a credential too: nobody can come in")
     bring.add_argument("--cursor", type=int, default=0, help="how many of upstream's changes are in it")
-    _config_option(bring)
     bring.set_defaults(run=_directory_import)
     fold = verbs.add_parser("fold", help="write upstream's changes into the file; the gateway does so by itself")
-    _config_option(fold)
     fold.set_defaults(run=_directory_fold)
     check = verbs.add_parser("check", help="say what is wrong with such a file, line by line, and change nothing")
     check.add_argument("file", type=Path)
     check.add_argument("--empty", action="store_true", help="a file without a credential is meant")
-    _config_option(check)
     check.set_defaults(run=_directory_check)
+    for verb in (bring, fold, check):
+        _config_option(verb)
 
 
 def _add_journal(commands: Commands) -> None:
@@ -288,9 +288,8 @@ def _directory_import(options: argparse.Namespace) -> int:
     from gateway.importing import import_with_progress  # noqa: PLC0415
 
     configuration = _load_or_complain(options.config)
-    if configuration is None:
-        return REFUSED
-    return import_with_progress(options.file, configuration, allow_empty=options.empty, cursor=options.cursor)
+    wanted = {"allow_empty": options.empty, "cursor": options.cursor}
+    return import_with_progress(options.file, configuration, **wanted) if configuration else REFUSED
 
 
 def _directory_fold(options: argparse.Namespace) -> int:
@@ -304,9 +303,7 @@ def _directory_check(options: argparse.Namespace) -> int:
     from gateway.importing import check_with_progress  # noqa: PLC0415
 
     configuration = _load_or_complain(options.config)
-    if configuration is None:
-        return REFUSED
-    return check_with_progress(options.file, configuration, allow_empty=options.empty)
+    return check_with_progress(options.file, configuration, allow_empty=options.empty) if configuration else REFUSED
 
 
 def _journal_verify(options: argparse.Namespace) -> int:
@@ -320,7 +317,9 @@ def _journal_tail(options: argparse.Namespace) -> int:
     from gateway.store import audit  # noqa: PLC0415
 
     path = _journal_path(options.config)
-    return audit.tail_command(path, _print_now, options.lines, follow=options.follow) if path else REFUSED
+    return (
+        audit.tail_command(path, partial(print, flush=True), options.lines, follow=options.follow) if path else REFUSED
+    )
 
 
 def _journal_export(options: argparse.Namespace) -> int:
@@ -333,10 +332,6 @@ def _journal_export(options: argparse.Namespace) -> int:
 def _journal_path(config: Path) -> Path | None:
     configuration = _load_or_complain(config)
     return configuration.state_dir / "journal.db" if configuration else None
-
-
-def _print_now(line: str) -> None:
-    print(line, flush=True)
 
 
 def _load_or_complain(config: Path) -> Configuration | None:
@@ -388,9 +383,8 @@ def _broker_write(options: argparse.Namespace) -> int:
         return REFUSED
     host, _, port = options.listen.rpartition(":")
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= PORT_MAX):
-        return _complain(
-            f"--listen takes HOST:PORT such as 0.0.0.0:1883, with a port from 1 to {PORT_MAX}, not {options.listen!r}"
-        )
+        wanted = f"HOST:PORT such as 0.0.0.0:1883, with a port from 1 to {PORT_MAX}"
+        return _complain(f"--listen takes {wanted}, not {options.listen!r}")
     try:
         files = write_broker_files(
             configuration,

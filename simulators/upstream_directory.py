@@ -64,9 +64,10 @@ class DirectoryOfAll:
 
     def change(self, changes: list[Change]) -> int:
         """Change rows; returns the new cursor."""
+        changes = [{"op": "put", **change} for change in changes]
         for change in changes:
             row = change["row"]
-            if change.get("op", "put") == "put":
+            if change["op"] == "put":
                 self._rows[key_of(row)] = row
             else:
                 self._rows.pop(key_of(row), None)

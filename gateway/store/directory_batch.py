@@ -69,7 +69,7 @@ class RawChange(msgspec.Struct, frozen=True):
     """A change whose row has not been looked at."""
 
     row: msgspec.Raw
-    op: Literal["put", "delete"] = "put"
+    op: Literal["put", "delete"]
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ Every path begins with `/v1/venues/{venue}`. The OpenAPI document is made from t
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from gateway.domain.allowances import Grant, Statement
+from gateway.store.directory_batch import RowGone
 from gateway.store.directory_rows import DirectoryRow
 
 ROOT = "/v1/venues/{venue}"
@@ -61,17 +62,19 @@ class CloudEvent(msgspec.Struct, frozen=True):
             "`data`; both numbers are 8 bytes, big-endian. The first is chained to 32 zero bytes.",
         ),
     ]
-    data: Annotated[dict[str, object], Meta(description="The event: see docs/asyncapi.yaml.")]
+    data: Annotated[dict[str, Any], Meta(description="The event: see docs/asyncapi.yaml.")]
 
 
-class DirectoryChange(msgspec.Struct, frozen=True):
-    """One change. `put` adds the row or takes the place of the one with the same key; `delete` needs only the key.
-
-    Keys: a credential's technology and value, an entitlement's holder and id, a wallet's holder, the id of all else.
-    """
+class DirectoryPut(msgspec.Struct, tag_field="op", tag="put", frozen=True):
+    """This row is new, or takes the place of the one with the same key."""
 
     row: DirectoryRow
-    op: Literal["put", "delete"] = "put"
+
+
+class DirectoryDelete(msgspec.Struct, tag_field="op", tag="delete", frozen=True):
+    """The row with this key is gone."""
+
+    row: RowGone
 
 
 class DirectoryChanges(msgspec.Struct, frozen=True):
@@ -79,7 +82,7 @@ class DirectoryChanges(msgspec.Struct, frozen=True):
 
     after: Seq
     cursor: Seq
-    changes: Annotated[list[DirectoryChange], Meta(max_length=5_000)]
+    changes: Annotated[list[DirectoryPut | DirectoryDelete], Meta(max_length=5_000)]
 
 
 class AllowanceMessages(msgspec.Struct, frozen=True):

@@ -170,10 +170,9 @@ def _schemas() -> Json:
         c.AllowanceAnswers,
     )
     _, made = msgspec.json.schema_components(types, ref_template=_REF)
-    schemas = _tidied(made)
-    rows = schemas["DirectoryChange"]["properties"]["row"]
-    schemas["DirectoryRow"] = rows
-    schemas["DirectoryChange"]["properties"]["row"] = {"$ref": _REF.format(name="DirectoryRow")}
+    schemas: Json = _tidied(made)
+    put = schemas["DirectoryPut"]["properties"]
+    schemas["DirectoryRow"], put["row"] = put["row"], {"$ref": _REF.format(name="DirectoryRow")}
     return dict(sorted(schemas.items()))
 
 
