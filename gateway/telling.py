@@ -7,6 +7,7 @@ from typing import Any, get_args
 import msgspec
 
 from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading, Tampered
+from gateway.domain import clock_events as c
 from gateway.domain import events as e
 from gateway.domain import upstream_events as u
 from gateway.domain import zone_events as z
@@ -29,6 +30,8 @@ _ALARMS = (
     DeviceTested,
     u.EventSetAside,
     u.DirectoryRefused,
+    c.ClockDoubted,
+    c.ClockJumped,
 )
 
 _LOGGED_FIELDS = (
@@ -63,6 +66,14 @@ _LOGGED_FIELDS = (
     "sink",
     "cursor",
     "changes",
+    "till",
+    "number",
+    "direction",
+    "currency",
+    "by",
+    "by_ms",
+    "followed",
+    "policy",
 )
 """What of an event goes into its log line. Credentials stay out, even as references."""
 

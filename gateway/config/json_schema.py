@@ -21,14 +21,16 @@ from gateway.config.schema import (
     VERBS,
     Authenticity,
     Broker,
+    Clock,
     DriverKind,
     Limits,
+    Till,
     Venue,
-    Wallet,
     Zone,
 )
 from gateway.config.upstream import SINK_PATTERN, SINKS_MAX, Endpoint, Upstream
 from gateway.config.upstream import URL_PATTERN as UPSTREAM_URL_PATTERN
+from gateway.config.wallet import Wallet
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -39,7 +41,7 @@ _REF = "#/$defs/{name}"
 
 _OWN: list[type[msgspec.Struct]] = [
     Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, Authenticity, InterlockEntry, InputEntry,
-    OutputEntry, Endpoint, Upstream,
+    OutputEntry, Till, Clock, Endpoint, Upstream,
 ]  # fmt: skip
 
 
@@ -104,6 +106,8 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         "authenticity": _or_nothing(own["Authenticity"]),
         "feedback": _or_nothing(own["Feedback"]),
         "upstream": _or_nothing(own["Upstream"]),
+        "tills": _named("Places where money is taken, by name.", _or_nothing(own["Till"]), RESERVED_NAMES),
+        "clock": _or_nothing(own["Clock"]),
     }
 
 

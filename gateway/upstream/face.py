@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.config.upstream import Endpoint, Upstream
+from gateway.config.upstream import MAIN_SINK, Endpoint, Upstream
 from gateway.domain.upstream_events import UpstreamEvent
 from gateway.flows.recorder import Committed
 from gateway.store.directory_overlay import Batch, ChangeFile
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.courier import HttpsCourier
 from gateway.upstream.directory import DirectorySync
-from gateway.upstream.http import Client, HeardDate
+from gateway.upstream.http import Client
 from gateway.upstream.https import HttpsSink
 from gateway.upstream.network import NetworkWatch
 from gateway.upstream.outbox import Outbox
@@ -59,7 +59,6 @@ class UpstreamFace:
         self._ages_s: dict[str, float] = {}
         self._outlook = Outlook()
         self._run: asyncio.Task[None] | None = None
-        self.heard_date: HeardDate | None = None
         self.relays: dict[str, Relay] = {}
         self.directory: DirectorySync | None = None
         self.courier: HttpsCourier | None = None
@@ -133,7 +132,7 @@ class UpstreamFace:
     def _begin(self, name: str, endpoint: Endpoint) -> None:
         if self._outbox is None:
             return
-        sink = HttpsSink(Client(endpoint, self._venue, self._heard))
+        sink = HttpsSink(Client(endpoint, self._venue, self._heard if name == MAIN_SINK else None))
         relay = Relay(name, sink, self._outbox, self._recorder.journal, self._gateway.random, self._record)
         self._endpoints[name], self.relays[name] = endpoint, relay
         self._tasks[name] = self._gateway.spawn(relay.run())
@@ -173,8 +172,7 @@ class UpstreamFace:
         return figures
 
     def _heard(self, at_ms: int, uncertain_ms: int) -> None:
-        if self.heard_date is not None:
-            self.heard_date(at_ms, uncertain_ms)
+        self._gateway.clock.upstream_said(at_ms, uncertain_ms)
 
     async def _look_after(self, outbox: Outbox) -> None:
         """See to ages and to what may be pruned, and to the network's coming back."""
