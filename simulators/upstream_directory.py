@@ -85,16 +85,20 @@ class DirectoryOfAll:
 
     async def since(self, after: int, wait_s: float) -> dict[str, Any] | None:
         """Return what changed after a cursor, waiting for it; None when nothing does in time. Raises Gone."""
+        self._check(after)
+        if after == self.cursor:
+            try:
+                await asyncio.wait_for(self._changed.wait(), wait_s)
+            except TimeoutError:
+                return None
+            # Another directory altogether may have come.
+            self._check(after)
+        return self._between(after)
+
+    def _check(self, after: int) -> None:
         oldest = self._batches[0][0] - 1 if self._batches else self.cursor
         if after > self.cursor or after < oldest:
             raise Gone
-        changed = self._changed
-        if after == self.cursor:
-            try:
-                await asyncio.wait_for(changed.wait(), wait_s)
-            except TimeoutError:
-                return None
-        return self._between(after)
 
     def _between(self, after: int) -> dict[str, Any]:
         changes: list[Change] = []

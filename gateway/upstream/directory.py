@@ -38,6 +38,8 @@ POLL_S = 50.0
 ANSWER_S = POLL_S + 30.0
 AGAIN_S = 0.2
 """Even an upstream that answers at once is asked five times a second at most."""
+SNAPSHOT_EVERY_S = 60.0
+"""An upstream that does not know its own snapshot is not asked for it again and again."""
 CHANGES_MAX = 5_000
 FOLD_ROWS = 20_000
 """So many changed rows are built into a new file; until then they cost some megabytes of memory."""
@@ -107,6 +109,7 @@ class DirectorySync:
         self._record = record
         self._woken = asyncio.Event()
         self._snapshot_wanted = False
+        self._snapshot_again_s = 0.0
         self._folding: asyncio.Task[str] | None = None
         self._confirmed_ms = 0
         self.download = Download(client, file.path.parent)
@@ -163,6 +166,7 @@ class DirectorySync:
         if self._directory.cursor != meta.cursor:
             raise DirectoryRefused("the imported directory cannot be read; look at the log")
         await asyncio.to_thread(self._file.replace, ())
+        self._snapshot_again_s = asyncio.get_running_loop().time() + SNAPSHOT_EVERY_S
         self._snapshot_wanted, self.refused = False, ""
         self._confirm()
 
@@ -171,6 +175,8 @@ class DirectorySync:
         query = {"after": str(after), "wait_s": f"{POLL_S:g}"}
         answer = await self._client.ask("GET", CHANGES, query=query, answer_s=ANSWER_S)
         if answer.status == 410:
+            if asyncio.get_running_loop().time() < self._snapshot_again_s:
+                raise SinkUnavailable("upstream gave a snapshot and knows no changes that follow it")
             log.warning("directory_snapshot_needed", cursor=after)
             self._snapshot_wanted = True
         elif answer.status == 204:

@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from gateway.store.errors import from_os
 from gateway.upstream.contract import SNAPSHOT
 from gateway.upstream.http import Client
 from gateway.upstream.sinks import SinkUnavailable
@@ -106,8 +107,12 @@ class Download:
         self._meta_path.write_bytes(msgspec.json.encode(meta))
 
     def _write(self, piece: bytes) -> None:
-        with self.path.open("ab") as file:
-            file.write(piece)
+        try:
+            with self.path.open("ab") as file:
+                file.write(piece)
+        except OSError as error:
+            # It must not be taken for a failure of the network.
+            raise from_os(error, self.path) from error
 
     def _check(self, meta: Meta) -> None:
         with self.path.open("rb") as file:

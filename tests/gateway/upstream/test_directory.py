@@ -220,6 +220,7 @@ async def test_a_batch_with_one_wrong_row_changes_nothing(tmp_path: Path):
 async def test_a_snapshot_that_was_tampered_with_leaves_the_last_good_one_in_use(tmp_path: Path):
     async with upstream(tmp_path / "up") as (above, port), venue(tmp_path / "venue", port) as here:
         await until(lambda: here.directory.cursor == 1)
+        here.sync._snapshot_again_s = 0.0
         above.faults = [Faults(path="/snapshot", tampered=True)]
         above.directory.set(rows(10))
         await until(lambda: here.sync.refused)
@@ -259,3 +260,12 @@ async def test_nothing_of_a_card_stands_in_what_is_kept_of_changes(tmp_path: Pat
         above.directory.change([{"row": {**credential(5), "value": "no-hex-value"}}])
         await until(lambda: here.sync.refused)
         assert "no-hex" not in here.sync.refused + json.dumps([str(fact) for fact in here.facts])
+
+
+async def test_an_upstream_that_does_not_know_its_own_snapshot_is_not_asked_for_it_without_end(tmp_path: Path):
+    async with upstream(tmp_path / "up") as (above, port), venue(tmp_path / "venue", port) as here:
+        await until(lambda: here.directory.cursor == 1)
+        above.faults = [Faults(path="/changes", status=410)]
+        above.directory.change([{"row": credential(1)}])
+        await until(lambda: "knows no changes" in here.sync.why)
+        assert here.imports == 1
