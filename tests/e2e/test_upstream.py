@@ -101,3 +101,21 @@ async def test_a_wrong_token_is_said_in_state_and_log_and_nothing_else_suffers(
     await venue.observer.event("entry.granted", since=mark, holder=guest.holder)
     (upstream.folder.parent / "token").write_text("s3cret-token")
     await level(venue, upstream)
+
+
+async def test_a_guest_who_comes_in_brings_a_part_of_their_wallet(
+    start_venue: Callable[..., Awaitable[Venue]], upstream: Served
+) -> None:
+    def change(settings: dict[str, Any]) -> None:
+        connected(upstream, directory=False)(settings)
+        settings["wallet"] = {"authority": "upstream", "allowances": {"ask_minor": 3000, "low_minor": 500}}
+
+    venue = await start_venue(("north",), change=change)
+    guest, mark = venue.guests.tag(), venue.observer.mark
+    await upstream.tell("wallets", {guest.holder: 2000})
+    await venue.daemon.logged("allowances_connected")
+    await (await venue.device("north-reader")).do("tap", uid=guest.value)
+    moved = await venue.observer.event("wallet.transferred", since=mark, holder=guest.holder)
+    assert moved["balances"][f"wallet:{guest.holder}"] == 2000
+    assert (await venue.observer.event("allowance.changed", since=0, holder=guest.holder))["allowance"]["version"] == 1
+    await level(venue, upstream)
