@@ -7,8 +7,8 @@ import gzip
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from uuid import UUID
 
+from gateway.flows.recorder import id_text
 from gateway.store.reading import Reader
 from gateway.store.rows import StoredRow
 from gateway.upstream.cloudevents import cloud_event, source
@@ -75,8 +75,9 @@ class Outbox:
             for row in rows:
                 through_seq = row.seq
                 if row.seq not in aside:
-                    parts.append(cloud_event(row, of))
-                    events.append((row.seq, str(UUID(bytes=row.id))))
+                    event_id = id_text(row.id)
+                    parts.append(cloud_event(row, event_id, of))
+                    events.append((row.seq, event_id))
                     size_bytes += len(parts[-1])
             if not rows:
                 break
