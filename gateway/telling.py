@@ -64,6 +64,7 @@ _LOGGED_FIELDS = (
     "means",
     "device",
     "sink",
+    "event_seq",
     "cursor",
     "changes",
     "till",

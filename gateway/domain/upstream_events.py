@@ -11,8 +11,8 @@ class EventSetAside(Event, frozen=True, tag="upstream.event_set_aside"):
     """A sink can never take the event with this number and id; the rest goes on without it, and a person must look."""
 
     sink: str
-    seq: int
-    id: str
+    event_seq: int
+    event_id: str
     why: str
 
 

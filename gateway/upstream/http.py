@@ -148,10 +148,8 @@ def explain(error: Exception, host: str) -> str:
     """Return what went wrong on the way to `host`, and what to do about it."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _explain_certificate(error.certificate_error, host)
-    if isinstance(error, ssl.SSLError):
-        return f"TLS with {host} failed ({error.reason or error}); is there an https server on this port?"
-    if isinstance(error, aiohttp.ClientConnectorSSLError):
-        return f"TLS with {host} failed ({error.os_error}); is there an https server on this port?"
+    if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
+        return f"TLS with {host} failed ({error.strerror or error}); is there an https server on this port?"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f"the name {host} is not found; check the network and the spelling"
     if isinstance(error, aiohttp.ClientConnectorError):

@@ -202,7 +202,7 @@ class Relay:
         self._aside[seq] = None
         self.set_aside_count += 1
         log.error("upstream_event_set_aside", sink=self.name, seq=seq, id=event_id, why=refused.why)
-        self._set_aside(EventSetAside(sink=self.name, seq=seq, id=event_id, why=refused.why))
+        self._set_aside(EventSetAside(sink=self.name, event_seq=seq, event_id=event_id, why=refused.why))
 
     def _worked(self) -> None:
         if self._failing_since_s is not None:

@@ -220,6 +220,7 @@ async def test_a_batch_with_one_wrong_row_changes_nothing(tmp_path: Path):
 async def test_a_snapshot_that_was_tampered_with_leaves_the_last_good_one_in_use(tmp_path: Path):
     async with upstream(tmp_path / "up") as (above, port), venue(tmp_path / "venue", port) as here:
         await until(lambda: here.directory.cursor == 1)
+        await until(lambda: here.sync._snapshot_again_s)
         here.sync._snapshot_again_s = 0.0
         above.faults = [Faults(path="/snapshot", tampered=True)]
         above.directory.set(rows(10))

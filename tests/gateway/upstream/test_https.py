@@ -63,7 +63,7 @@ async def test_i05_a_poison_event_over_https_is_set_aside_and_upstream_gets_the_
         await append(made.journal, bad, *some_rows(22, 5))
         relay = made.begin(https(upstream.url))
         await until(lambda: relay.through_seq == 26)
-        assert [one.seq for one in made.aside] == [21]
+        assert [one.event_seq for one in made.aside] == [21]
         assert made.aside[0].why == "nothing here takes venue.gate.fault"
         assert len(upstream.received()) == 25
 

@@ -94,9 +94,9 @@ async def test_i05_a_poison_event_is_set_aside_with_an_alarm_and_the_rest_goes_o
             relay = made.begin(sink)
             await until(lambda relay=relay: relay.through_seq == 900)
             assert sink.taken == [seq for seq in range(1, 901) if seq not in sink.poison]
-            assert [one.seq for one in made.aside] == [7, 500, 501]
+            assert [one.event_seq for one in made.aside] == [7, 500, 501]
             assert made.aside[0] == EventSetAside(
-                sink="main", seq=7, id="00000000-0000-0000-0000-000000000007", why="poison"
+                sink="main", event_seq=7, event_id="00000000-0000-0000-0000-000000000007", why="poison"
             )
             assert relay.set_aside_count == 3
 
