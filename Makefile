@@ -3,11 +3,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PACKAGES := gateway drivers simulators
-PROOFS := tests/faults tests/fuzz tests/soak $(addprefix tests/e2e/test_,kill_under_load.py disk_faults.py clock_jumps.py \
-	memory_limit.py hostile_neighbours.py broker_outage.py)
+PROOFS := tests/faults tests/fuzz tests/soak tests/gateway/devices/test_hotplug.py $(addprefix tests/e2e/test_, \
+	kill_under_load.py plugging.py disk_faults.py clock_jumps.py memory_limit.py hostile_neighbours.py broker_outage.py)
 export PYTHON
 
-.PHONY: help setup demo test prove soak sim bench scale lint format types imports check generated asyncapi schema licences \
+.PHONY: help setup demo test prove soak sim bench scale lint format types imports check generated asyncapi openapi schema licences \
 	lock clean
 
 help: ## what can be made
@@ -66,6 +66,9 @@ check: lint types imports generated ## all of the four above
 
 asyncapi: setup ## write docs/asyncapi.yaml from the message types
 	scripts/generated docs/asyncapi.yaml
+
+openapi: setup ## write docs/upstream.openapi.yaml from the types of the contract with upstream
+	scripts/generated docs/upstream.openapi.yaml
 
 schema: setup ## write config/gateway.schema.json from the configuration types
 	scripts/generated config/gateway.schema.json
