@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 import re
 from datetime import datetime
 from pathlib import Path
@@ -79,12 +80,14 @@ class Bar:
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Directory:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Directory]:
     folder = tmp_path_factory.mktemp("directory")
     source = folder / "directory.ndjson"
     source.write_text(ROWS)
     import_directory(source, folder, KEY, known_zones=(), progress=lambda *_: None, timezone=BERLIN)
-    return Directory.open(folder)
+    opened = Directory.open(folder)
+    yield opened
+    opened.close()
 
 
 @pytest.mark.parametrize(("title", "lines"), EXAMPLES)
