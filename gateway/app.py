@@ -7,7 +7,6 @@ This is the only file that knows everyone. `run()` is the daemon's life from the
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import os
 import signal
@@ -16,7 +15,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import IO, Any
+from typing import Any
 
 import structlog
 import uvloop
@@ -46,6 +45,7 @@ from gateway.store.credentials import CredentialKey
 from gateway.store.directory import DIRECTORY_FILE, Directory
 from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
+from gateway.store.locking import lock_state_dir
 from gateway.trials import Trials
 from gateway.wiring import Wiring
 
@@ -65,7 +65,7 @@ def run(config_path: Path) -> int:
             print(problem, file=sys.stderr)
         return EXIT_REFUSED
     try:
-        lock = _lock_state_dir(configuration.state_dir)
+        lock = lock_state_dir(configuration.state_dir)
     except OSError as error:
         print(f"{configuration.state_dir}: {error}", file=sys.stderr)
         return EXIT_REFUSED
@@ -78,18 +78,6 @@ def run(config_path: Path) -> int:
 def read_configuration(path: Path) -> Configuration:
     """Read a configuration for the drivers there are. Raises ConfigurationError."""
     return load(path, kinds())
-
-
-def _lock_state_dir(state_dir: Path) -> IO[str]:
-    """Make the state folder ours; two daemons on one journal would each undo what the other knows."""
-    state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    lock = (state_dir / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise OSError("another venue-gateway runs on this folder; stop it first") from None
-    return lock
 
 
 async def _serve(configuration: Configuration, config_path: Path) -> int:

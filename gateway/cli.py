@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway import __version__
+from gateway.ops.commands import add_commands as add_ops_commands
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_journal(commands)
     _add_broker(commands)
     _add_tickets(commands)
+    add_ops_commands(commands, _config_option)
 
     demo = commands.add_parser("demo", help="a simulated venue with a story, then a live view until Ctrl-C")
     demo.add_argument("--exit", action="store_true", help="end after the story; status 0 only if all came out as told")

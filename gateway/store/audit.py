@@ -101,6 +101,15 @@ def tail_command(path: Path, write: Write, lines: int, *, follow: bool = False) 
     return OK
 
 
+def newest(path: Path, count: int) -> list[StoredRow]:
+    """Return the last `count` entries, in order. Raises StorageUnavailable."""
+    reader = _open(path)
+    try:
+        return reader.newest(count)
+    finally:
+        reader.close()
+
+
 def export_command(path: Path, write: Write, after_seq: int = 0) -> int:
     """Print every entry after `after_seq` as NDJSON."""
     try:
