@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -28,6 +29,21 @@ def add_commands(commands: Commands, config_option: ConfigOption) -> None:
     doctor.add_argument("--json", action="store_true", help="print what was found as JSON")
     doctor.set_defaults(run=_doctor)
     config_option(doctor)
+    _add_backup(commands, config_option)
+
+
+def _add_backup(commands: Commands, config_option: ConfigOption) -> None:
+    backup = commands.add_parser("backup", help="copy the journal to a file, while the gateway runs")
+    backup.add_argument("file", type=Path, help="best on another disk")
+    backup.add_argument("--keys", type=Path, metavar="FILE", help="write keys and passwords to a file of their own too")
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser("restore", help="put such a copy in place, while the gateway is stopped")
+    restore.add_argument("file", type=Path)
+    restore.add_argument("--keys", type=Path, metavar="FILE", help="put keys and passwords back too")
+    restore.add_argument("--replace", action="store_true", help="also where a journal is there; the old file is kept")
+    restore.set_defaults(run=_restore)
+    for parser in (backup, restore):
+        config_option(parser)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -40,6 +56,51 @@ def _doctor(options: argparse.Namespace) -> int:
     for line in report(examination, as_json=options.json):
         print(line)
     return REFUSED if examination.result == "bad" else OK
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from gateway.ops import backup  # noqa: PLC0415
+    from gateway.store.errors import StorageUnavailable  # noqa: PLC0415
+
+    configuration = _load(options.config)
+    if configuration is None:
+        return REFUSED
+    try:
+        manifest = backup.backup(configuration, options.file, _now_ms())
+        names = backup.backup_keys(configuration, options.keys) if options.keys else []
+    except (backup.BackupRefused, StorageUnavailable) as error:
+        return _complain(f"{error}. No backup was made.")
+    print(f"{options.file}: {manifest.rows:,} rows, read back and checked against the chain.")
+    if names:
+        print(f"{options.keys}: {len(names)} keys and passwords; keep it away from the other file.")
+    return OK
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from gateway.ops import backup  # noqa: PLC0415
+    from gateway.store.errors import StorageUnavailable  # noqa: PLC0415
+
+    configuration = _load(options.config)
+    if configuration is None:
+        return REFUSED
+    try:
+        manifest, kept = backup.restore(configuration, options.file, _now_ms(), replace=options.replace)
+        if options.keys:
+            backup.restore_keys(configuration, options.keys)
+    except (backup.BackupRefused, StorageUnavailable) as error:
+        return _complain(str(error))
+    print(f"{manifest.rows:,} rows are in place.{f' The journal before is kept as {kept}.' if kept else ''}")
+    print("Import the directory again before the gateway starts; erase again whoever was erased since that backup.")
+    return OK
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _complain(text: str) -> int:
+    print(text, file=sys.stderr)
+    return REFUSED
 
 
 def _load(config: Path) -> Configuration | None:

@@ -23,6 +23,13 @@ from tests.gateway.ops.house import NOW_MS, NOW_S, YAML, configuration, import_g
 STOPPED = e.GatewayStopped()
 
 
+def alter(state: Path) -> None:
+    connection = sqlite3.connect(state / "journal.db")
+    connection.execute("UPDATE journal SET at_ms = at_ms + 1 WHERE seq = 1")
+    connection.commit()
+    connection.close()
+
+
 def of(findings: tuple[Finding, ...], check: str) -> list[Finding]:
     return [one for one in findings if one.check == check]
 
@@ -49,7 +56,7 @@ def test_a_venue_in_order_is_told_so_and_what_is_not_there_is_named(tmp_path: Pa
         (lambda state: (state / "credential.key").write_bytes(bytes(32)), "directory", "bad", "directory import"),
         (lambda state: os.utime(state / "directory.db", (1, 1)), "directory", "warning", "tickets sold since"),
         (lambda state: (state / "journal.db").write_bytes(b"no database " * 500), "journal", "bad", "restore"),
-        (lambda state: alter(state), "journal", "bad", "restore"),
+        (alter, "journal", "bad", "restore"),
         (lambda state: (state / "journal.db").unlink(), "journal", "warning", "start the gateway"),
     ],
 )
@@ -63,13 +70,6 @@ def test_what_is_spoilt_is_found(
     [finding] = of(doctor.examine(config, now_s=NOW_S).findings, check)
     assert finding.level == level
     assert words in finding.do
-
-
-def alter(state: Path) -> None:
-    connection = sqlite3.connect(state / "journal.db")
-    connection.execute("UPDATE journal SET at_ms = at_ms + 1 WHERE seq = 1")
-    connection.commit()
-    connection.close()
 
 
 def test_the_clock_is_judged_by_ntp_and_by_the_journal() -> None:
