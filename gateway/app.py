@@ -53,7 +53,6 @@ log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_REFUSED = 0, 1
 CALM_AFTER_S = 0.5
-HAND_OVER_S = 0.0005
 
 
 def run(config_path: Path) -> int:
@@ -69,8 +68,6 @@ def run(config_path: Path) -> int:
     except OSError as error:
         print(f"{configuration.state_dir}: {error}", file=sys.stderr)
         return EXIT_REFUSED
-    # Between a tap and its gate two threads hand over several times; by default each may wait 5 ms for a busy other.
-    sys.setswitchinterval(HAND_OVER_S)
     with lock:
         return uvloop.run(_serve(configuration, config_path))
 
