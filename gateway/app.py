@@ -40,6 +40,7 @@ from gateway.housekeeping import EXIT_STORAGE, Housekeeping
 from gateway.mqtt.device_bus import DeviceBus
 from gateway.mqtt.face import MqttFace
 from gateway.mqtt.requests import keyed_digest
+from gateway.ops.metering import Metering
 from gateway.reporting import Reporter
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import DIRECTORY_FILE, Directory
@@ -185,6 +186,7 @@ class Gateway:
         self.feedback = FeedbackFlow(self.spawn, recorder.now_ms)
         self.wiring.tap_refused = self.feedback.storage_refused
         self.reporter = Reporter(self)
+        self.metering = Metering(self)
         self.trials = Trials(self, Uuid7(RandomPool(os.urandom).take))
         self.housekeeping = Housekeeping(self)
 
@@ -193,7 +195,7 @@ class Gateway:
         self._recover_from_disk()
         self.recorder.listeners += [self.mqtt.answers.committed, self.wiring.outputs.committed]
         tell_of_events = [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
-        self.recorder.followers += [*tell_of_events, self.allowances.committed]
+        self.recorder.followers += [*tell_of_events, self.allowances.committed, self.metering.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
@@ -247,6 +249,7 @@ class Gateway:
         handlers = {**self.wiring.handlers(), "gateway": own}
         grants = {name: client.may for name, client in configuration.clients.items()}
         self.desk.configure(handlers, grants, round(configuration.limits.request_expiry_max_s * 1000))
+        await self.metering.configure(configuration)
         self.reporter.announce_everything()
 
     def _configure_feedback(self, configuration: Configuration) -> None:
@@ -326,6 +329,7 @@ class Gateway:
     async def _shut_down(self, session: asyncio.Task[None]) -> None:
         log.info("gateway_stopping")
         self.desk.configure({}, {}, 0)
+        await self.metering.close()
         self.trials.close()
         self.wiring.close()
         self.allowances.close()

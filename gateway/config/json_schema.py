@@ -14,6 +14,7 @@ import msgspec
 from gateway.config.boards import InputEntry, InterlockEntry, OutputEntry
 from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.feedback import Feedback
+from gateway.config.operations import Metrics, Retention
 from gateway.config.schema import (
     DEFAULT_STATE_DIR,
     NAME_PATTERN,
@@ -37,7 +38,7 @@ _REF = "#/$defs/{name}"
 
 _OWN: list[type[msgspec.Struct]] = [
     Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, Authenticity, InterlockEntry, InputEntry,
-    OutputEntry,
+    OutputEntry, Metrics, Retention,
 ]  # fmt: skip
 
 
@@ -98,6 +99,8 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         "wallet": _or_nothing(own["Wallet"]),
         "authenticity": _or_nothing(own["Authenticity"]),
         "feedback": _or_nothing(own["Feedback"]),
+        "metrics": _or_nothing(own["Metrics"]),
+        "retention": _or_nothing(own["Retention"]),
     }
 
 

@@ -17,6 +17,7 @@ from gateway.config.drawers import check_drawer_relays
 from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.feedback import Feedback, read_feedback
 from gateway.config.json_schema import json_schema
+from gateway.config.operations import read_metrics, read_retention
 from gateway.config.problems import ConfigurationError, Problem, Problems, UnreadableError
 from gateway.config.reading import found, read_struct, refuse_unknown, struct_type
 from gateway.config.schema import (
@@ -56,6 +57,8 @@ SECTIONS = (
     "wallet",
     "feedback",
     "authenticity",
+    "metrics",
+    "retention",
 )
 BOARD_SECTIONS = ("interlocks", "inputs", "outputs")
 _MISSING = {
@@ -109,6 +112,8 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     limits = read_limits(section("limits"), problems)
     wallet = read_wallet(section("wallet"), problems)
     authenticity = read_authenticity(section("authenticity"), problems)
+    metrics = read_metrics(section("metrics"), problems)
+    retention = read_retention(section("retention"), problems)
     devices = read_devices(section("devices"), kinds, problems)
     zones = _drafts(section("zones"), "zones", Zone, problems)
     gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=RESERVED_NAMES)
@@ -138,6 +143,8 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         authenticity=authenticity or Authenticity(),
         boards=boards.boards(),
         feedback=feedback or Feedback(),
+        metrics=metrics,
+        retention=retention,
     )
     return msgspec.structs.replace(configuration, digest=_digest(configuration))
 

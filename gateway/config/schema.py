@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from gateway.config.boards import Boards, Contact
 from gateway.config.feedback import Feedback
+from gateway.config.operations import Metrics, Retention
 from gateway.domain.access import GateRule, ZoneMap
 from gateway.domain.money import BALANCE_MAX_MINOR
 from gateway.domain.wallet import Policy
@@ -361,6 +362,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     authenticity: Authenticity = msgspec.field(default_factory=Authenticity)
     boards: Boards = msgspec.field(default_factory=Boards)
     feedback: Feedback = msgspec.field(default_factory=Feedback)
+    metrics: Metrics | None = None
+    retention: Retention = msgspec.field(default_factory=Retention)
     digest: str = ""
     warnings: tuple[str, ...] = ()
     """Lines in the form of problems that stop nothing: `check` prints them, `run` logs them."""

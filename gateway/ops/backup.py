@@ -233,7 +233,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.mode, member.uid, member.gid, member.uname, member.gname = PRIVATE, 0, 0, "", ""
+    member.mode, member.uid, member.gid, member.uname, member.gname, member.mtime = PRIVATE, 0, 0, "", "", 0
     return member
 
 

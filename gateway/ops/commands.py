@@ -30,6 +30,11 @@ def add_commands(commands: Commands, config_option: ConfigOption) -> None:
     doctor.set_defaults(run=_doctor)
     config_option(doctor)
     _add_backup(commands, config_option)
+    diagnostics = commands.add_parser("diagnostics", help="make a bundle for support, without secrets and guests")
+    diagnostics.add_argument("file", type=Path, help="such as hall.tar.gz")
+    diagnostics.add_argument("--log", type=Path, metavar="FILE", help="a log, such as `journalctl -u … > FILE` writes")
+    diagnostics.set_defaults(run=_diagnostics)
+    config_option(diagnostics)
 
 
 def _add_backup(commands: Commands, config_option: ConfigOption) -> None:
@@ -91,6 +96,17 @@ def _restore(options: argparse.Namespace) -> int:
         return _complain(str(error))
     print(f"{manifest.rows:,} rows are in place.{f' The journal before is kept as {kept}.' if kept else ''}")
     print("Import the directory again before the gateway starts; erase again whoever was erased since that backup.")
+    return OK
+
+
+def _diagnostics(options: argparse.Namespace) -> int:
+    from gateway.ops.diagnostics import diagnostics  # noqa: PLC0415
+
+    try:
+        names = diagnostics(options.config, options.file, options.log)
+    except OSError as error:
+        return _complain(f"{error.filename or options.file}: {error.strerror}")
+    print(f"{options.file}: {', '.join(names)}. Look into it before you send it.")
     return OK
 
 

@@ -132,8 +132,13 @@ def entry_line(row: StoredRow) -> str:
     """
     digits = row.id.hex()
     uuid = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-    at = datetime.fromtimestamp(row.at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{row.at_ms % 1000:03}Z"
+    at = at_text(row.at_ms)
     return f'{{"seq":{row.seq},"id":"{uuid}","at":"{at}","hash":"{row.hash.hex()}",{row.body.decode()[1:]}'
+
+
+def at_text(at_ms: int) -> str:
+    """Return UTC milliseconds as people read them."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1000:03}Z"
 
 
 def _open(path: Path) -> Reader:
