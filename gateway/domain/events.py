@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChanged
+from gateway.domain.erasure import HolderErased
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
@@ -378,6 +379,7 @@ AnyEvent: TypeAlias = (
     | RedemptionEvent
     | AllowanceBookOpened
     | AllowanceChanged
+    | HolderErased
 )
 """Every event there is; decoding a journal row goes through this union."""
 

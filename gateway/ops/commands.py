@@ -35,6 +35,13 @@ def add_commands(commands: Commands, config_option: ConfigOption) -> None:
     diagnostics.add_argument("--log", type=Path, metavar="FILE", help="a log, such as `journalctl -u … > FILE` writes")
     diagnostics.set_defaults(run=_diagnostics)
     config_option(diagnostics)
+    erase = commands.add_parser("erase", help="take a guest out of every file here, while the gateway is stopped")
+    who = erase.add_mutually_exclusive_group(required=True)
+    who.add_argument("holder", nargs="?", metavar="HOLDER", help="the guest's name in the directory")
+    who.add_argument("--unseen", action="store_true", help="everybody not seen for `retention.guests_days`")
+    erase.add_argument("--reason", required=True, help="stays in the journal; a number of the case, and no name")
+    erase.set_defaults(run=_erase)
+    config_option(erase)
 
 
 def _add_backup(commands: Commands, config_option: ConfigOption) -> None:
@@ -107,6 +114,25 @@ def _diagnostics(options: argparse.Namespace) -> int:
     except OSError as error:
         return _complain(f"{error.filename or options.file}: {error.strerror}")
     print(f"{options.file}: {', '.join(names)}. Look into it before you send it.")
+    return OK
+
+
+def _erase(options: argparse.Namespace) -> int:
+    from gateway.ops import erasing  # noqa: PLC0415
+    from gateway.store.errors import StorageUnavailable  # noqa: PLC0415
+
+    configuration = _load(options.config)
+    if configuration is None:
+        return REFUSED
+    try:
+        if options.unseen:
+            done = erasing.erase_unseen(configuration, options.reason, _now_ms())
+        else:
+            done = erasing.erase(configuration, options.holder, options.reason, _now_ms())
+    except (erasing.EraseRefused, StorageUnavailable) as error:
+        return _complain(f"{error}. Nothing was erased.")
+    print(f"{done.guests} guests erased: {done.rows:,} journal rows and {done.others:,} others are rewritten or gone.")
+    print("Older backups still hold them, and so does upstream until it erases them too: see docs/security.md.")
     return OK
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gateway.store.errors import StorageUnavailable
 from gateway.store.reading import Reader
+from gateway.store.redaction import Suspects
 from gateway.store.rows import GENESIS, StoredRow, chain
 
 Write = Callable[[str], object]
@@ -43,13 +44,26 @@ def verify(path: Path) -> Verdict:
 
 def _check_rows(rows: Iterator[StoredRow]) -> Verdict:
     previous, expected = GENESIS, 1
+    suspects = Suspects()
     for row in rows:
         if row.seq != expected:
-            return Verdict(expected - 1, expected, f"row {expected} is missing; the next one is {row.seq}")
-        if row.hash != chain(previous, row):
-            return Verdict(expected - 1, expected, f"row {expected} is not what was written: it was changed or swapped")
+            bad_seq = suspects.first or expected
+            return _changed(bad_seq) if bad_seq < expected else _missing(expected, row.seq)
+        if row.hash == chain(previous, row):
+            suspects.hear(row)
+        else:
+            # It may have been rewritten to erase a guest: then a later row says so.
+            suspects.add(row)
         previous, expected = row.hash, expected + 1
-    return Verdict(expected - 1)
+    return _changed(suspects.first) if suspects.first is not None else Verdict(expected - 1)
+
+
+def _changed(seq: int) -> Verdict:
+    return Verdict(seq - 1, seq, f"row {seq} is not what was written: it was changed or swapped")
+
+
+def _missing(seq: int, found: int) -> Verdict:
+    return Verdict(seq - 1, seq, f"row {seq} is missing; the next one is {found}")
 
 
 def _check_end(reader: Reader, rows: int) -> Verdict:

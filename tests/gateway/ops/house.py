@@ -73,5 +73,12 @@ async def _record(config: Configuration, events: tuple[e.AnyEvent, ...], at_ms: 
 
 
 def entered(holder: str, credential: str, entitlement: str = "ticket-0", **more: object) -> e.EntryGranted:
-    fields = {"entry": f"e-{len(holder)}", "gate": "north", "zone": "hall", "uses": 1, "source": "reader", "actuates": False}
+    fields = {
+        "entry": f"e-{len(holder)}",
+        "gate": "north",
+        "zone": "hall",
+        "uses": 1,
+        "source": "reader",
+        "actuates": False,
+    }
     return e.EntryGranted(**{**fields, "credential": credential, "holder": holder, "entitlement": entitlement, **more})
