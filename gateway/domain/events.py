@@ -13,22 +13,15 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChanged
+from gateway.domain.booking import InShift
+from gateway.domain.clock_events import ClockEvent
 from gateway.domain.erasure import HolderErased
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import RedemptionEvent
-from gateway.domain.wallet_events import (
-    WalletArmed,
-    WalletCancelled,
-    WalletContact,
-    WalletDenied,
-    WalletFailed,
-    WalletHeld,
-    WalletHoldEnded,
-    WalletShown,
-    WalletTransferred,
-)
+from gateway.domain.shift_events import ShiftEvent
+from gateway.domain.wallet_events import WalletEvent
 from gateway.domain.zone_events import ZoneEvent
 
 __all__ = ["AnyEvent", "Entry", "Event", "RequestRef"]
@@ -233,6 +226,7 @@ class DrawerOpening(Event, frozen=True, tag="drawer.opening"):
     drawer: str
     client: str
     reason: str
+    in_shift: InShift | None = None
     request: RequestRef | None = None
 
 
@@ -268,6 +262,7 @@ class DrawerForced(Event, frozen=True, tag="drawer.forced"):
     """Alarm: the drawer opened and nobody asked."""
 
     drawer: str
+    in_shift: InShift | None = None
 
 
 class DrawerLeftOpen(Event, frozen=True, tag="drawer.left_open"):
@@ -366,15 +361,9 @@ AnyEvent: TypeAlias = (
     | ConfigurationLoaded
     | ConfigurationRefused
     | DirectoryLoaded
-    | WalletArmed
-    | WalletTransferred
-    | WalletHeld
-    | WalletHoldEnded
-    | WalletDenied
-    | WalletFailed
-    | WalletCancelled
-    | WalletShown
-    | WalletContact
+    | ClockEvent
+    | ShiftEvent
+    | WalletEvent
     | InputEvent
     | RedemptionEvent
     | AllowanceBookOpened

@@ -13,6 +13,7 @@ from gateway.config.schema import Configuration
 from gateway.ops import files, machine, reach
 from gateway.ops.findings import Finding, bad, ok, warning, worst
 from gateway.store.locking import is_running
+from gateway.system_clock import LinuxClock
 
 
 class Examination(msgspec.Struct, frozen=True):
@@ -34,10 +35,10 @@ def examine(configuration: Configuration, now_s: float | None = None) -> Examina
 def _findings(configuration: Configuration, now_s: float) -> Iterator[Finding]:
     state_dir = configuration.state_dir
     if not state_dir.is_dir():
-        yield machine.check_clock(now_s, 0)
+        yield machine.check_clock(now_s, 0, LinuxClock())
         yield bad("state folder", f"{state_dir} is not there", "start the gateway once, or correct `state_dir`")
         return
-    yield machine.check_clock(now_s, files.newest_ms(state_dir))
+    yield machine.check_clock(now_s, files.newest_ms(state_dir), LinuxClock())
     running = is_running(state_dir)
     yield ok("daemon", "it runs") if running else warning("daemon", "it does not run", "systemctl start venue-gateway")
     yield machine.check_card_speed(state_dir)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from gateway.ops.findings import Finding, bad, ok, warning
 
@@ -21,30 +21,24 @@ LOW_FILES = 1000
 OLDEST_S = 1_735_689_600
 """1 January 2025: a clock before that has never been set."""
 BEHIND_MAX_MS = 5_000
-TIME_ERROR, STA_UNSYNC = 5, 0x0040
-TIMEX_BYTES = 512
-"""More than the kernel's structure has on any architecture."""
-STATUS_OFFSET = 5 * ctypes.sizeof(ctypes.c_long)
-"""`status` stands after modes (padded to a long), offset, freq, maxerror and esterror: adjtimex(2)."""
-TIMESYNC_FILE = Path("/run/systemd/timesync/synchronized")
 
 
-def synchronised() -> bool:
-    """Return True while the kernel, or systemd-timesyncd, says that NTP keeps the clock: adjtimex(2)."""
-    timex = (ctypes.c_byte * TIMEX_BYTES)()
-    state = int(ctypes.CDLL(None).adjtimex(ctypes.byref(timex)))
-    status = ctypes.c_int.from_buffer(timex, STATUS_OFFSET).value
-    return (state not in (-1, TIME_ERROR) and not status & STA_UNSYNC) or TIMESYNC_FILE.exists()
+class TellsTime(Protocol):
+    """What is known of the machine's clock; `LinuxClock` asks the kernel."""
+
+    def synchronised(self) -> bool:
+        """Return True while a time server keeps it."""
+        ...
 
 
-def check_clock(now_s: float, newest_ms: int, is_synchronised: Callable[[], bool] = synchronised) -> Finding:
+def check_clock(now_s: float, newest_ms: int, clock: TellsTime) -> Finding:
     """Judge the clock by NTP and by the newest journal entry, `newest_ms`, which is 0 for an empty journal."""
     if now_s < OLDEST_S:
         return bad("clock", "it has never been set", "connect the network and wait for NTP, or set it with `date`")
     if (behind_ms := newest_ms - round(now_s * 1000)) > BEHIND_MAX_MS:
         what = f"it is {behind_ms // 1000} s behind the newest journal entry"
         return bad("clock", what, "set it right: `timedatectl` shows how it is kept")
-    if not is_synchronised():
+    if not clock.synchronised():
         what = "no time server keeps it, and a Pi has no battery"
         return warning("clock", what, "turn time synchronisation on: `timedatectl set-ntp true`")
     return ok("clock", "kept by a time server")

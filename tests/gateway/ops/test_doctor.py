@@ -30,6 +30,14 @@ def alter(state: Path) -> None:
     connection.close()
 
 
+class Clock:
+    def __init__(self, kept: bool) -> None:
+        self._kept = kept
+
+    def synchronised(self) -> bool:
+        return self._kept
+
+
 def of(findings: tuple[Finding, ...], check: str) -> list[Finding]:
     return [one for one in findings if one.check == check]
 
@@ -73,13 +81,11 @@ def test_what_is_spoilt_is_found(
 
 
 def test_the_clock_is_judged_by_ntp_and_by_the_journal() -> None:
-    def yes() -> bool:
-        return True
-
-    assert machine.check_clock(NOW_S, NOW_MS, yes).level == "ok"
-    assert machine.check_clock(NOW_S, NOW_MS, lambda: False).level == "warning"
-    assert machine.check_clock(NOW_S, NOW_MS + 60_000, yes).found == "it is 60 s behind the newest journal entry"
-    assert machine.check_clock(1000, 0, yes).found == "it has never been set"
+    kept, alone = Clock(True), Clock(False)
+    assert machine.check_clock(NOW_S, NOW_MS, kept).level == "ok"
+    assert machine.check_clock(NOW_S, NOW_MS, alone).level == "warning"
+    assert machine.check_clock(NOW_S, NOW_MS + 60_000, kept).found == "it is 60 s behind the newest journal entry"
+    assert machine.check_clock(1000, 0, kept).found == "it has never been set"
 
 
 @pytest.mark.parametrize(("each_s", "level"), [(0.001, "ok"), (0.06, "warning"), (0.4, "bad")])
