@@ -1,7 +1,7 @@
 """Taking a guest out of what was written: the fact that it was done, and how names in stored JSON are replaced.
 
 A name becomes a made-up one, the same wherever it stood, so that counts, books and whereabouts stay what they were. See
-docs/decisions/0005-erasing-a-guest.md.
+docs/decisions/0006-erasing-a-guest.md.
 """
 
 from __future__ import annotations
