@@ -6,7 +6,8 @@ It follows the recorder, so it hears of a tap some milliseconds after the guest 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 from gateway.domain import events as e
 from gateway.domain import redemption_events as r
@@ -37,8 +38,34 @@ _ENDS: dict[type, tuple[str, str]] = {
     r.RedemptionMade: ("redemption", "redemption"),
 }
 STAGES = ("release", "passage", "print_wait", "print", "drawer", "payment", "redemption")
-_ALARMS = (e.GateForced, e.GateHeldOpen, e.GateFault, e.DrawerForced, e.DrawerLeftOpen)
-_UNKNOWN = (e.EntryUnknown, e.PrintUnknown, e.DrawerUnknown)
+_ALARMS: dict[type, str] = {
+    kind: str(kind.__struct_config__.tag)
+    for kind in (
+        e.GateForced,
+        e.GateHeldOpen,
+        e.GateFault,
+        e.DrawerForced,
+        e.DrawerLeftOpen,
+        e.EntryUnknown,
+        e.PrintUnknown,
+        e.DrawerUnknown,
+    )
+}
+_COUNTED: dict[type, tuple[str, Callable[[Any], Hashable]]] = {
+    e.EntryGranted: ("decisions", lambda event: (event.gate, GRANTED)),
+    e.EntryDenied: ("decisions", lambda event: (event.gate, event.reason.value)),
+    w.WalletTransferred: ("payments", lambda event: (event.action, DONE)),
+    w.WalletDenied: ("payments", lambda event: (event.action, event.reason.value)),
+    r.RedemptionMade: ("redemptions", lambda _: DONE),
+    r.RedemptionDenied: ("redemptions", lambda event: event.reason.value),
+    e.PrintDone: ("prints", lambda event: (event.printer, DONE)),
+    e.PrintFailed: ("prints", lambda event: (event.printer, "failed")),
+    e.PrintUnknown: ("prints", lambda event: (event.printer, "unknown")),
+    e.DrawerOpened: ("drawers", lambda event: (event.drawer, DONE)),
+    e.DrawerFailed: ("drawers", lambda event: (event.drawer, "failed")),
+    e.DrawerUnknown: ("drawers", lambda event: (event.drawer, "unknown")),
+}
+"""Which counter each fact moves, and under which labels."""
 
 
 class Tally:
@@ -82,31 +109,10 @@ class Tally:
         self._began[stage, key] = at_ms
 
     def _count(self, event: e.AnyEvent) -> None:
-        match event:
-            case e.EntryGranted():
-                self.decisions[event.gate, GRANTED] += 1
-            case e.EntryDenied():
-                self.decisions[event.gate, event.reason.value] += 1
-            case w.WalletTransferred():
-                self.payments[event.action, DONE] += 1
-            case w.WalletDenied():
-                self.payments[event.action, event.reason.value] += 1
-            case r.RedemptionMade():
-                self.redemptions[DONE] += 1
-            case r.RedemptionDenied():
-                self.redemptions[event.reason.value] += 1
-            case _:
-                self._count_device(event)
-
-    def _count_device(self, event: e.AnyEvent) -> None:
-        match event:
-            case e.PrintDone() | e.PrintFailed() | e.PrintUnknown():
-                self.prints[event.printer, _outcome(event)] += 1
-            case e.DrawerOpened() | e.DrawerFailed() | e.DrawerUnknown():
-                self.drawers[event.drawer, _outcome(event)] += 1
-        if isinstance(event, (*_ALARMS, *_UNKNOWN)):
-            self.alarms[str(event.__struct_config__.tag)] += 1
-
-
-def _outcome(event: e.AnyEvent) -> str:
-    return str(event.__struct_config__.tag).rpartition(".")[2].replace("opened", DONE)
+        kind = type(event)
+        counted = _COUNTED.get(kind)
+        if counted is not None:
+            name, labels = counted
+            getattr(self, name)[labels(event)] += 1
+        if kind in _ALARMS:
+            self.alarms[_ALARMS[kind]] += 1
