@@ -7,7 +7,6 @@ This is the only file that knows everyone. `run()` is the daemon's life from the
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import os
 import signal
@@ -16,7 +15,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import structlog
@@ -44,11 +43,13 @@ from gateway.housekeeping import EXIT_STORAGE, Housekeeping
 from gateway.mqtt.device_bus import DeviceBus
 from gateway.mqtt.face import MqttFace
 from gateway.mqtt.requests import keyed_digest
+from gateway.ops.metering import Metering
 from gateway.reporting import Reporter
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import DIRECTORY_FILE, Directory
 from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
+from gateway.store.locking import lock_state_dir
 from gateway.system_clock import LinuxClock, VouchFile
 from gateway.trials import Trials
 from gateway.upstream.face import UpstreamFace
@@ -69,7 +70,7 @@ def run(config_path: Path) -> int:
             print(problem, file=sys.stderr)
         return EXIT_REFUSED
     try:
-        lock = _lock_state_dir(configuration.state_dir)
+        lock = lock_state_dir(configuration.state_dir)
     except OSError as error:
         print(f"{configuration.state_dir}: {error}", file=sys.stderr)
         return EXIT_REFUSED
@@ -80,18 +81,6 @@ def run(config_path: Path) -> int:
 def read_configuration(path: Path) -> Configuration:
     """Read a configuration for the drivers there are. Raises ConfigurationError."""
     return load(path, kinds())
-
-
-def _lock_state_dir(state_dir: Path) -> IO[str]:
-    """Make the state folder ours; two daemons on one journal would each undo what the other knows."""
-    state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    lock = (state_dir / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise OSError("another venue-gateway runs on this folder; stop it first") from None
-    return lock
 
 
 async def _serve(configuration: Configuration, config_path: Path) -> int:
@@ -198,6 +187,7 @@ class Gateway:
         self.wiring.tap_refused = self.feedback.storage_refused
         self.upstream = UpstreamFace(self, path, self._record_quietly)
         self.reporter = Reporter(self)
+        self.metering = Metering(self)
         self.clock = ClockFlow(
             recorder, outside.clock, self.reporter.clock_changed, VouchFile(configuration.state_dir).take
         )
@@ -209,7 +199,8 @@ class Gateway:
         self._recover_from_disk()
         self.recorder.listeners += [self.mqtt.answers.committed, self.wiring.outputs.committed]
         tell_of_events = [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
-        self.recorder.followers += [*tell_of_events, self.allowances.committed, self.upstream.committed]
+        counting = [self.allowances.committed, self.upstream.committed, self.metering.committed]
+        self.recorder.followers += [*tell_of_events, *counting]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
@@ -269,6 +260,7 @@ class Gateway:
         handlers = {**self.wiring.handlers(), "gateway": own}
         grants = {name: client.may for name, client in configuration.clients.items()}
         self.desk.configure(handlers, grants, expiry_max_ms)
+        await self.metering.configure(configuration)
         self.reporter.announce_everything()
 
     def _configure_feedback(self, configuration: Configuration) -> None:
@@ -349,6 +341,7 @@ class Gateway:
     async def _shut_down(self, session: asyncio.Task[None]) -> None:
         log.info("gateway_stopping")
         self.desk.configure({}, {}, 0)
+        await self.metering.close()
         self.trials.close()
         self.wiring.close()
         self.allowances.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway import __version__
+from gateway.ops.commands import add_commands as add_ops_commands
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_journal(commands)
     _add_broker(commands)
     _add_tickets(commands)
+    add_ops_commands(commands, _config_option)
     _add_clock(commands)
 
     demo = commands.add_parser("demo", help="a simulated venue with a story, then a live view until Ctrl-C")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.domain import events as e
+from gateway.domain.retention import DAY_MS, old_receipts
 from gateway.store.journal import StorageUnavailable
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ HEALTH_EVERY_S = 10.0
 FOLD_EVERY_S = 900.0
 """A quiet venue folds four times an hour, so that a start never replays more than that."""
 PRUNE_EVERY_S = 3600.0
-ANSWERS_KEPT_MS = 7 * 24 * 3600 * 1000
-"""A request id is known for a week; whatever moves metal expires within minutes anyway."""
 ANSWERS_PRUNED_MAX = 20_000
 FOLD_TIMEOUT_S = 20.0
 EXIT_STORAGE = 74
@@ -91,10 +90,14 @@ class Housekeeping:
             gateway.reporter.announce_health()
 
     async def _prune(self) -> None:
-        """Let go of answers so old that nobody repeats their request any more (I9)."""
-        recorder = self._gateway.recorder
+        """Let go of what the configuration's `retention` says is too old: receipts, and answers nobody asks for."""
+        recorder, kept = self._gateway.recorder, self._gateway.configuration.retention
+        now_ms = recorder.now_ms()
+        receipts_ms = now_ms - round(kept.receipts_days * DAY_MS)
+        recorder.journal.delete_attachments(old_receipts(recorder.state.jobs, receipts_ms))
+        answers_ms = now_ms - round(kept.answers_days * DAY_MS)
         try:
-            keys = await self._gateway.history.answers_before(recorder.now_ms() - ANSWERS_KEPT_MS, ANSWERS_PRUNED_MAX)
+            keys = await self._gateway.history.answers_before(answers_ms, ANSWERS_PRUNED_MAX)
         except StorageUnavailable as error:
             log.warning("answers_not_pruned", why=str(error))
             return

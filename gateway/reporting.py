@@ -156,7 +156,7 @@ class Reporter:
 
     def announce_state(self) -> None:
         """Announce whether the gateway works, and what is wrong if not all of it does."""
-        why = self._troubles()
+        why = self.troubles()
         state = m.GatewayState(state="degraded" if why else "online", why=tuple(why), at=self._now())
         self._gateway.mqtt.announcer.gateway_state(state)
 
@@ -219,7 +219,8 @@ class Reporter:
         self._told[name] = what, details
         return True
 
-    def _troubles(self) -> list[str]:
+    def troubles(self) -> list[str]:
+        """Return what is wrong at present, in words; nothing when all is well."""
         gateway = self._gateway
         troubles: list[str] = []
         if gateway.recorder.lost is not None:
@@ -304,7 +305,7 @@ class Reporter:
         }
 
     def _take_status(self, _: Request) -> Answer:
-        troubles = self._troubles()
+        troubles = self.troubles()
         data = {"state": "degraded" if troubles else "online", "why": troubles, "figures": self._figures()}
         return Answer("done", None, "; ".join(troubles) or "All is well.", data)
 

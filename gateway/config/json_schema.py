@@ -14,6 +14,7 @@ import msgspec
 from gateway.config.boards import InputEntry, InterlockEntry, OutputEntry
 from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.feedback import Feedback
+from gateway.config.operations import Metrics, Retention
 from gateway.config.schema import (
     DEFAULT_STATE_DIR,
     NAME_PATTERN,
@@ -41,7 +42,7 @@ _REF = "#/$defs/{name}"
 
 _OWN: list[type[msgspec.Struct]] = [
     Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, Authenticity, InterlockEntry, InputEntry,
-    OutputEntry, Till, Clock, Endpoint, Upstream,
+    OutputEntry, Till, Clock, Endpoint, Upstream, Metrics, Retention,
 ]  # fmt: skip
 
 
@@ -106,6 +107,8 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         "authenticity": _or_nothing(own["Authenticity"]),
         "feedback": _or_nothing(own["Feedback"]),
         "upstream": _or_nothing(own["Upstream"]),
+        "metrics": _or_nothing(own["Metrics"]),
+        "retention": _or_nothing(own["Retention"]),
         "tills": _named("Places where money is taken, by name.", _or_nothing(own["Till"]), RESERVED_NAMES),
         "clock": _or_nothing(own["Clock"]),
     }

@@ -17,6 +17,7 @@ from gateway.config.drawers import check_drawer_relays
 from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.feedback import Feedback, read_feedback
 from gateway.config.json_schema import json_schema
+from gateway.config.operations import read_metrics, read_retention
 from gateway.config.problems import ConfigurationError, Problem, Problems, UnreadableError
 from gateway.config.reading import found, read_struct, refuse_unknown, struct_type
 from gateway.config.schema import (
@@ -64,6 +65,8 @@ SECTIONS = (
     "clock",
     "authenticity",
     "upstream",
+    "metrics",
+    "retention",
 )
 BOARD_SECTIONS = ("interlocks", "inputs", "outputs")
 _MISSING = {
@@ -119,6 +122,8 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     upstream = read_upstream(section("upstream"), base, problems)
     clock = read_clock(section("clock"), problems)
     authenticity = read_authenticity(section("authenticity"), problems)
+    metrics = read_metrics(section("metrics"), problems)
+    retention = read_retention(section("retention"), problems)
     devices = read_devices(section("devices"), kinds, problems)
     zones = _drafts(section("zones"), "zones", Zone, problems)
     gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=RESERVED_NAMES)
@@ -152,6 +157,8 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         boards=boards.boards(),
         feedback=feedback or Feedback(),
         upstream=upstream,
+        metrics=metrics,
+        retention=retention,
         tills={name: msgspec.convert(draft.values, Till) for name, draft in tills.items()},
         clock=clock or Clock(),
     )

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from gateway.config.boards import Boards, Contact
 from gateway.config.feedback import Feedback
+from gateway.config.operations import Metrics, Retention
 from gateway.config.upstream import Upstream
 from gateway.config.wallet import Wallet
 from gateway.domain.access import GateRule, ZoneMap
@@ -322,6 +323,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     boards: Boards = msgspec.field(default_factory=Boards)
     feedback: Feedback = msgspec.field(default_factory=Feedback)
     upstream: Upstream | None = None
+    metrics: Metrics | None = None
+    retention: Retention = msgspec.field(default_factory=Retention)
     tills: Mapping[str, Till] = msgspec.field(default_factory=dict)
     clock: Clock = msgspec.field(default_factory=Clock)
     digest: str = ""

@@ -15,23 +15,14 @@ import msgspec
 from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChanged
 from gateway.domain.booking import InShift
 from gateway.domain.clock_events import ClockEvent
+from gateway.domain.erasure import HolderErased
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import RedemptionEvent
 from gateway.domain.shift_events import ShiftEvent
 from gateway.domain.upstream_events import UpstreamEvent
-from gateway.domain.wallet_events import (
-    WalletArmed,
-    WalletCancelled,
-    WalletContact,
-    WalletDenied,
-    WalletFailed,
-    WalletHeld,
-    WalletHoldEnded,
-    WalletShown,
-    WalletTransferred,
-)
+from gateway.domain.wallet_events import WalletEvent
 from gateway.domain.zone_events import ZoneEvent
 
 __all__ = ["AnyEvent", "Entry", "Event", "RequestRef"]
@@ -373,20 +364,13 @@ AnyEvent: TypeAlias = (
     | DirectoryLoaded
     | ClockEvent
     | ShiftEvent
-    | WalletArmed
-    | WalletTransferred
-    | WalletHeld
-    | WalletHoldEnded
-    | WalletDenied
-    | WalletFailed
-    | WalletCancelled
-    | WalletShown
-    | WalletContact
+    | WalletEvent
     | InputEvent
     | RedemptionEvent
     | AllowanceBookOpened
     | AllowanceChanged
     | UpstreamEvent
+    | HolderErased
 )
 """Every event there is; decoding a journal row goes through this union."""
 

@@ -192,3 +192,16 @@ class WalletContact(Event, frozen=True, tag="wallet.contact"):
     """Upstream has spoken: what may be spent without it counts from zero again. `contact` names the occasion."""
 
     contact: str
+
+
+WalletEvent: TypeAlias = (
+    WalletArmed
+    | WalletTransferred
+    | WalletHeld
+    | WalletHoldEnded
+    | WalletDenied
+    | WalletFailed
+    | WalletCancelled
+    | WalletShown
+    | WalletContact
+)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gateway.store.errors import StorageUnavailable
 from gateway.store.reading import Reader
+from gateway.store.redaction import Suspects
 from gateway.store.rows import GENESIS, StoredRow, chain
 
 Write = Callable[[str], object]
@@ -51,13 +52,26 @@ def verify(path: Path) -> Verdict:
 
 def _check_rows(rows: Iterator[StoredRow], pruned_seq: int = 0, previous: bytes = GENESIS) -> Verdict:
     expected = pruned_seq + 1
+    suspects = Suspects()
     for row in rows:
         if row.seq != expected:
-            return Verdict(expected - 1, expected, f"row {expected} is missing; the next one is {row.seq}")
-        if row.hash != chain(previous, row):
-            return Verdict(expected - 1, expected, f"row {expected} is not what was written: it was changed or swapped")
+            bad_seq = suspects.first or expected
+            return _changed(bad_seq) if bad_seq < expected else _missing(expected, row.seq)
+        if row.hash == chain(previous, row):
+            suspects.hear(row)
+        else:
+            # It may have been rewritten to erase a guest: then a later row says so.
+            suspects.add(row)
         previous, expected = row.hash, expected + 1
-    return Verdict(expected - 1)
+    return _changed(suspects.first) if suspects.first is not None else Verdict(expected - 1)
+
+
+def _changed(seq: int) -> Verdict:
+    return Verdict(seq - 1, seq, f"row {seq} is not what was written: it was changed or swapped")
+
+
+def _missing(seq: int, found: int) -> Verdict:
+    return Verdict(seq - 1, seq, f"row {seq} is missing; the next one is {found}")
 
 
 def _check_end(reader: Reader, rows: int) -> Verdict:
@@ -111,6 +125,15 @@ def tail_command(path: Path, write: Write, lines: int, *, follow: bool = False) 
     return OK
 
 
+def newest(path: Path, count: int) -> list[StoredRow]:
+    """Return the last `count` entries, in order. Raises StorageUnavailable."""
+    reader = _open(path)
+    try:
+        return reader.newest(count)
+    finally:
+        reader.close()
+
+
 def export_command(path: Path, write: Write, after_seq: int = 0) -> int:
     """Print every entry after `after_seq` as NDJSON."""
     try:
@@ -133,8 +156,13 @@ def entry_line(row: StoredRow) -> str:
     """
     digits = row.id.hex()
     uuid = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-    at = datetime.fromtimestamp(row.at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{row.at_ms % 1000:03}Z"
+    at = at_text(row.at_ms)
     return f'{{"seq":{row.seq},"id":"{uuid}","at":"{at}","hash":"{row.hash.hex()}",{row.body.decode()[1:]}'
+
+
+def at_text(at_ms: int) -> str:
+    """Return UTC milliseconds as people read them."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1000:03}Z"
 
 
 def _open(path: Path) -> Reader:

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import TypeVar
 
+from gateway.store.buckets import Buckets
 from gateway.store.database import FRAME_BYTES, PAGE_BYTES, execute_rows, open_writer
 from gateway.store.errors import StorageUnavailable, from_sqlite
 from gateway.store.rows import GENESIS, Row, chain
@@ -64,6 +66,8 @@ class Committer:
         self._path = path
         self._wal_bytes = 0
         self._broken: StorageUnavailable | None = None
+        self.times = Buckets()
+        """How long commits took, from the first byte to the end of the sync."""
         self._open()
 
     def _open(self) -> None:
@@ -79,10 +83,13 @@ class Committer:
         """
         if self._broken is not None:
             raise self._broken
+        began_s = perf_counter()
         try:
             self._link = self._write(work)
         except sqlite3.Error as error:
             raise self._note(error) from error
+        if work.must_last:
+            self.times.took(perf_counter() - began_s)
         self._wal_bytes += _wal_bytes(work)
 
     @property

@@ -67,7 +67,8 @@ class Journal:
         self._closed = False
         self.failed: StorageUnavailable | None = None
         self.pending = 0
-        self._writer = writer(Committer(path))
+        self.committer = Committer(path)
+        self._writer = writer(self.committer)
         try:
             self._reader = Reader(path)
             self._load()
@@ -189,6 +190,11 @@ class Journal:
     def cursor(self, name: str) -> int:
         """Return how far the reader `name` has come; 0 for a new one."""
         return self._cursors.get(name, 0)
+
+    @property
+    def cursors(self) -> Mapping[str, int]:
+        """How far each reader has come."""
+        return self._cursors
 
     def set_cursor(self, name: str, seq: int) -> None:
         """Move the reader `name` on. It reaches the disk within a second or so; after a crash some rows come again."""

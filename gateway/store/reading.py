@@ -13,7 +13,8 @@ from typing import Any
 
 from gateway.store.database import open_reader
 from gateway.store.errors import StorageUnavailable, from_sqlite
-from gateway.store.rows import GENESIS, StoredRow, chain
+from gateway.store.redaction import unexplained
+from gateway.store.rows import GENESIS, StoredRow
 
 CHUNK_ROWS = 1000
 
@@ -97,7 +98,8 @@ class Reader:
 
 def check_chain(rows: Sequence[StoredRow], path: Path) -> None:
     """Raise StorageUnavailable for a journal whose newest rows were changed. `verify` checks all of them."""
-    for previous, row in pairwise(rows):
-        if row.seq != previous.seq + 1 or row.hash != chain(previous.hash, row):
-            message = f"{path}: row {row.seq} does not fit the chain; look with `venue-gateway journal verify`"
-            raise StorageUnavailable(f"{message} and restore a backup", fatal=True)
+    bad_seq = unexplained((previous.hash, row) for previous, row in pairwise(rows))
+    gap = next((row.seq for previous, row in pairwise(rows) if row.seq != previous.seq + 1), None)
+    if (found := bad_seq or gap) is not None:
+        message = f"{path}: row {found} does not fit the chain; look with `venue-gateway journal verify`"
+        raise StorageUnavailable(f"{message} and restore a backup", fatal=True)

@@ -1,0 +1,158 @@
+"""The operator's part of the command line: `venue-gateway doctor`, `backup`, `restore`, `diagnostics`, `erase`.
+
+Each command is a function of its parsed arguments that returns the exit status: 0 when all is well, 1 when something
+was refused or is bad (and it said what to do).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from gateway.config.schema import Configuration
+
+OK, REFUSED = 0, 1
+
+# argparse has no public name for what add_subparsers() returns.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
+ConfigOption = Callable[[argparse.ArgumentParser], None]
+
+
+def add_commands(commands: Commands, config_option: ConfigOption) -> None:
+    """Add the operator's commands to those of the command line; `config_option` gives each its `--config`."""
+    doctor = commands.add_parser("doctor", help="look at everything that has to be right, and say what to do")
+    doctor.add_argument("--json", action="store_true", help="print what was found as JSON")
+    doctor.set_defaults(run=_doctor)
+    config_option(doctor)
+    _add_backup(commands, config_option)
+    diagnostics = commands.add_parser("diagnostics", help="make a bundle for support, without secrets and guests")
+    diagnostics.add_argument("file", type=Path, help="such as hall.tar.gz")
+    diagnostics.add_argument("--log", type=Path, metavar="FILE", help="a log, such as `journalctl -u … > FILE` writes")
+    diagnostics.set_defaults(run=_diagnostics)
+    config_option(diagnostics)
+    erase = commands.add_parser("erase", help="take a guest out of every file here, while the gateway is stopped")
+    who = erase.add_mutually_exclusive_group(required=True)
+    who.add_argument("holder", nargs="?", metavar="HOLDER", help="the guest's name in the directory")
+    who.add_argument("--unseen", action="store_true", help="everybody not seen for `retention.guests_days`")
+    erase.add_argument("--reason", required=True, help="stays in the journal; a number of the case, and no name")
+    erase.set_defaults(run=_erase)
+    config_option(erase)
+
+
+def _add_backup(commands: Commands, config_option: ConfigOption) -> None:
+    backup = commands.add_parser("backup", help="copy the journal to a file, while the gateway runs")
+    backup.add_argument("file", type=Path, help="best on another disk")
+    backup.add_argument("--keys", type=Path, metavar="FILE", help="write keys and passwords to a file of their own too")
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser("restore", help="put such a copy in place, while the gateway is stopped")
+    restore.add_argument("file", type=Path)
+    restore.add_argument("--keys", type=Path, metavar="FILE", help="put keys and passwords back too")
+    restore.add_argument("--replace", action="store_true", help="also where a journal is there; the old file is kept")
+    restore.set_defaults(run=_restore)
+    for parser in (backup, restore):
+        config_option(parser)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from gateway.ops.doctor import examine, report  # noqa: PLC0415
+
+    configuration = _load(options.config)
+    if configuration is None:
+        return REFUSED
+    examination = examine(configuration)
+    for line in report(examination, as_json=options.json):
+        print(line)
+    return REFUSED if examination.result == "bad" else OK
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from gateway.ops import backup  # noqa: PLC0415
+    from gateway.store.errors import StorageUnavailable  # noqa: PLC0415
+
+    configuration = _load(options.config)
+    if configuration is None:
+        return REFUSED
+    try:
+        manifest = backup.backup(configuration, options.file, _now_ms())
+        names = backup.backup_keys(configuration, options.keys) if options.keys else []
+    except (backup.BackupRefused, StorageUnavailable) as error:
+        return _complain(f"{error}. No backup was made.")
+    print(f"{options.file}: {manifest.rows:,} rows, read back and checked against the chain.")
+    if names:
+        print(f"{options.keys}: {len(names)} keys and passwords; keep it away from the other file.")
+    return OK
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from gateway.ops import backup  # noqa: PLC0415
+    from gateway.store.errors import StorageUnavailable  # noqa: PLC0415
+
+    configuration = _load(options.config)
+    if configuration is None:
+        return REFUSED
+    try:
+        manifest, kept = backup.restore(configuration, options.file, _now_ms(), replace=options.replace)
+        if options.keys:
+            backup.restore_keys(configuration, options.keys)
+    except (backup.BackupRefused, StorageUnavailable) as error:
+        return _complain(str(error))
+    print(f"{manifest.rows:,} rows are in place.{f' The journal before is kept as {kept}.' if kept else ''}")
+    print("Import the directory again before the gateway starts; erase again whoever was erased since that backup.")
+    return OK
+
+
+def _diagnostics(options: argparse.Namespace) -> int:
+    from gateway.ops.diagnostics import diagnostics  # noqa: PLC0415
+
+    try:
+        names = diagnostics(options.config, options.file, options.log)
+    except OSError as error:
+        return _complain(f"{error.filename or options.file}: {error.strerror}")
+    print(f"{options.file}: {', '.join(names)}. Look into it before you send it.")
+    return OK
+
+
+def _erase(options: argparse.Namespace) -> int:
+    from gateway.ops import erasing  # noqa: PLC0415
+    from gateway.store.errors import StorageUnavailable  # noqa: PLC0415
+
+    configuration = _load(options.config)
+    if configuration is None:
+        return REFUSED
+    try:
+        if options.unseen:
+            done = erasing.erase_unseen(configuration, options.reason, _now_ms())
+        else:
+            done = erasing.erase(configuration, options.holder, options.reason, _now_ms())
+    except (erasing.EraseRefused, StorageUnavailable) as error:
+        return _complain(f"{error}. Nothing was erased.")
+    print(f"{done.guests} guests erased: {done.rows:,} journal rows and {done.others:,} others are rewritten or gone.")
+    print("Older backups still hold them, and so does upstream until it erases them too: see docs/security.md.")
+    return OK
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _complain(text: str) -> int:
+    print(text, file=sys.stderr)
+    return REFUSED
+
+
+def _load(config: Path) -> Configuration | None:
+    """Return the configuration of a file, or None after saying what is wrong with it."""
+    from gateway.config.loading import ConfigurationError, load  # noqa: PLC0415
+    from gateway.devices.registry import kinds  # noqa: PLC0415
+
+    try:
+        return load(config, kinds())
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return None

@@ -1,0 +1,183 @@
+"""Doctor's checks of files: who may read what is secret, how long certificates hold, the journal, the directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography import x509
+
+from gateway.config.schema import Configuration
+from gateway.ops.findings import Finding, bad, ok, warning
+from gateway.store import audit
+from gateway.store.credentials import KEY_FILE, CredentialKey
+from gateway.store.directory import Directory
+from gateway.store.errors import StorageUnavailable
+
+_OTHERS = 0o077
+_WORLD = 0o007
+SECRET_FIELDS = ("key_file", "password_file", "token_file")
+CERTIFICATE_FIELDS = ("ca_file", "certificate_file")
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+SOON_DAYS = 30
+OLD_DIRECTORY_H = 48.0
+S_PER_H = 3600
+
+
+def named_files(part: object, endings: tuple[str, ...]) -> Iterator[Path]:
+    """Yield every file that a configuration names in a key ending so, wherever it stands in there."""
+    if isinstance(part, msgspec.Struct):
+        for name in part.__struct_fields__:
+            value = getattr(part, name)
+            if name.endswith(endings) and isinstance(value, str | Path) and str(value):
+                yield _place(str(value))
+            else:
+                yield from named_files(value, endings)
+    elif isinstance(part, dict):
+        yield from (file for value in part.values() for file in named_files(value, endings))
+    elif isinstance(part, list | tuple):
+        yield from (file for value in part for file in named_files(value, endings))
+
+
+def _place(name: str) -> Path:
+    """Return where a key lies: a plain name is one of systemd's credentials of the service."""
+    return Path(name) if name.startswith("/") else Path(os.environ.get(CREDENTIALS, "/run/credentials")) / name
+
+
+def secret_files(configuration: Configuration) -> list[Path]:
+    """Return every file of this venue that holds a secret, whether or not it is there."""
+    state_dir = configuration.state_dir
+    named = named_files(configuration, SECRET_FIELDS)
+    return sorted({state_dir / KEY_FILE, *state_dir.glob("clients/*.password"), *named})
+
+
+def check_secrets(configuration: Configuration) -> Iterator[Finding]:
+    """Judge the mode of each secret file."""
+    told = False
+    for file in secret_files(configuration):
+        try:
+            mode = file.stat().st_mode
+        except FileNotFoundError:
+            told = True
+            yield _missing(file, configuration)
+            continue
+        except OSError as error:
+            told = True
+            yield bad("keys", f"{file}: {error.strerror}", "run doctor as root or as the gateway's user")
+            continue
+        if mode & _OTHERS:
+            told = True
+            yield bad("keys", f"{file} can be read by others (mode {mode & 0o777:o})", f"run: chmod 600 {file}")
+    if not told:
+        yield ok("keys", "every key and password can be read by its owner alone")
+
+
+def _missing(file: Path, configuration: Configuration) -> Finding:
+    if file == configuration.state_dir / KEY_FILE:
+        return warning("keys", f"{file} is not there yet", "it is made at the first start; after a loss, restore it")
+    return bad("keys", f"{file} is not there", "put it there with mode 0600, or take its line out of the configuration")
+
+
+def check_certificates(configuration: Configuration, now: datetime) -> Iterator[Finding]:
+    """Judge how long each certificate still holds."""
+    files = sorted(set(named_files(configuration, CERTIFICATE_FIELDS)))
+    if not files:
+        yield ok("certificates", "none are used")
+    for file in files:
+        try:
+            certificates = x509.load_pem_x509_certificates(file.read_bytes())
+        except OSError as error:
+            yield bad("certificates", f"{file}: {error.strerror}", "put the PEM file there, readable by the gateway")
+            continue
+        except ValueError:
+            yield bad("certificates", f"{file} is no PEM certificate", "copy it again; it begins with -----BEGIN")
+            continue
+        yield _judge(file, certificates, now)
+
+
+def _judge(file: Path, certificates: list[x509.Certificate], now: datetime) -> Finding:
+    ends = min(one.not_valid_after_utc for one in certificates)
+    begins = max(one.not_valid_before_utc for one in certificates)
+    days = (ends - now).days
+    if begins > now:
+        return bad("certificates", f"{file} holds only from {begins:%Y-%m-%d}", "check the clock; else renew it")
+    if ends <= now:
+        return bad("certificates", f"{file} ended on {ends:%Y-%m-%d}", "renew it and reload the service")
+    if days < SOON_DAYS:
+        return warning("certificates", f"{file} ends in {days} days", "renew it before")
+    return ok("certificates", f"{file} holds for {days} more days")
+
+
+def check_permissions(configuration: Configuration) -> Iterator[Finding]:
+    """Judge who may read and write the state folder."""
+    state_dir, told = configuration.state_dir, False
+    for path in (state_dir, *sorted(state_dir.glob("*.db*"))):
+        mode = path.stat().st_mode
+        # What lies in a folder that others cannot enter is as closed as the folder.
+        if path == state_dir and mode & _WORLD:
+            told = True
+            do = f"run: chmod o-rwx {path}"
+            yield bad("permissions", f"anybody on this machine may open {path} (mode {mode & 0o777:o})", do)
+        if not os.access(path, os.R_OK | os.W_OK):
+            told = True
+            yield bad("permissions", f"{path} may not be written", "run doctor as the gateway's user, or chown it")
+    if not told:
+        yield ok("permissions", f"{state_dir} is the gateway's own")
+
+
+def check_journal(configuration: Configuration) -> Finding:
+    """Check every row against the chain."""
+    path = configuration.state_dir / "journal.db"
+    if not path.exists():
+        return warning("journal", "there is none yet", "start the gateway once")
+    try:
+        verdict = audit.verify(path)
+    except StorageUnavailable as error:
+        return bad("journal", str(error), "restore a backup: venue-gateway restore FILE")
+    if verdict.bad_seq is not None:
+        do = "keep the file, compare it with what was relayed, and restore a backup: venue-gateway restore FILE"
+        return bad("journal", verdict.problem, do)
+    return ok("journal", f"{verdict.rows:,} rows, every one fits the chain")
+
+
+def check_directory(configuration: Configuration, now_s: float) -> Finding:
+    """Judge the directory's age, and whether it was made with the key that is here."""
+    do = "import one: venue-gateway directory import FILE"
+    try:
+        directory = Directory.open(configuration.state_dir)
+        made_with = _fingerprint(configuration.state_dir)
+    except StorageUnavailable as error:
+        return bad("directory", str(error), do)
+    if not directory.loaded:
+        return bad("directory", "there is none, so nobody can come in", do)
+    if made_with and directory.made_with != made_with:
+        return bad("directory", "made with another credential key, so every guest is unknown", do)
+    age_h = max(0.0, now_s - directory.as_of_ms / 1000) / S_PER_H
+    found = f"{directory.counts.credentials:,} credentials, {age_h:.1f} h old"
+    if age_h > OLD_DIRECTORY_H:
+        return warning("directory", found, "see that new ones come in, or import one; tickets sold since are unknown")
+    return ok("directory", found)
+
+
+def _fingerprint(state_dir: Path) -> str:
+    """Return the name of the key that is here; empty without one, and none is made by looking."""
+    return CredentialKey.load_or_create(state_dir).fingerprint if (state_dir / KEY_FILE).exists() else ""
+
+
+def newest_ms(state_dir: Path) -> int:
+    """Return when the newest journal entry was written, UTC milliseconds; 0 where nobody can say."""
+    path = state_dir / "journal.db"
+    try:
+        rows: list[Any] = audit.newest(path, 1) if path.exists() else []
+    except StorageUnavailable:
+        return 0
+    return rows[-1].at_ms if rows else 0
+
+
+def utc(now_s: float) -> datetime:
+    """Return a time of day in UTC."""
+    return datetime.fromtimestamp(now_s, UTC)
