@@ -219,6 +219,10 @@ class Journal:
         self._cursors[name] = self._moved_cursors[name] = seq
         self._tidy_later()
 
+    def ping(self, on_alive: Callable[[], None]) -> None:
+        """Call `on_alive` in the loop once the writer has answered: it lives, and the disk has returned to it."""
+        self._writer.ping(on_alive)
+
     def recover(self) -> int:
         """After a failed write: open the database anew, prove that it can be written and return the last seq on it.
 
