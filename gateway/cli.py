@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from gateway import __version__
+from gateway import __version__, installing
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -75,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_directory(commands)
     _add_journal(commands)
     _add_broker(commands)
+    installing.add_client(commands)
+    installing.add_init(commands)
     _add_tickets(commands)
 
     demo = commands.add_parser("demo", help="a simulated venue with a story, then a live view until Ctrl-C")
@@ -160,6 +162,7 @@ def _add_journal(commands: Commands) -> None:
 def _add_broker(commands: Commands) -> None:
     broker = commands.add_parser("broker", help="Mosquitto's files, generated from the configuration")
     verbs = broker.add_subparsers(metavar="VERB", required=True)
+    installing.add_broker_apply(verbs)
     write = verbs.add_parser("write", help="write mosquitto.conf, acl and passwords into a folder")
     write.add_argument("folder", type=Path)
     write.add_argument("--user", default="", help="the system user Mosquitto runs as; its own default if left out")

@@ -2,7 +2,7 @@
 
 The sign of life is a real one. A question goes from the loop to the journal's writer, through the queue its commits go
 through, and its answer comes back into the loop; only then is the watchdog fed. A loop that hangs, a writer that died
-and a disk that never returns all end in a restart. The protocol is that of sd_notify(3): datagrams of `NAME=value` lines.
+and a disk that never returns all end in a restart. The protocol is sd_notify(3): datagrams of `NAME=value` lines.
 """
 
 from __future__ import annotations
