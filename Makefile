@@ -4,10 +4,10 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PACKAGES := gateway drivers simulators
 PROOFS := tests/faults tests/fuzz tests/soak $(addprefix tests/e2e/test_,kill_under_load.py disk_faults.py clock_jumps.py \
-	memory_limit.py hostile_neighbours.py broker_outage.py)
+	memory_limit.py hostile_neighbours.py broker_outage.py) tests/package
 export PYTHON
 
-.PHONY: help setup demo test prove soak sim bench scale lint format types imports check generated asyncapi schema licences \
+.PHONY: deb help setup demo test prove soak sim bench scale lint format types imports check generated asyncapi schema licences \
 	lock clean
 
 help: ## what can be made
@@ -60,6 +60,9 @@ imports: setup ## the direction of imports
 
 generated: setup ## whether generated files are those of this code
 	scripts/generated --check
+
+deb: setup ## dist/*.deb for amd64 and arm64: self-contained, needs a network to build and none to install
+	scripts/deb
 
 check: lint types imports generated ## all of the four above
 

@@ -23,6 +23,7 @@ from PIL import Image
 
 from gateway import cli, joining
 from tests.e2e.broker import listens
+from tests.e2e.bulletin import poll
 from tests.gateway.mqtt.broker import BrokerProcess, free_port
 
 YAML = """\
@@ -89,9 +90,7 @@ async def running(club: Club) -> AsyncIterator[Club]:
     assert club.apply() == 0
     async with club.broker:
         # The two listeners open one after the other.
-        async with asyncio.timeout(5):
-            while not await listens(club.wss):
-                await asyncio.sleep(0.01)
+        await poll(lambda: listens(club.wss), "WebSockets are listened for")
         yield club
 
 
