@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """What of `systemctl` the package's scripts use, for a tree in which no systemd is process 1.
 
-It reads the real units and drop-ins, becomes their user with their groups, hands credentials over, and waits for READY=1
-on a real notify socket, as `Type=notify` does.
+It reads the real units and drop-ins, becomes their user with their groups, hands credentials over, and waits for
+READY=1 on a real notify socket, as `Type=notify` does.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -48,66 +49,74 @@ def stop(unit: str) -> int:
         os.kill(pid, signal.SIGTERM)
         end = time.monotonic() + 40
         while pid_of(unit) and time.monotonic() < end:
-            time.sleep(0.05)
+            threading.Event().wait(0.05)
         if pid_of(unit):
             os.kill(pid, signal.SIGKILL)
     (RUN / f"{unit}.pid").unlink(missing_ok=True)
     return 0
 
 
-def start(unit: str) -> int:
-    if pid_of(unit):
-        return 0
-    wanted = settings(unit)
-    if any(not Path(one).exists() for one in wanted.get("ConditionPathExists", [])):
-        return 0
-    RUN.mkdir(exist_ok=True)
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-    user = pwd.getpwnam(wanted["User"][-1]) if "User" in wanted else None
+def credentials(unit: str, wanted: dict[str, list[str]], owner: int) -> dict[str, str]:
+    folder = RUN / f"credentials-{unit}"
     for credential in wanted.get("LoadCredential", []):
         name, _, source = credential.partition(":")
-        folder = RUN / f"credentials-{unit}"
         folder.mkdir(exist_ok=True)
         shutil.copy(source, folder / name)
         for one in (folder, folder / name):
-            os.chown(one, user.pw_uid if user else 0, -1)
-        environment["CREDENTIALS_DIRECTORY"] = str(folder)
+            os.chown(one, owner, -1)
+    return {"CREDENTIALS_DIRECTORY": str(folder)} if folder.exists() else {}
+
+
+def listen(unit: str) -> socket.socket:
+    path = RUN / f"{unit}.notify"
+    path.unlink(missing_ok=True)
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(str(path))
+    path.chmod(0o666)
+    told.settimeout(0.2)
+    return told
+
+
+def launch(unit: str, wanted: dict[str, list[str]]) -> "subprocess.Popen[bytes]":
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "NOTIFY_SOCKET": str(RUN / f"{unit}.notify")}
     for line in wanted.get("Environment", []):
         environment.update(one.split("=", 1) for one in shlex.split(line))
-    told = None
-    if wanted.get("Type", ["simple"])[-1] == "notify":
-        path = RUN / f"{unit}.notify"
-        path.unlink(missing_ok=True)
-        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        told.bind(str(path))
-        path.chmod(0o666)
-        told.settimeout(0.2)
-        environment["NOTIFY_SOCKET"] = str(path)
-    groups = [grp.getgrnam(name).gr_gid for name in " ".join(wanted.get("SupplementaryGroups", [])).split()]
-
-    def become() -> None:
-        os.umask(int(wanted.get("UMask", ["0022"])[-1], 8))
-        if user is not None:
-            os.setgroups(groups)
-            os.setgid(user.pw_gid)
-            os.setuid(user.pw_uid)
-
+    options = {}
+    user = pwd.getpwnam(wanted["User"][-1]) if "User" in wanted else pwd.getpwuid(0)
+    if user.pw_uid:
+        groups = [grp.getgrnam(name).gr_gid for name in " ".join(wanted.get("SupplementaryGroups", [])).split()]
+        options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": groups}
+    environment |= credentials(unit, wanted, user.pw_uid)
     with (Path("/var/log") / f"{unit}.log").open("ab") as log:
-        process = subprocess.Popen(
-            shlex.split(wanted["ExecStart"][-1]), env=environment, preexec_fn=become, start_new_session=True,
-            cwd=wanted.get("WorkingDirectory", ["/"])[-1], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        return subprocess.Popen(
+            shlex.split(wanted["ExecStart"][-1]), env=environment, umask=int(wanted.get("UMask", ["0022"])[-1], 8),
+            cwd=wanted.get("WorkingDirectory", ["/"])[-1], start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options,
         )  # fmt: skip
-    (RUN / f"{unit}.pid").write_text(str(process.pid))
+
+
+def start(unit: str) -> int:
+    wanted = settings(unit)
+    if pid_of(unit) or any(not Path(one).exists() for one in wanted.get("ConditionPathExists", [])):
+        return 0
+    RUN.mkdir(exist_ok=True)
+    with listen(unit) as told:
+        process = launch(unit, wanted)
+        (RUN / f"{unit}.pid").write_text(str(process.pid))
+        if wanted.get("Type", ["simple"])[-1] != "notify" or is_ready(told, process):
+            return 0
+    sys.stderr.write(f"Job for {unit} failed.\n")
+    stop(unit)
+    return 1
+
+
+def is_ready(told: socket.socket, process: "subprocess.Popen[bytes]") -> bool:
     end = time.monotonic() + READY_S
-    while told is not None:
+    while process.poll() is None and time.monotonic() < end:
         with contextlib.suppress(TimeoutError):
             if b"READY=1" in told.recv(4096):
-                return 0
-        if process.poll() is not None or time.monotonic() > end:
-            print(f"Job for {unit} failed.", file=sys.stderr)
-            stop(unit)
-            return 1
-    return 0
+                return True
+    return False
 
 
 def main(words: list[str]) -> int:

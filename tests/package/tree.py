@@ -10,11 +10,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 INCLUDED = "python3,mosquitto,libusb-1.0-0,libpcsclite1,systemd,udev,debconf,sqlite3"
 SUITE = os.environ.get("VENUE_SUITE", "bookworm")
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 MIRROR = os.environ.get("VENUE_MIRROR", "")
 
 
 class Tree:
-    """A bare Debian in `root`. Commands run inside it; what installs runs without any network."""
+    """A bare Debian in `root`. Commands run inside it, without any network."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -35,21 +36,18 @@ class Tree:
             (self.root / "dev" / name).touch()
             subprocess.run(["mount", "--bind", f"/dev/{name}", str(self.root / "dev" / name)], check=True)
 
-    def run(self, *words: str, network: bool = False, check: bool = True, env: dict[str, str] | None = None) -> str:
+    def run(self, *words: str, check: bool = True) -> str:
         """Run a command in the tree; returns both outputs."""
-        outcome = self.outcome(*words, network=network, env=env)
+        outcome = self.outcome(*words)
         assert not check or outcome.returncode == 0, outcome.stdout
         return outcome.stdout
 
-    def outcome(
-        self, *words: str, network: bool = False, env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def outcome(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the tree, whatever comes of it."""
-        apart = [] if network else ["unshare", "--net"]
         return subprocess.run(
-            [*apart, "chroot", str(self.root), *words],
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"} | (env or {}),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
+            ["unshare", "--net", "chroot", str(self.root), *words],
+            env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=300, check=False,
         )  # fmt: skip
 
     def install(self, package: Path) -> subprocess.CompletedProcess[str]:
