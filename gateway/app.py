@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 from typing import IO, Any
 
+import msgspec
 import structlog
 import uvloop
 
@@ -30,12 +31,14 @@ from gateway.domain import drawers, gates, printing, purchases, redemptions
 from gateway.domain import events as e
 from gateway.domain.ids import RandomPool, Uuid7
 from gateway.domain.state import VenueState
-from gateway.flows.allowances import AllowanceFlow, Terms
+from gateway.flows.allowances import AllowanceFlow, terms
+from gateway.flows.clock import ClockFlow
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
 from gateway.flows.feedback import FeedbackFlow
 from gateway.flows.purchase import PurchaseFlow
-from gateway.flows.recorder import Recorder
+from gateway.flows.recorder import SET_BACK_MS, Recorder
+from gateway.flows.venue_clock import VenueClock
 from gateway.housekeeping import CALM_AFTER_S, EXIT_STORAGE, Housekeeping, calm_collector
 from gateway.mqtt.device_bus import DeviceBus
 from gateway.mqtt.face import MqttFace
@@ -46,13 +49,13 @@ from gateway.store.credentials import CredentialKey
 from gateway.store.directory import DIRECTORY_FILE, Directory
 from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
+from gateway.system_clock import LinuxClock, VouchFile
 from gateway.trials import Trials
 from gateway.wiring import Wiring
 
 log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_REFUSED = 0, 1
-HAND_OVER_S = 0.0005
 
 
 def run(config_path: Path) -> int:
@@ -68,8 +71,6 @@ def run(config_path: Path) -> int:
     except OSError as error:
         print(f"{configuration.state_dir}: {error}", file=sys.stderr)
         return EXIT_REFUSED
-    # Between a tap and its gate two threads hand over several times; by default each may wait 5 ms for a busy other.
-    sys.setswitchinterval(HAND_OVER_S)
     with lock:
         return uvloop.run(_serve(configuration, config_path))
 
@@ -103,8 +104,9 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
     except StorageUnavailable as error:
         log.error("journal_not_opened", why=str(error))
         return EXIT_STORAGE
-    recorder = Recorder(VenueState(configuration.zone_map), journal, _now_ms, Uuid7(RandomPool(os.urandom).take))
-    gateway = Gateway(configuration, config_path, recorder, _open_directory(state_dir), key)
+    clock = VenueClock(LinuxClock())
+    recorder = Recorder(VenueState(configuration.zone_map), journal, clock.now_ms, Uuid7(RandomPool(os.urandom).take))
+    gateway = Gateway(configuration, config_path, recorder, _open_directory(state_dir), key, Outside(clock))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, gateway.stop)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload)
@@ -124,15 +126,16 @@ def _open_directory(state_dir: Path) -> Directory:
     return directory
 
 
-def _allowance_terms(configuration: Configuration) -> Terms | None:
-    wanted = configuration.wallet.allowances
-    if wanted is None or configuration.wallet.authority == "venue":
-        return None
-    return Terms(wanted.ask_minor, wanted.low_minor)
+class Outside(msgspec.Struct, frozen=True):
+    """What comes from outside, and all that a simulation has to hold in its hand besides the recorder and its ids.
 
+    Time comes from `clock`, devices are made by `drivers`, a reload reads by `read`.
+    """
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    clock: VenueClock
+    drivers: Mapping[str, DriverEntry] = msgspec.field(default_factory=lambda: DRIVERS)
+    random: Random = msgspec.field(default_factory=SystemRandom)
+    read: Callable[[Path], Configuration] = read_configuration
 
 
 class Gateway:
@@ -145,21 +148,14 @@ class Gateway:
         recorder: Recorder,
         directory: Directory,
         key: CredentialKey,
-        *,
-        drivers: Mapping[str, DriverEntry] = DRIVERS,
-        random: Random | None = None,
-        read: Callable[[Path], Configuration] = read_configuration,
+        outside: Outside,
     ) -> None:
-        """Put the parts together; nothing runs yet.
-
-        Devices are made by `drivers`, chance comes from `random` (the system's when None), a reload reads by `read`:
-        with the recorder's clock and ids, these are all that a simulation has to hold in its hand.
-        """
+        """Put the parts together; nothing runs yet."""
         self.configuration = configuration
-        self.drivers = drivers
+        self.drivers = drivers = outside.drivers
         self._path = path
-        self._read = read
-        self._random = random or SystemRandom()
+        self._read = outside.read
+        self._random = outside.random
         # In the order in which they began, so that a run can be repeated exactly.
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._stopping = asyncio.Event()
@@ -188,6 +184,9 @@ class Gateway:
         self.feedback = FeedbackFlow(self.spawn, recorder.now_ms)
         self.wiring.tap_refused = self.feedback.storage_refused
         self.reporter = Reporter(self)
+        self.clock = ClockFlow(
+            recorder, outside.clock, self.reporter.clock_changed, VouchFile(configuration.state_dir).take
+        )
         self.trials = Trials(self, Uuid7(RandomPool(os.urandom).take))
         self.housekeeping = Housekeeping(self)
         self.lifeline = Lifeline(self)
@@ -215,6 +214,7 @@ class Gateway:
         newest = self.recorder.journal.read(self.recorder.journal.last_seq - 1, 1)
         clean = not newest or b'"kind":"gateway.stopped"' in newest[-1].body
         self.recorder.restore()
+        self.clock.start(self.configuration.clock)
         unknown = self._cut_short()
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
         self.recorder.record(started, *unknown, *self._waited())
@@ -234,6 +234,7 @@ class Gateway:
         """Go on from what the disk says, as after a restart: what was under way has an outcome that nobody stored."""
         if unknown := self._cut_short():
             self.recorder.record(*unknown, follow_up=True)
+        self.clock.storage_recovered()
         self.wiring.storage_recovered()
         self.allowances.storage_recovered()
         self.reporter.announce_everything()
@@ -241,18 +242,21 @@ class Gateway:
     async def configure(self, configuration: Configuration) -> None:
         """Bring a configuration into force. Only the devices that changed restart."""
         self.configuration = configuration
+        self.clock.configure(configuration.clock)
+        expiry_max_ms = round(configuration.limits.request_expiry_max_s * 1000)
+        self.recorder.set_back_ms = max(SET_BACK_MS, expiry_max_ms)
         self.recorder.state.set_zones(self._zone_map(configuration))
         self.mqtt.requests.payload_bytes_max = configuration.limits.request_max_kb * 1024
         runnable = {name: one for name, one in configuration.devices.items() if not self.wiring.is_part(one)}
         await self.supervisor.reconcile(runnable)
         self.wiring.configure(configuration, self.supervisor.slots)
         self._configure_feedback(configuration)
-        self.allowances.configure(configuration.wallet_policy, _allowance_terms(configuration))
+        self.allowances.configure(configuration.wallet_policy, terms(configuration.wallet))
         self._end_what_was_removed()
-        own = {**self.reporter.handlers(), **self.wiring.orders.handlers()}
+        own = {**self.reporter.handlers(), **self.wiring.orders.handlers(), **self.clock.handlers()}
         handlers = {**self.wiring.handlers(), "gateway": own}
         grants = {name: client.may for name, client in configuration.clients.items()}
-        self.desk.configure(handlers, grants, round(configuration.limits.request_expiry_max_s * 1000))
+        self.desk.configure(handlers, grants, expiry_max_ms)
         self.reporter.announce_everything()
 
     def _configure_feedback(self, configuration: Configuration) -> None:
@@ -315,7 +319,7 @@ class Gateway:
             self._record_quietly(e.ConfigurationRefused(problems=len(error.problems), first=first))
             self.reporter.announce_everything()
             return
-        if fixed := _needs_restart(self.configuration, fresh):
+        if fixed := self.configuration.needs_restart(fresh):
             log.error("configuration_needs_restart", changed=fixed)
             self.reporter.configuration_refused = f"{fixed} cannot change while running; restart the service"
             self._record_quietly(e.ConfigurationRefused(problems=1, first=self.reporter.configuration_refused))
@@ -383,9 +387,3 @@ class Gateway:
         self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task_failed", task=task.get_name(), exc_info=error)
-
-
-def _needs_restart(old: Configuration, new: Configuration) -> str:
-    """Return what of a configuration is fixed while the daemon runs and differs, or an empty text."""
-    changed = [name for name in ("broker", "state_dir") if getattr(old, name) != getattr(new, name)]
-    return ", ".join([*(["venue.id"] if old.venue.id != new.venue.id else []), *changed])

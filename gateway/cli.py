@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gateway.config.schema import Configuration
 
 OK, REFUSED = 0, 1
-PORT_MAX = 65535
 DEFAULT_CONFIG = Path("/etc/venue-gateway/gateway.yaml")
 
 
@@ -78,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     installing.add_client(commands)
     installing.add_init(commands)
     _add_tickets(commands)
+    _add_clock(commands)
 
     demo = commands.add_parser("demo", help="a simulated venue with a story, then a live view until Ctrl-C")
     demo.add_argument("--exit", action="store_true", help="end after the story; status 0 only if all came out as told")
@@ -183,6 +183,15 @@ def _add_tickets(commands: Commands) -> None:
     sign.add_argument("file", type=Path, help="the file that keygen made")
     sign.add_argument("claims", type=Path, help="NDJSON, one ticket a line; - for standard input")
     sign.set_defaults(run=_tickets_sign)
+
+
+def _add_clock(commands: Commands) -> None:
+    clock = commands.add_parser("clock", help="who vouches for the time")
+    verbs = clock.add_subparsers(metavar="VERB", required=True)
+    vouch = verbs.add_parser("vouch", help="say that this machine's clock is right, where neither NTP nor upstream can")
+    vouch.add_argument("--reason", default="venue-gateway clock vouch", help="how you know; it stands in the journal")
+    _config_option(vouch)
+    vouch.set_defaults(run=_clock_vouch)
 
 
 def _complain(text: str) -> int:
@@ -339,6 +348,13 @@ def _load_or_complain(config: Path) -> Configuration | None:
         return None
 
 
+def _clock_vouch(options: argparse.Namespace) -> int:
+    from gateway.system_clock import vouch  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    return vouch(configuration, options.reason) if configuration else REFUSED
+
+
 def _demo(options: argparse.Namespace) -> int:
     """Become the demonstration, which knows the gateway only from outside.
 
@@ -368,26 +384,7 @@ def _tickets_sign(options: argparse.Namespace) -> int:
 
 
 def _broker_write(options: argparse.Namespace) -> int:
-    from gateway.mqtt.broker_files import Listener, write_broker_files  # noqa: PLC0415
+    from gateway.mqtt.broker_command import write  # noqa: PLC0415
 
     configuration = _load_or_complain(options.config)
-    if configuration is None:
-        return REFUSED
-    host, _, port = options.listen.rpartition(":")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= PORT_MAX):
-        return _complain(
-            f"--listen takes HOST:PORT such as 0.0.0.0:1883, with a port from 1 to {PORT_MAX}, not {options.listen!r}"
-        )
-    try:
-        files = write_broker_files(
-            configuration,
-            options.folder,
-            listener=Listener(port=int(port), host=host),
-            socket_path=configuration.broker.socket_path,
-            user=options.user,
-        )
-    except OSError as error:
-        return _complain(f"{error.filename or options.folder}: {error.strerror}")
-    print(f"{files.configuration}\n{files.acl}\n{files.passwords}")
-    print(f"Each client's password is in {configuration.state_dir / 'clients'}.")
-    return OK
+    return write(configuration, options.folder, options.listen, options.user) if configuration else REFUSED

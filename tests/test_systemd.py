@@ -67,5 +67,5 @@ def test_every_rule_names_a_group_that_the_gateway_is_in() -> None:
     rules = (ROOT / "systemd/udev.rules").read_text()
     members = set(re.findall(r"^m venue-gateway (\S+)", (ROOT / "systemd/sysusers.conf").read_text(), re.MULTILINE))
     assert set(re.findall(r'GROUP="([^"]+)"', rules)) <= members
-    assert set(settings("SupplementaryGroups")[0].split()) <= members
+    assert "adjtimex" in " ".join(settings("SystemCallFilter")), "the gateway asks whether the time is set"
     assert "pn533_usb" in (ROOT / "systemd/modprobe.conf").read_text()

@@ -21,12 +21,14 @@ from gateway.config.schema import (
     VERBS,
     Authenticity,
     Broker,
+    Clock,
     DriverKind,
     Limits,
+    Till,
     Venue,
-    Wallet,
     Zone,
 )
+from gateway.config.wallet import Wallet
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -37,7 +39,7 @@ _REF = "#/$defs/{name}"
 
 _OWN: list[type[msgspec.Struct]] = [
     Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, Authenticity, InterlockEntry, InputEntry,
-    OutputEntry,
+    OutputEntry, Till, Clock,
 ]  # fmt: skip
 
 
@@ -98,6 +100,8 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         "wallet": _or_nothing(own["Wallet"]),
         "authenticity": _or_nothing(own["Authenticity"]),
         "feedback": _or_nothing(own["Feedback"]),
+        "tills": _named("Places where money is taken, by name.", _or_nothing(own["Till"]), RESERVED_NAMES),
+        "clock": _or_nothing(own["Clock"]),
     }
 
 

@@ -84,7 +84,7 @@ def launch(unit: str, wanted: dict[str, list[str]]) -> "subprocess.Popen[bytes]"
     options = {}
     user = pwd.getpwnam(wanted["User"][-1]) if "User" in wanted else pwd.getpwuid(0)
     if user.pw_uid:
-        groups = [grp.getgrnam(name).gr_gid for name in " ".join(wanted.get("SupplementaryGroups", [])).split()]
+        groups = [one.gr_gid for one in grp.getgrall() if user.pw_name in one.gr_mem]
         options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": groups}
     environment |= credentials(unit, wanted, user.pw_uid)
     with (Path("/var/log") / f"{unit}.log").open("ab") as log:
