@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 RUN = Path("/run/stand-in")
-READY_S = float(os.environ.get("STAND_IN_READY_S", "45"))
+READY_S = float(os.environ.get("STAND_IN_READY_S", "25"))
 
 
 def settings(unit: str) -> dict[str, list[str]]:
