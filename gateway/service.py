@@ -39,6 +39,11 @@ class Notifier:
         if self._socket is not None:
             self._socket.setblocking(False)
 
+    @property
+    def listened_to(self) -> bool:
+        """True where there is a service manager."""
+        return self._socket is not None
+
     def tell(self, *lines: str) -> None:
         """Send `NAME=value` lines as one message. A manager that does not listen must not stop the work."""
         if self._socket is None:
@@ -80,7 +85,9 @@ class Lifeline:
         self._notifier.tell("STOPPING=1", "STATUS=Bringing everything in order")
 
     async def run(self) -> None:
-        """Feed the watchdog and keep the status line true until cancelled."""
+        """Feed the watchdog and keep the status line true until cancelled; without a manager there is nothing to do."""
+        if not self._notifier.listened_to:
+            return
         every_s = min(EVERY_S, self._limit_s / FEEDS_PER_LIMIT) if self._limit_s else EVERY_S
         try:
             while True:

@@ -113,9 +113,9 @@ async def test_the_watchdog_is_fed_only_once_the_writer_has_answered(manager: Ma
 
 
 @pytest.mark.parametrize("environment", [{}, {"WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "9000", "WATCHDOG_PID": "1"}])
-async def test_no_watchdog_asks_for_no_sign_of_life(environment: dict[str, str]) -> None:
+async def test_no_watchdog_asks_for_no_sign_of_life(environment: dict[str, str], lifeline: Any) -> None:
     one = gateway()
-    running = asyncio.create_task(Lifeline(one, environment).run())
+    running = asyncio.create_task(lifeline(one, **environment).run())
     await asyncio.sleep(0.03)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
