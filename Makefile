@@ -3,12 +3,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PACKAGES := gateway drivers simulators
-PROOFS := tests/faults tests/fuzz tests/soak $(addprefix tests/e2e/test_,kill_under_load.py disk_faults.py clock_jumps.py \
-	memory_limit.py hostile_neighbours.py broker_outage.py) tests/package
+PROOFS := tests/faults tests/fuzz tests/soak tests/package tests/gateway/devices/test_hotplug.py $(addprefix tests/e2e/test_, \
+	kill_under_load.py plugging.py disk_faults.py clock_jumps.py memory_limit.py hostile_neighbours.py broker_outage.py)
 export PYTHON
 
-.PHONY: deb help setup demo test prove soak sim bench scale lint format types imports check generated asyncapi schema licences \
-	lock clean
+.PHONY: help setup demo test prove soak sim bench scale lint format types imports check generated asyncapi schema licences \
+	lock deb clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
