@@ -51,6 +51,7 @@ from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
 from gateway.system_clock import LinuxClock, VouchFile
 from gateway.trials import Trials
+from gateway.upstream.face import UpstreamFace
 from gateway.wiring import Wiring
 
 log = structlog.get_logger(__name__)
@@ -155,7 +156,7 @@ class Gateway:
         self.drivers = drivers = outside.drivers
         self._path = path
         self._read = outside.read
-        self._random = outside.random
+        self.random = outside.random
         # In the order in which they began, so that a run can be repeated exactly.
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._stopping = asyncio.Event()
@@ -174,15 +175,16 @@ class Gateway:
             self.desk.handle,
             digest=keyed_digest(key.secret),
             now_ms=recorder.now_ms,
-            random=self._random,
+            random=self.random,
         )
-        bus = DeviceBus(configuration.broker, f"venue-gateway-{configuration.venue.id}", self.spawn, self._random)
-        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers, bus)
+        bus = DeviceBus(configuration.broker, f"venue-gateway-{configuration.venue.id}", self.spawn, self.random)
+        self.supervisor = Supervisor(self.spawn, self.random, self._device_said, self._device_changed, drivers, bus)
         self.purchase = PurchaseFlow(recorder, directory, key)
         self.allowances = AllowanceFlow(recorder)
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.feedback = FeedbackFlow(self.spawn, recorder.now_ms)
         self.wiring.tap_refused = self.feedback.storage_refused
+        self.upstream = UpstreamFace(self, path, self._record_quietly)
         self.reporter = Reporter(self)
         self.clock = ClockFlow(
             recorder, outside.clock, self.reporter.clock_changed, VouchFile(configuration.state_dir).take
@@ -196,7 +198,7 @@ class Gateway:
         self._recover_from_disk()
         self.recorder.listeners += [self.mqtt.answers.committed, self.wiring.outputs.committed]
         tell_of_events = [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
-        self.recorder.followers += [*tell_of_events, self.allowances.committed]
+        self.recorder.followers += [*tell_of_events, self.allowances.committed, self.upstream.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
@@ -252,6 +254,7 @@ class Gateway:
         self.wiring.configure(configuration, self.supervisor.slots)
         self._configure_feedback(configuration)
         self.allowances.configure(configuration.wallet_policy, terms(configuration.wallet))
+        self.upstream.configure(configuration.upstream)
         self._end_what_was_removed()
         own = {**self.reporter.handlers(), **self.wiring.orders.handlers(), **self.clock.handlers()}
         handlers = {**self.wiring.handlers(), "gateway": own}
@@ -285,17 +288,18 @@ class Gateway:
         except StorageUnavailable as error:
             log.error("directory_not_loaded", why=str(error))
             return
-        self.recorder.state.set_zones(self._zone_map(self.configuration))
-        self.wiring.orders.follow()
-        counts = self.directory.counts
-        log.info("directory_loaded", version=self.directory.version, credentials=counts.credentials)
-        self._record_quietly(
-            e.DirectoryLoaded(
-                version=self.directory.version, credentials=counts.credentials, entitlements=counts.entitlements
-            )
-        )
+        self.directory_names_changed()
+        version, counts = self.directory.version, self.directory.counts
+        log.info("directory_loaded", version=version, credentials=counts.credentials)
+        fact = e.DirectoryLoaded(version=version, credentials=counts.credentials, entitlements=counts.entitlements)
+        self._record_quietly(fact)
         self.purchase.upstream_spoke()
         self.reporter.announce_everything()
+
+    def directory_names_changed(self) -> None:
+        """Follow the zones that the directory names."""
+        self.recorder.state.set_zones(self._zone_map(self.configuration))
+        self.wiring.orders.follow()
 
     def reload(self) -> None:
         """Read the configuration again; a bad one is refused and the last good one runs on (I11)."""

@@ -20,6 +20,7 @@ from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import RedemptionEvent
 from gateway.domain.shift_events import ShiftEvent
+from gateway.domain.upstream_events import UpstreamEvent
 from gateway.domain.wallet_events import (
     WalletArmed,
     WalletCancelled,
@@ -385,6 +386,7 @@ AnyEvent: TypeAlias = (
     | RedemptionEvent
     | AllowanceBookOpened
     | AllowanceChanged
+    | UpstreamEvent
 )
 """Every event there is; decoding a journal row goes through this union."""
 
