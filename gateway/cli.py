@@ -73,8 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_directory(commands)
     _add_journal(commands)
     _add_broker(commands)
-    installing.add_client(commands)
-    installing.add_init(commands)
+    installing.add_commands(commands)
     _add_tickets(commands)
     _add_clock(commands)
 

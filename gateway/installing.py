@@ -32,6 +32,12 @@ def grant(text: str) -> tuple[str, list[str]]:
     return target, verbs.split(",")
 
 
+def add_commands(commands: Commands) -> None:
+    """Add `client` and `init`."""
+    add_client(commands)
+    add_init(commands)
+
+
 def add_init(commands: Commands) -> None:
     """Add `init`."""
     init = commands.add_parser("init", help="ask a few questions, look around, and write a configuration")
