@@ -3,12 +3,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PACKAGES := gateway drivers simulators
-PROOFS := tests/faults tests/fuzz tests/soak tests/gateway/devices/test_hotplug.py $(addprefix tests/e2e/test_, \
+PROOFS := tests/faults tests/fuzz tests/soak tests/package tests/gateway/devices/test_hotplug.py $(addprefix tests/e2e/test_, \
 	kill_under_load.py plugging.py disk_faults.py clock_jumps.py memory_limit.py hostile_neighbours.py broker_outage.py)
 export PYTHON
 
 .PHONY: help setup demo test prove soak sim bench scale lint format types imports check generated asyncapi openapi schema licences \
-	lock clean
+	lock deb clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -61,6 +61,9 @@ imports: setup ## the direction of imports
 
 generated: setup ## whether generated files are those of this code
 	scripts/generated --check
+
+deb: setup ## dist/*.deb for amd64 and arm64: self-contained, needs a network to build and none to install
+	scripts/deb
 
 check: lint types imports generated ## all of the four above
 

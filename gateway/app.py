@@ -7,7 +7,6 @@ This is the only file that knows everyone. `run()` is the daemon's life from the
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -39,12 +38,13 @@ from gateway.flows.feedback import FeedbackFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import SET_BACK_MS, Recorder
 from gateway.flows.venue_clock import VenueClock
-from gateway.housekeeping import EXIT_STORAGE, Housekeeping
+from gateway.housekeeping import CALM_AFTER_S, EXIT_STORAGE, Housekeeping, calm_collector
 from gateway.mqtt.device_bus import DeviceBus
 from gateway.mqtt.face import MqttFace
 from gateway.mqtt.requests import keyed_digest
 from gateway.ops.metering import Metering
 from gateway.reporting import Reporter
+from gateway.service import Lifeline
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import DIRECTORY_FILE, Directory
 from gateway.store.history import History
@@ -58,7 +58,6 @@ from gateway.wiring import Wiring
 log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_REFUSED = 0, 1
-CALM_AFTER_S = 0.5
 
 
 def run(config_path: Path) -> int:
@@ -102,7 +101,7 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
         asyncio.get_running_loop().add_signal_handler(number, gateway.stop)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload)
     # Once the state is rebuilt and the first links are up.
-    asyncio.get_running_loop().call_later(CALM_AFTER_S, _calm_collector)
+    asyncio.get_running_loop().call_later(CALM_AFTER_S, calm_collector)
     await gateway.trials.open(state_dir)
     return await gateway.run()
 
@@ -115,17 +114,6 @@ def _open_directory(state_dir: Path) -> Directory:
     except StorageUnavailable as error:
         log.error("directory_not_loaded", why=str(error))
     return directory
-
-
-def _calm_collector() -> None:
-    """Leave what is here now out of garbage collections, and look at the rest seldom.
-
-    A full collection looks at every guest inside and stops the loop for tens of milliseconds; nearly all of what a tap
-    makes is freed without it.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 1_000)
 
 
 class Outside(msgspec.Struct, frozen=True):
@@ -193,6 +181,7 @@ class Gateway:
         )
         self.trials = Trials(self, Uuid7(RandomPool(os.urandom).take))
         self.housekeeping = Housekeeping(self)
+        self.lifeline = Lifeline(self)
 
     async def run(self) -> int:
         """Recover from disk, serve until stopped, and leave everything in order. Returns the exit status."""
@@ -206,6 +195,8 @@ class Gateway:
         session = self.spawn(self.mqtt.session.run())
         self.spawn(self.housekeeping.run())
         log.info("gateway_ready", venue=self.configuration.venue.id, config=str(self._path), version=__version__)
+        self.lifeline.ready()
+        self.spawn(self.lifeline.run())
         await self._stopping.wait()
         await self._shut_down(session)
         return self._exit_status
@@ -309,7 +300,9 @@ class Gateway:
     async def _reload(self) -> None:
         # One at a time: a second SIGHUP during a reload reads the file again after it.
         async with self._reloading:
+            self.lifeline.reloading()
             await self._reload_now()
+            self.lifeline.ready()
 
     async def _reload_now(self) -> None:
         try:
@@ -340,6 +333,7 @@ class Gateway:
 
     async def _shut_down(self, session: asyncio.Task[None]) -> None:
         log.info("gateway_stopping")
+        self.lifeline.stopping()
         self.desk.configure({}, {}, 0)
         await self.metering.close()
         self.trials.close()

@@ -1,7 +1,6 @@
 """The command line: `venue-gateway run`, `check`, `directory import`, `journal verify` and the rest.
 
-Each command is a function of its parsed arguments that returns the exit status: 0 when all is well, 1 when something
-was refused (and said why), 2 for a wrong command line.
+Each command is a function of its parsed arguments that returns the exit status: 0, or 1 when something was refused.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from gateway import __version__
+from gateway import __version__, installing
 from gateway.ops.commands import add_commands as add_ops_commands
 
 if TYPE_CHECKING:
@@ -74,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_directory(commands)
     _add_journal(commands)
     _add_broker(commands)
+    installing.add_commands(commands)
     _add_tickets(commands)
     add_ops_commands(commands, _config_option)
     _add_clock(commands)
@@ -164,6 +164,7 @@ def _add_journal(commands: Commands) -> None:
 def _add_broker(commands: Commands) -> None:
     broker = commands.add_parser("broker", help="Mosquitto's files, generated from the configuration")
     verbs = broker.add_subparsers(metavar="VERB", required=True)
+    installing.add_broker_apply(verbs)
     write = verbs.add_parser("write", help="write mosquitto.conf, acl and passwords into a folder")
     write.add_argument("folder", type=Path)
     write.add_argument("--user", default="", help="the system user Mosquitto runs as; its own default if left out")

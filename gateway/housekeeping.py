@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
+CALM_AFTER_S = 0.5
 HEALTH_EVERY_S = 10.0
 FOLD_EVERY_S = 900.0
 """A quiet venue folds four times an hour, so that a start never replays more than that."""
@@ -26,6 +28,17 @@ ANSWERS_PRUNED_MAX = 20_000
 FOLD_TIMEOUT_S = 20.0
 EXIT_STORAGE = 74
 """EX_IOERR of sysexits.h: the service manager starts the daemon again, and it recovers from disk."""
+
+
+def calm_collector() -> None:
+    """Leave what is here now out of garbage collections, and look at the rest seldom.
+
+    A full collection looks at every guest inside and stops the loop for tens of milliseconds; nearly all of what a tap
+    makes is freed without it.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 1_000)
 
 
 class Housekeeping:

@@ -177,7 +177,7 @@ def test_setup_names_what_it_cannot_install(tmp_path: Path) -> None:
 
 
 def test_scripts_are_valid_shell_and_can_be_started() -> None:
-    for name in ("scripts/setup", "scripts/lock", "scripts/generated", ".ci/run"):
+    for name in ("scripts/setup", "scripts/lock", "scripts/generated", "scripts/deb", ".ci/run"):
         path = ROOT / name
         assert path.stat().st_mode & 0o111, f"{name} is not executable"
         shell = path.read_text().splitlines()[0].removeprefix("#!")

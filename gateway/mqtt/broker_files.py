@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ import msgspec
 from drivers.api import BrokerUser
 from gateway.config.schema import Client, Configuration
 from gateway.mqtt.topics import Topics
+from gateway.store.credentials import own_like_folder
 
 PBKDF2_ITERATIONS = 101
 """Mosquitto's own default. The passwords are random, so that stretching adds nothing."""
@@ -31,12 +32,16 @@ _OTHER_SIDE = {"read": "write", "write": "read"}
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """Where the broker listens for clients. `tls_*` are paths; without them the connection is plain."""
+    """Where the broker listens for clients. `tls_*` are paths; without them the connection is plain.
+
+    With `websockets` it speaks MQTT inside a WebSocket, which is how a browser reaches it.
+    """
 
     port: int = 1883
     host: str = ""
     tls_certificate: str | None = None
     tls_key: str | None = None
+    websockets: bool = False
 
 
 class BrokerFiles(msgspec.Struct, frozen=True):
@@ -53,6 +58,7 @@ def write_broker_files(
     directory: Path,
     *,
     listener: Listener | None = None,
+    further: Sequence[Listener] = (),
     socket_path: str | None = None,
     user: str = "",
     new_password: Callable[[], str] = lambda: secrets.token_urlsafe(24),
@@ -61,14 +67,15 @@ def write_broker_files(
 
     Client passwords stand in `<state_dir>/clients/<name>.password` (0600), made once and kept; files of clients that
     are no longer configured are removed. `socket_path` is the broker's Unix socket, by default that of `broker.url`.
-    `user` is who Mosquitto becomes when started as root. Raises OSError.
+    Clients connect at `listener` and at each of the `further` ones, with the same users and grants. `user` is who
+    Mosquitto becomes when started as root. Raises OSError.
     """
     directory.mkdir(parents=True, exist_ok=True)
     conf, acl, passwd = (directory / f"mosquitto.{suffix}" for suffix in ("conf", "acl", "passwd"))
     passwords = _client_passwords(configuration, new_password)
     path = socket_path or configuration.broker.socket_path
     texts = {
-        conf: broker_configuration(configuration, acl, passwd, listener or Listener(), path, user),
+        conf: broker_configuration(configuration, acl, passwd, [listener or Listener(), *further], path, user),
         acl: broker_acl(configuration),
         passwd: _password_lines(passwords, _read(passwd)),
     }
@@ -77,7 +84,12 @@ def write_broker_files(
 
 
 def broker_configuration(
-    configuration: Configuration, acl: Path, passwords: Path, listener: Listener, socket_path: str | None, user: str
+    configuration: Configuration,
+    acl: Path,
+    passwords: Path,
+    listeners: Sequence[Listener],
+    socket_path: str | None,
+    user: str,
 ) -> str:
     """Return mosquitto.conf. Every bound is set, because the broker's own defaults are "no limit" (I9)."""
     request_bytes = configuration.limits.request_max_kb * 1024
@@ -111,11 +123,15 @@ def broker_configuration(
             "allow_anonymous true",
             "",
         ]
-    return "\n".join([*lines, *_client_listener(listener, acl, passwords), ""])
+    for listener in listeners:
+        lines += [*_client_listener(listener, acl, passwords), ""]
+    return "\n".join(lines)
 
 
 def _client_listener(listener: Listener, acl: Path, passwords: Path) -> Iterator[str]:
     yield f"listener {listener.port} {listener.host}".rstrip()
+    if listener.websockets:
+        yield "protocol websockets"
     yield "allow_anonymous false"
     yield f"password_file {passwords}"
     yield f"acl_file {acl}"
@@ -124,6 +140,7 @@ def _client_listener(listener: Listener, acl: Path, passwords: Path) -> Iterator
     if listener.tls_certificate and listener.tls_key:
         yield f"certfile {listener.tls_certificate}"
         yield f"keyfile {listener.tls_key}"
+        yield "tls_version tlsv1.2"
 
 
 def broker_acl(configuration: Configuration) -> str:
@@ -235,6 +252,7 @@ def _replace(file: Path, text: str, mode: int) -> bool:
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
+        own_like_folder(stream.fileno(), file.parent)
         os.fsync(stream.fileno())
     new.replace(file)
     return True

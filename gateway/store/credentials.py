@@ -11,6 +11,8 @@ from gateway.store.database import sync_folder
 from gateway.store.errors import StorageUnavailable, from_os
 
 KEY_FILE = "credential.key"
+CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
+"""Where systemd hands a service its `LoadCredential=` files (systemd.exec(5))."""
 KEY_BYTES = 32
 REF_BYTES = 16
 _OTHERS = 0o077
@@ -29,10 +31,13 @@ class CredentialKey:
     def load_or_create(cls, state_dir: Path) -> CredentialKey:
         """Read `<state_dir>/credential.key`, or make one at the first use (mode 0600).
 
-        Raises StorageUnavailable when it is unreadable, of a wrong size, or readable by others.
+        Where the service manager hands over a key, that one counts, so that it need not lie beside the data. Raises
+        StorageUnavailable when it is unreadable, of a wrong size or readable by others, or when there are two keys.
         """
         path = state_dir / KEY_FILE
         try:
+            if (handed := _handed_over(path)) is not None:
+                return cls(handed)
             state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
             if not path.exists():
                 _create(path)
@@ -65,6 +70,21 @@ def _read(path: Path) -> bytes:
     if len(secret) != KEY_BYTES:
         message = f"{path} has {len(secret)} bytes and not {KEY_BYTES}; restore it from a backup"
         raise StorageUnavailable(f"{message}, or remove it and import the directory again", fatal=True)
+    return secret
+
+
+def _handed_over(beside_data: Path) -> bytes | None:
+    """Return the key that the service manager handed over, or None. Its files' modes are the manager's own business."""
+    folder = os.environ.get(CREDENTIALS_DIRECTORY)
+    if not folder or not (path := Path(folder) / KEY_FILE).exists():
+        return None
+    secret = path.read_bytes()
+    if len(secret) != KEY_BYTES:
+        message = f"{path} has {len(secret)} bytes and not {KEY_BYTES}"
+        raise StorageUnavailable(f"{message}; restore the key from a backup", fatal=True)
+    if beside_data.exists() and beside_data.read_bytes() != secret:
+        message = f"{beside_data} is another key than {path}, and only one of them fits the data"
+        raise StorageUnavailable(f"{message}; move the wrong one away", fatal=True)
     return secret
 
 

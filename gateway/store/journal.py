@@ -1,8 +1,6 @@
 """The journal: what happened here, in order, on disk before anybody hears of it.
 
-The loop appends rows and goes on; one writer commits all that gathered meanwhile in one transaction (group commit) and
-the callbacks run in the loop once it is on disk. With one tap at a time a commit is one row and one sync; with many at
-once it is still one sync.
+The loop appends rows; one writer commits all that gathered meanwhile, with one sync, and then the callbacks run.
 """
 
 from __future__ import annotations
@@ -200,6 +198,10 @@ class Journal:
         """Move the reader `name` on. It reaches the disk within a second or so; after a crash some rows come again."""
         self._cursors[name] = self._moved_cursors[name] = seq
         self._tidy_later()
+
+    def ping(self, on_alive: Callable[[], None]) -> None:
+        """Call `on_alive` in the loop once the writer has answered: it lives, and the disk has returned to it."""
+        self._writer.ping(on_alive)
 
     def prune(self, through_seq: int) -> None:
         """Let the rows up to and with `through_seq` go, some at a time between taps.

@@ -36,6 +36,10 @@ class Writer(Protocol):
         """Open the database anew and try a real write. Raises StorageUnavailable. Only while nothing is submitted."""
         ...
 
+    def ping(self, on_alive: Callable[[], None]) -> None:
+        """Call `on_alive` in the loop's thread once the writer has come round to it, after all that was submitted."""
+        ...
+
     def close(self) -> None:
         """Stop and close the database. Only while nothing is submitted."""
         ...
@@ -72,6 +76,10 @@ class ThreadWriter:
         if (error := answer.get()) is not None:
             raise error
 
+    def ping(self, on_alive: Callable[[], None]) -> None:
+        """Let the thread answer, behind whatever it has to write."""
+        self._tasks.put(lambda: self._tell_alive(on_alive))
+
     def close(self) -> None:
         """Stop the thread; it closes the database."""
         self._tasks.put(None)
@@ -98,6 +106,10 @@ class ThreadWriter:
         # A loop that is already closed has nobody left to tell.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._tell)
+
+    def _tell_alive(self, on_alive: Callable[[], None]) -> None:
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(on_alive)
 
     def _tell(self) -> None:
         """Tell one outcome in the loop, unless `wait` has told it."""

@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -210,6 +211,9 @@ class SimWriter:
             raise error
         self._committer.recover()
         self._synced = self.wal.place()
+
+    def ping(self, on_alive: Callable[[], None]) -> None:
+        self._disk.timeline.after(self._disk.latency_s(), on_alive)
 
     def close(self) -> None:
         self.alive = False

@@ -76,3 +76,24 @@ def test_half_a_key_is_refused(tmp_path: Path) -> None:
 def test_i12_a_key_does_not_show_itself() -> None:
     assert repr(KEY) == "CredentialKey(…)"
     assert str(KEY) == "CredentialKey(…)"
+
+
+def test_a_key_that_the_service_manager_hands_over_counts_and_none_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed, state = tmp_path / "credentials", tmp_path / "state"
+    handed.mkdir()
+    (handed / "credential.key").write_bytes(b"k" * 32)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed))
+    assert CredentialKey.load_or_create(state).secret == b"k" * 32
+    assert not (state / "credential.key").exists()
+
+
+def test_two_different_keys_are_refused_rather_than_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    CredentialKey.load_or_create(tmp_path / "state")
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    (handed / "credential.key").write_bytes(b"k" * 32)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed))
+    with pytest.raises(StorageUnavailable, match="only one of them fits the data"):
+        CredentialKey.load_or_create(tmp_path / "state")

@@ -1,0 +1,179 @@
+"""The venue's own small certificate authority: one for the broker's certificate, and for nothing else.
+
+Tablets know the authority by its fingerprint, which they scan together with their password, so no public authority, no
+domain name and no internet are needed. Certificates are X.509 (RFC 5280) with keys on P-256, which every library with
+TLS 1.2 speaks; the broker's names the hosts and addresses it is reached at.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from gateway.store.credentials import own_like_folder
+
+AUTHORITY_DAYS = 3650
+BROKER_DAYS = 825
+"""What Apple's devices accept at most of an authority that a user added (support.apple.com/HT210176)."""
+RENEW_BEFORE_DAYS = 90
+BACKDATED_DAYS = 1
+"""A computer without a clock battery may believe that it is a little earlier than it was."""
+SECRET, PUBLIC, SHARED = 0o600, 0o644, 0o640
+
+
+class Certificates(msgspec.Struct, frozen=True):
+    """Where the certificates are. `broker` holds the broker's and the authority's, as the broker shows them."""
+
+    authority: Path
+    broker: Path
+    broker_key: Path
+    changed: bool
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the authority's certificate in DER, as 64 hex digits."""
+        return _load(self.authority).fingerprint(hashes.SHA256()).hex()
+
+    @property
+    def names(self) -> list[str]:
+        """Host names and addresses that the broker's certificate is for."""
+        return names_of(self.broker)
+
+
+def ensure_certificates(folder: Path, venue: str, names: Sequence[str], now: dt.datetime) -> Certificates:
+    """Make what is missing in `folder` and renew what expires soon or is for other `names`; keep the rest.
+
+    A new authority means that every tablet must be told anew, so it is made only where there is none. Raises OSError,
+    and ValueError when what lies there is no certificate.
+    """
+    authority, key_file = folder / "ca.crt", folder / "ca.key"
+    if not (authority.exists() and key_file.exists()):
+        _make_authority(authority, key_file, venue, now)
+    broker, broker_key = folder / "broker.crt", folder / "broker.key"
+    changed = not broker_key.exists() or not _fits(broker, authority, names, now)
+    if changed:
+        _make_broker(folder, names, now)
+    return Certificates(authority, broker, broker_key, changed)
+
+
+def names_of(certificate: Path) -> list[str]:
+    """Return the host names and addresses that a certificate is for, in its order."""
+    found = _load(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(one.value) for one in found]
+
+
+def _fits(broker: Path, authority: Path, names: Sequence[str], now: dt.datetime) -> bool:
+    if not broker.exists() or names_of(broker) != list(names):
+        return False
+    certificate = _load(broker)
+    if certificate.issuer != _load(authority).subject or f"{authority.read_text()}" not in broker.read_text():
+        return False
+    return certificate.not_valid_after_utc - now > dt.timedelta(days=RENEW_BEFORE_DAYS)
+
+
+def _make_authority(file: Path, key_file: Path, venue: str, now: dt.datetime) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Venue Gateway, {venue}"[:64])])
+    made = (
+        _builder(subject, subject, key.public_key(), now, AUTHORITY_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    _write(key_file, _pem(key), SECRET)
+    _write(file, made.public_bytes(serialization.Encoding.PEM), PUBLIC)
+
+
+def _make_broker(folder: Path, names: Sequence[str], now: dt.datetime) -> None:
+    authority, signer = _load(folder / "ca.crt"), _load_key(folder / "ca.key")
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
+    days = min(BROKER_DAYS, (authority.not_valid_after_utc - now).days)
+    made = (
+        _builder(subject, authority.subject, key.public_key(), now, days)
+        .add_extension(x509.SubjectAlternativeName([_name(one) for one in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+    _write(folder / "broker.key", _pem(key), SHARED)
+    # The authority goes with it, so that a tablet that knows only its fingerprint can follow the chain.
+    chain = made.public_bytes(serialization.Encoding.PEM) + (folder / "ca.crt").read_bytes()
+    _write(folder / "broker.crt", chain, PUBLIC)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: dt.datetime, days: int
+) -> x509.CertificateBuilder:
+    return x509.CertificateBuilder(
+        issuer_name=issuer,
+        subject_name=subject,
+        public_key=key,
+        serial_number=x509.random_serial_number(),
+        not_valid_before=now - dt.timedelta(days=BACKDATED_DAYS),
+        not_valid_after=now + dt.timedelta(days=days),
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
+
+
+def _load(file: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(file.read_bytes())
+
+
+def _load_key(file: Path) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"{file} is no key of this authority; restore it from a backup")
+    return key
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _write(file: Path, content: bytes, mode: int) -> None:
+    """Write by rename, with its mode from the first byte. The authority's key stays with whoever made it."""
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        if mode != SECRET:
+            own_like_folder(descriptor, file.parent)
+        stream.flush()
+        os.fsync(descriptor)
+    new.replace(file)

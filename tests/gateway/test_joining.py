@@ -1,0 +1,229 @@
+"""A tablet joins: certificates, TLS, WebSockets and the code it scans, with a real Mosquitto."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import json
+import shutil
+import ssl
+import stat
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from PIL import Image
+
+from gateway import cli, joining
+from tests.e2e.broker import listens
+from tests.e2e.bulletin import poll
+from tests.gateway.mqtt.broker import BrokerProcess, free_port
+
+YAML = """\
+# The club's own file, with its own words.
+venue: {{id: club, timezone: Europe/Berlin, currency: EUR}}
+broker: unix://{folder}/m.sock
+state_dir: state
+devices:
+  bar-printer: {{driver: escpos, connect: "tcp://127.0.0.1:9"}}  # behind the bar
+clients:
+  door: {{may: {{gateway: [status]}}}}
+"""
+BAR = ("client", "add", "bar", "--may", "bar-printer=print,status")
+
+
+class Club:
+    """A venue's folder, its broker, and its command line."""
+
+    def __init__(self) -> None:
+        self.broker = BrokerProcess("#")
+        self.folder = self.broker.directory
+        self.tls, self.wss = self.broker.port, free_port()
+        self.config = self.folder / "club.yaml"
+        self.config.write_text(YAML.format(folder=self.folder))
+
+    def run(self, *words: str) -> int:
+        return cli.main([*words, "--folder", str(self.folder), "--config", str(self.config)])
+
+    def apply(self, *more: str) -> int:
+        listen = ("--tls", f"127.0.0.1:{self.tls}", "--websockets", f"127.0.0.1:{self.wss}")
+        return self.run("broker", "apply", *listen, "--name", "127.0.0.1", "--user", getpass.getuser(), *more)
+
+    @property
+    def pid(self) -> str:
+        assert self.broker._process is not None
+        return str(self.broker._process.pid)
+
+    def password(self, name: str) -> str:
+        return (self.folder / "state/clients" / f"{name}.password").read_text().strip()
+
+    def client(self, name: str | None, password: str | None = None, *, websockets: bool = False) -> aiomqtt.Client:
+        return aiomqtt.Client(
+            "127.0.0.1",
+            self.wss if websockets else self.tls,
+            username=name,
+            password=password or (self.password(name) if name else None),
+            transport="websockets" if websockets else "tcp",
+            tls_context=ssl.create_default_context(cafile=str(self.folder / "ca.crt")),
+            protocol=aiomqtt.ProtocolVersion.V5,
+            timeout=5,
+        )
+
+
+@pytest.fixture
+def club(monkeypatch: pytest.MonkeyPatch) -> Iterator[Club]:
+    monkeypatch.setattr(joining, "SYSTEMD_RUNS", Path("/nowhere"))
+    one = Club()
+    yield one
+    shutil.rmtree(one.folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def running(club: Club) -> AsyncIterator[Club]:
+    assert club.apply() == 0
+    async with club.broker:
+        # The two listeners open one after the other.
+        await poll(lambda: listens(club.wss), "WebSockets are listened for")
+        yield club
+
+
+@pytest.mark.parametrize("websockets", [False, True])
+async def test_a_tablet_comes_by_tls_and_by_websockets_with_its_own_password(running: Club, websockets: bool) -> None:
+    async with running.client("door", websockets=websockets) as door:
+        await door.subscribe("venue/club/gateway/+", qos=1)
+
+
+@pytest.mark.parametrize("websockets", [False, True])
+@pytest.mark.parametrize(("name", "password"), [(None, None), ("door", "wrong"), ("door", ""), ("admin", "admin")])
+async def test_nobody_comes_without_a_right_password(
+    running: Club, websockets: bool, name: str | None, password: str | None
+) -> None:
+    with pytest.raises(aiomqtt.MqttError):
+        async with running.client(name, password or " " if name else None, websockets=websockets):
+            pass
+
+
+async def test_plain_text_gets_no_answer(running: Club) -> None:
+    for port in (running.tls, running.wss):
+        with pytest.raises(aiomqtt.MqttError):
+            async with aiomqtt.Client("127.0.0.1", port, username="door", password=running.password("door"), timeout=1):
+                pass
+
+
+async def test_the_chain_ends_at_the_fingerprint_that_was_scanned(running: Club) -> None:
+    command = ["openssl", "s_client", "-showcerts", "-connect", f"127.0.0.1:{running.tls}"]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    shown, _ = await process.communicate()
+    parts = shown.decode().split("-----BEGIN CERTIFICATE-----")[1:]
+    pem = "-----BEGIN CERTIFICATE-----" + parts[-1].partition("-----END")[0] + "-----END CERTIFICATE-----\n"
+    authority = x509.load_pem_x509_certificate((running.folder / "ca.crt").read_bytes())
+    shown_last = x509.load_pem_x509_certificate(pem.encode())
+    assert shown_last.fingerprint(hashes.SHA256()) == authority.fingerprint(hashes.SHA256())
+
+
+async def test_a_new_tablet_joins_while_the_others_stay_connected(
+    running: Club, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    authority = (running.folder / "ca.crt").read_bytes()
+    async with running.client("door") as door:
+        await door.subscribe("venue/club/gateway/+", qos=1)
+        assert running.run(*BAR, "--png", str(tmp_path / "bar.png")) == 0
+        assert running.apply("--pid", running.pid) == 0
+        running.broker.pause(1)  # SIGHUP
+        async with asyncio.timeout(5):
+            while True:
+                with contextlib.suppress(aiomqtt.MqttError):
+                    async with running.client("bar") as bar:
+                        await bar.subscribe("venue/club/gateway/+", qos=1)
+                        break
+        # Were its connection gone, this would raise.
+        await door.subscribe("venue/club/clients/door/#", qos=1)
+    text = running.config.read_text()
+    assert "# behind the bar" in text
+    assert "bar-printer:" in text.split("clients:")[1]
+    assert (running.folder / "ca.crt").read_bytes() == authority
+    told = capsys.readouterr().out
+    assert f"password {running.password('bar')}" in told
+    assert "█" in told
+    assert stat.S_IMODE((tmp_path / "bar.png").stat().st_mode) == 0o600
+    with Image.open(tmp_path / "bar.png") as picture:
+        assert picture.size[0] > 100
+
+
+def test_the_code_tells_where_whom_to_trust_and_who_one_is(club: Club) -> None:
+    assert club.apply() == 0
+    certificates = joining.Certificates(club.folder / "ca.crt", club.folder / "broker.crt", club.folder / "x", False)
+    told = json.loads(joining.invitation("club", certificates, (("", 8883), ("", 8884)), "bar", "secret"))
+    assert told == {
+        "v": 1,
+        "venue": "club",
+        "mqtts": "127.0.0.1:8883",
+        "wss": "127.0.0.1:8884",
+        "ca_sha256": certificates.fingerprint,
+        "user": "bar",
+        "password": "secret",
+    }
+
+
+def test_a_new_password_locks_the_lost_tablet_out(club: Club) -> None:
+    assert club.apply() == 0
+    before = club.password("door")
+    assert club.run("client", "add", "door", "--new-password") == 0
+    assert club.password("door") != before
+    after = club.password("door")
+    assert club.run("client", "add", "door") == 0
+    assert club.password("door") == after
+
+
+def test_applying_twice_changes_nothing(club: Club, capsys: pytest.CaptureFixture[str]) -> None:
+    assert club.apply() == 0
+    before = {file.name: file.read_bytes() for file in club.folder.iterdir() if file.is_file()}
+    assert club.apply() == 0
+    assert {file.name: file.read_bytes() for file in club.folder.iterdir() if file.is_file()} == before
+    assert "Nothing has changed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("client", "add", "bar"), "bar is new: say what it may ask"),
+        ((*BAR[:4], "bar-printer=fly"), "stays as it was"),
+        ((*BAR[:4], "no-such=print"), "stays as it was"),
+    ],
+)
+def test_a_tablet_that_cannot_join_changes_nothing(
+    club: Club, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert club.apply() == 0
+    before = club.config.read_bytes()
+    assert club.run(*words) == 1
+    assert said in capsys.readouterr().err
+    assert club.config.read_bytes() == before
+    assert not list(club.folder.glob(".club*"))
+
+
+def test_a_tablet_is_told_to_wait_for_the_broker(club: Club, capsys: pytest.CaptureFixture[str]) -> None:
+    assert club.run(*BAR) == 1
+    assert "run `venue-gateway broker apply` first" in capsys.readouterr().err
+
+
+def test_the_files_no_stranger_may_read(club: Club) -> None:
+    assert club.apply() == 0
+    modes: dict[str, Any] = {"ca.key": 0o600, "broker.key": 0o640, "mosquitto.passwd": 0o640, "ca.crt": 0o644}
+    for name, mode in modes.items():
+        assert stat.S_IMODE((club.folder / name).stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("place", ["8883", "x:y", ":0", ":65536", ":٣"])
+def test_a_place_that_is_none_is_refused(place: str) -> None:
+    with pytest.raises(SystemExit), tempfile.TemporaryDirectory() as folder:
+        cli.main(["broker", "apply", "--folder", folder, "--tls", place if place != "8883" else "x8883"])

@@ -1,0 +1,147 @@
+#!/usr/bin/python3
+"""What of `systemctl` the package's scripts use, for a tree in which no systemd is process 1.
+
+It reads the real units and drop-ins, becomes their user with their groups, hands credentials over, and waits for
+READY=1 on a real notify socket, as `Type=notify` does.
+"""
+
+import contextlib
+import grp
+import os
+import pwd
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+RUN = Path("/run/stand-in")
+READY_S = float(os.environ.get("STAND_IN_READY_S", "25"))
+
+
+def settings(unit: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for file in [Path("/lib/systemd/system", unit), *sorted(Path(f"/lib/systemd/system/{unit}.d").glob("*.conf"))]:
+        for line in file.read_text().splitlines():
+            name, separator, value = line.partition("=")
+            if not separator or line.startswith("#"):
+                continue
+            found[name] = [*found.get(name, []), value] if value else []
+    return found
+
+
+def pid_of(unit: str) -> int:
+    file = RUN / f"{unit}.pid"
+    try:
+        pid = int(file.read_text())
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError):
+        return 0
+    return 0 if state == "Z" else pid
+
+
+def stop(unit: str) -> int:
+    if pid := pid_of(unit):
+        os.kill(pid, signal.SIGTERM)
+        end = time.monotonic() + 40
+        while pid_of(unit) and time.monotonic() < end:
+            threading.Event().wait(0.05)
+        if pid_of(unit):
+            os.kill(pid, signal.SIGKILL)
+    (RUN / f"{unit}.pid").unlink(missing_ok=True)
+    return 0
+
+
+def credentials(unit: str, wanted: dict[str, list[str]], owner: int) -> dict[str, str]:
+    folder = RUN / f"credentials-{unit}"
+    for credential in wanted.get("LoadCredential", []):
+        name, _, source = credential.partition(":")
+        folder.mkdir(exist_ok=True)
+        shutil.copy(source, folder / name)
+        for one in (folder, folder / name):
+            os.chown(one, owner, -1)
+    return {"CREDENTIALS_DIRECTORY": str(folder)} if folder.exists() else {}
+
+
+def listen(unit: str) -> socket.socket:
+    path = RUN / f"{unit}.notify"
+    path.unlink(missing_ok=True)
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(str(path))
+    path.chmod(0o666)
+    told.settimeout(0.2)
+    return told
+
+
+def launch(unit: str, wanted: dict[str, list[str]]) -> "subprocess.Popen[bytes]":
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "NOTIFY_SOCKET": str(RUN / f"{unit}.notify")}
+    for line in wanted.get("Environment", []):
+        environment.update(one.split("=", 1) for one in shlex.split(line))
+    options = {}
+    user = pwd.getpwnam(wanted["User"][-1]) if "User" in wanted else pwd.getpwuid(0)
+    if user.pw_uid:
+        groups = [one.gr_gid for one in grp.getgrall() if user.pw_name in one.gr_mem]
+        options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": groups}
+    environment |= credentials(unit, wanted, user.pw_uid)
+    with (Path("/var/log") / f"{unit}.log").open("ab") as log:
+        return subprocess.Popen(
+            shlex.split(wanted["ExecStart"][-1]), env=environment, umask=int(wanted.get("UMask", ["0022"])[-1], 8),
+            cwd=wanted.get("WorkingDirectory", ["/"])[-1], start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options,
+        )  # fmt: skip
+
+
+def start(unit: str) -> int:
+    wanted = settings(unit)
+    if pid_of(unit) or any(not Path(one).exists() for one in wanted.get("ConditionPathExists", [])):
+        return 0
+    RUN.mkdir(exist_ok=True)
+    with listen(unit) as told:
+        process = launch(unit, wanted)
+        (RUN / f"{unit}.pid").write_text(str(process.pid))
+        if wanted.get("Type", ["simple"])[-1] != "notify" or is_ready(told, process):
+            return 0
+    sys.stderr.write(f"Job for {unit} failed.\n")
+    stop(unit)
+    return 1
+
+
+def is_ready(told: socket.socket, process: "subprocess.Popen[bytes]") -> bool:
+    end = time.monotonic() + READY_S
+    while process.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(TimeoutError):
+            if b"READY=1" in told.recv(4096):
+                return True
+    return False
+
+
+def main(words: list[str]) -> int:
+    options = {word for word in words if word.startswith("-")}
+    verb, *units = [word for word in words if not word.startswith("-")]
+    units = [unit if "." in unit else f"{unit}.service" for unit in units]
+    status = 0
+    for unit in units:
+        known = Path("/lib/systemd/system", unit).exists()
+        if verb == "is-active":
+            status |= 0 if pid_of(unit) else 3
+        elif not known or unit.startswith("systemd-"):
+            continue
+        elif verb in {"start", "restart"} or (verb in {"try-restart", "try-reload-or-restart"} and pid_of(unit)):
+            if verb != "start":
+                stop(unit)
+            status |= start(unit)
+        elif verb == "reload-or-restart":
+            if pid_of(unit):
+                os.kill(pid_of(unit), signal.SIGHUP)
+            else:
+                status |= start(unit)
+        elif verb == "stop" or (verb == "disable" and "--now" in options):
+            stop(unit)
+    return status
+
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,197 @@
+"""The Debian package: installed, run, upgraded, broken, rolled back and purged in a tree of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.length import PROVING
+from tests.package.tree import Tree
+from tests.package.variants import never_ready, one_migration_more, variant
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+KEY = "etc/venue-gateway/keys/credential.key"
+LOG = "/var/log/venue-gateway.service.log"
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "venue-gateway")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_each_script_of_the_package_is_plain_shell(name: str) -> None:
+    path = ROOT / "packaging" / name
+    assert path.stat().st_mode & 0o111
+    subprocess.run(["sh", "-n", str(path)], check=True, timeout=20)
+
+
+def test_the_package_needs_no_network_to_install() -> None:
+    texts = [(ROOT / "packaging" / name).read_text() for name in SCRIPTS]
+    assert not [
+        word for text in texts for word in ("pip ", "curl", "wget", "apt-get", "http:", "https:") if word in text
+    ]
+
+
+def test_purge_deletes_data_only_after_a_yes() -> None:
+    text = (ROOT / "packaging/postrm").read_text()
+    assert text.index('if [ "$answer" = true ]') < text.index("rm -rf /var/lib/venue-gateway")
+    assert "Default: false" in (ROOT / "packaging/templates").read_text()
+
+
+proving = pytest.mark.skipif(not PROVING, reason="the whole life of a package takes minutes: VENUE_PROVE=1")
+needs = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("debootstrap") is None,
+    reason="a tree is made by root with debootstrap: apt-get install debootstrap",
+)
+
+
+@pytest.fixture(scope="module")
+def packages() -> Iterator[dict[str, Path]]:
+    """0.1.0 as it is built, 0.2.0 with a migration more, 0.3.0 that never becomes ready."""
+    with tempfile.TemporaryDirectory(prefix="vg-deb-") as name:
+        folder = Path(name)
+        if not (given := os.environ.get("VENUE_DEB")):
+            env = {**os.environ, "DEB_BUILDER": sys.executable}
+            subprocess.run([str(ROOT / "scripts/deb"), "amd64"], cwd=ROOT, env=env, check=True, timeout=900)
+            [built] = (ROOT / "dist").glob("venue-gateway_*_amd64.deb")
+        else:
+            built = Path(given)
+        yield {
+            "first": built,
+            "second": variant(built, "0.2.0", folder, one_migration_more),
+            "broken": variant(built, "0.3.0", folder, never_ready),
+            "fourth": variant(
+                built, "0.4.0", folder, lambda gateway: (one_migration_more(gateway), one_migration_more(gateway))
+            ),
+        }
+
+
+@pytest.fixture(scope="module")
+def tree() -> Iterator[Tree]:
+    one = Tree(Path(tempfile.mkdtemp(prefix="vg-tree-")))
+    try:
+        one.make()
+        yield one
+    finally:
+        one.remove()
+
+
+def journal(tree: Tree) -> tuple[int, list[int]]:
+    """The shape of the journal, and the sequence on its disk."""
+    file = tree.root / "var/lib/venue-gateway/journal.db"
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        ((shape,),) = database.execute("PRAGMA user_version").fetchall()
+        return shape, [seq for (seq,) in database.execute("SELECT seq FROM journal ORDER BY seq").fetchall()]
+
+
+def is_active(tree: Tree) -> bool:
+    return tree.outcome("systemctl", "is-active", "venue-gateway").returncode == 0
+
+
+def version(tree: Tree) -> str:
+    return tree.run("venue-gateway", "--version").split()[-1]
+
+
+@proving
+@needs
+@pytest.mark.timeout(1800)
+def test_a_packages_whole_life(tree: Tree, packages: dict[str, Path]) -> None:
+    is_installed(tree, packages["first"])
+    serves_a_venue(tree)
+    shape, rows = journal(tree)
+    is_upgraded(tree, packages["second"], shape, rows)
+    goes_back_by_itself(tree, packages["broken"])
+    refuses_a_downgrade(tree, packages["first"])
+    outcome = tree.install(packages["fourth"])
+    assert outcome.returncode == 0, outcome.stdout
+    assert version(tree) == "0.4.0"
+    assert is_active(tree)
+    leaves_the_data_unless_asked(tree, packages)
+
+
+def is_installed(tree: Tree, package: Path) -> None:
+    outcome = tree.install(package)
+    assert outcome.returncode == 0, outcome.stdout
+    assert "Next: venue-gateway init" in outcome.stdout
+    key = tree.root / KEY
+    assert len(key.read_bytes()) == 32
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+def serves_a_venue(tree: Tree) -> None:
+    tree.run("venue-gateway", "init", "--id", "club", "--timezone", "Europe/Vienna", "--tablet", "bar")
+    tree.run("venue-gateway", "check", "/etc/venue-gateway/gateway.yaml")
+    assert "no anonymous access" in tree.run("venue-gateway", "broker", "apply", "--name", "127.0.0.1")
+    tree.run("systemctl", "start", "mosquitto")
+    tree.run("systemctl", "start", "venue-gateway")
+    assert is_active(tree)
+    assert "password " in tree.run("venue-gateway", "client", "add", "bar")
+    # The key was handed over and none lies beside the data; nobody else may enter the broker's folder.
+    assert not (tree.root / "var/lib/venue-gateway/credential.key").exists()
+    assert (tree.root / "run/venue-gateway").stat().st_mode & 0o007 == 0
+    assert (tree.root / "run/venue-gateway/mqtt.sock").stat().st_mode & 0o007 == 0
+    look = f"for i in $(seq 100); do grep -q mqtt.connected {LOG} && exit; sleep 0.1; done; cat {LOG}; exit 1"
+    tree.run("sh", "-c", look)
+
+
+def is_upgraded(tree: Tree, package: Path, shape: int, rows: list[int]) -> None:
+    outcome = tree.install(package)
+    assert outcome.returncode == 0, outcome.stdout
+    assert is_active(tree)
+    assert version(tree) == "0.2.0"
+    upgraded, more = journal(tree)
+    assert upgraded == shape + 1
+    assert more[: len(rows)] == rows
+    assert (tree.root / "var/backups/venue-gateway/before-0.2.0/journal.db").exists()
+    assert not (tree.root / "opt/venue-gateway.previous").exists()
+
+
+def goes_back_by_itself(tree: Tree, package: Path) -> None:
+    secret, (shape, rows) = (tree.root / KEY).read_bytes(), journal(tree)
+    outcome = tree.install(package)
+    assert outcome.returncode != 0
+    assert "version 0.3.0 did not report ready" in outcome.stdout
+    assert "version 0.2.0 runs again" in outcome.stdout, outcome.stdout
+    assert is_active(tree)
+    assert version(tree) == "0.2.0"
+    restored, kept = journal(tree)
+    assert restored == shape
+    assert kept[: len(rows)] == rows
+    tree.run("venue-gateway", "journal", "verify")
+    assert (tree.root / KEY).read_bytes() == secret
+    # Tried again without a change, it stays as it is.
+    assert tree.outcome("dpkg", "--configure", "-a").returncode != 0
+    assert is_active(tree)
+
+
+def refuses_a_downgrade(tree: Tree, package: Path) -> None:
+    outcome = tree.install(package)
+    assert outcome.returncode != 0
+    assert "cannot read what a newer version wrote" in outcome.stdout
+    assert is_active(tree)
+    assert version(tree) == "0.2.0"
+
+
+def leaves_the_data_unless_asked(tree: Tree, packages: dict[str, Path]) -> None:
+    secret = (tree.root / KEY).read_bytes()
+    tree.run("dpkg", "--purge", "venue-gateway")
+    assert not (tree.root / "opt/venue-gateway").exists()
+    assert (tree.root / "var/lib/venue-gateway/journal.db").exists()
+    assert (tree.root / KEY).read_bytes() == secret
+    # An older version is kept from what a newer one left behind.
+    outcome = tree.install(packages["second"])
+    assert outcome.returncode != 0
+    assert "cannot read what a newer version wrote" in outcome.stdout
+    outcome = tree.install(packages["fourth"])
+    assert outcome.returncode == 0, outcome.stdout
+    answer = "echo 'venue-gateway venue-gateway/purge-data boolean true' | debconf-set-selections"
+    tree.run("sh", "-c", answer)
+    tree.run("dpkg", "--purge", "venue-gateway")
+    for folder in ("var/lib/venue-gateway", "etc/venue-gateway", "var/backups/venue-gateway"):
+        assert not (tree.root / folder).exists()

@@ -1,0 +1,65 @@
+"""A Debian in a folder: made once by debootstrap, with a stand-in for the service manager."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+INCLUDED = "python3,mosquitto,libusb-1.0-0,libpcsclite1,systemd,udev,debconf,sqlite3"
+SUITE = os.environ.get("VENUE_SUITE", "bookworm")
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+MIRROR = os.environ.get("VENUE_MIRROR", "")
+
+
+class Tree:
+    """A bare Debian in `root`. Commands run inside it, without any network."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def make(self) -> None:
+        """Fill the folder from the Debian mirror of this machine's debootstrap."""
+        # Made by mkdtemp it would be closed to every user in it.
+        self.root.chmod(0o755)
+        command = ["debootstrap", "--variant=minbase", f"--include={INCLUDED}", SUITE, str(self.root)]
+        subprocess.run([*command, *([MIRROR] if MIRROR else [])], check=True, stdout=subprocess.DEVNULL, timeout=900)
+        real = self.root / "usr/bin/systemctl"
+        real.unlink(missing_ok=True)
+        shutil.copy(HERE / "systemctl.py", real)
+        real.chmod(0o755)
+        (self.root / "run/systemd/system").mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "-t", "proc", "proc", str(self.root / "proc")], check=True)
+        for name in ("null", "urandom"):
+            (self.root / "dev" / name).touch()
+            subprocess.run(["mount", "--bind", f"/dev/{name}", str(self.root / "dev" / name)], check=True)
+
+    def run(self, *words: str, check: bool = True) -> str:
+        """Run a command in the tree; returns both outputs."""
+        outcome = self.outcome(*words)
+        assert not check or outcome.returncode == 0, outcome.stdout
+        return outcome.stdout
+
+    def outcome(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the tree, whatever comes of it."""
+        return subprocess.run(
+            ["unshare", "--net", "chroot", str(self.root), *words],
+            env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=300, check=False,
+        )  # fmt: skip
+
+    def install(self, package: Path) -> subprocess.CompletedProcess[str]:
+        """Install a package as `dpkg -i` does."""
+        shutil.copy(package, self.root / "tmp" / package.name)
+        return self.outcome("dpkg", "-i", f"/tmp/{package.name}")
+
+    def remove(self) -> None:
+        """Stop what runs in it and delete it."""
+        for unit in ("venue-gateway", "mosquitto"):
+            self.outcome("systemctl", "stop", unit)
+        for name in ("dev/null", "dev/urandom", "proc"):
+            subprocess.run(["umount", "-l", str(self.root / name)], check=False, stderr=subprocess.DEVNULL)
+        if not os.path.ismount(self.root / "proc"):
+            shutil.rmtree(self.root, ignore_errors=True)
