@@ -25,13 +25,15 @@ from drivers.api import DeviceEvent
 from gateway import __version__
 from gateway.config.loading import ConfigurationError, load
 from gateway.config.schema import Configuration
+from gateway.console import Console
 from gateway.devices.registry import DRIVERS, DriverEntry, kinds
 from gateway.devices.supervisor import DeviceSlot, Supervisor
-from gateway.domain import drawers, gates, printing, purchases, redemptions
+from gateway.domain import bench, drawers, gates, printing, purchases, redemptions
 from gateway.domain import events as e
 from gateway.domain.ids import RandomPool, Uuid7
 from gateway.domain.state import VenueState
 from gateway.flows.allowances import AllowanceFlow, Terms
+from gateway.flows.bench import BenchFlow
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
 from gateway.flows.feedback import FeedbackFlow
@@ -166,7 +168,7 @@ class Gateway:
         """
         self.configuration = configuration
         self.drivers = drivers
-        self._path = path
+        self.config_path = path
         self._read = read
         self._random = random or SystemRandom()
         # In the order in which they began, so that a run can be repeated exactly.
@@ -195,7 +197,9 @@ class Gateway:
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.feedback = FeedbackFlow(self.spawn, recorder.now_ms)
         self.wiring.tap_refused = self.feedback.storage_refused
+        self.bench = BenchFlow(recorder, self.spawn)
         self.reporter = Reporter(self)
+        self.console = Console(self)
         self.housekeeping = Housekeeping(self)
 
     async def run(self) -> int:
@@ -208,7 +212,7 @@ class Gateway:
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
         self.spawn(self.housekeeping.run())
-        log.info("gateway_ready", venue=self.configuration.venue.id, config=str(self._path), version=__version__)
+        log.info("gateway_ready", venue=self.configuration.venue.id, config=str(self.config_path), version=__version__)
         await self._stopping.wait()
         await self._shut_down(session)
         return self._exit_status
@@ -232,7 +236,12 @@ class Gateway:
 
     def _cut_short(self) -> list[e.AnyEvent]:
         state = self.recorder.state
-        return [*gates.after_restart(state), *printing.after_restart(state), *drawers.after_restart(state)]
+        return [
+            *gates.after_restart(state),
+            *printing.after_restart(state),
+            *drawers.after_restart(state),
+            *bench.after_restart(state.bench),
+        ]
 
     def storage_recovered(self) -> None:
         """Go on from what the disk says, as after a restart: what was under way has an outcome that nobody stored."""
@@ -257,6 +266,7 @@ class Gateway:
         handlers = {**self.wiring.handlers(), "gateway": own}
         grants = {name: client.may for name, client in configuration.clients.items()}
         self.desk.configure(handlers, grants, round(configuration.limits.request_expiry_max_s * 1000))
+        await self.console.configure(configuration)
         self.reporter.announce_everything()
 
     def _configure_feedback(self, configuration: Configuration) -> None:
@@ -308,7 +318,7 @@ class Gateway:
 
     async def _reload_now(self) -> None:
         try:
-            fresh = await asyncio.to_thread(self._read, self._path)
+            fresh = await asyncio.to_thread(self._read, self.config_path)
         except ConfigurationError as error:
             for problem in error.problems:
                 log.error("configuration_problem", problem=str(problem))
@@ -336,6 +346,7 @@ class Gateway:
     async def _shut_down(self, session: asyncio.Task[None]) -> None:
         log.info("gateway_stopping")
         self.desk.configure({}, {}, 0)
+        await self.console.close()
         self.wiring.close()
         self.allowances.close()
         await self.supervisor.close()

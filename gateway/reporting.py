@@ -60,6 +60,7 @@ class Reporter:
         self._started_ms = gateway.recorder.now_ms()
         self._started_s = time.monotonic()
         self.configuration_refused = ""
+        self.last_said: dict[str, m.DeviceEvent] = {}
         self._replays = 0
         self._changed = False
         self._announcing: asyncio.TimerHandle | None = None
@@ -103,8 +104,8 @@ class Reporter:
     def device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         """Tell live what a device told; of a credential only that one was read (I12)."""
         if (told := _told(event)) is not None:
-            kind, data = told
-            self._gateway.mqtt.announcer.device_event(slot.name, m.DeviceEvent(kind=kind, at=self._now(), data=data))
+            said = self.last_said[slot.name] = m.DeviceEvent(kind=told[0], at=self._now(), data=told[1])
+            self._gateway.mqtt.announcer.device_event(slot.name, said)
         if isinstance(event, PrinterStatus):
             self.device_changed(slot)
         elif isinstance(event, InputChanged):
@@ -123,7 +124,7 @@ class Reporter:
             at=self._now(),
             why=slot.detail if slot.status == "offline" else "",
             detail=slot.detail if slot.status == "online" else "",
-            status=_status_fields(self._gateway.wiring.printer_status(slot.name)),
+            status=status_fields(self._gateway.wiring.printer_status(slot.name)),
         )
         self._gateway.mqtt.announcer.device_state(slot.name, state)
 
@@ -159,7 +160,7 @@ class Reporter:
 
     def announce_state(self) -> None:
         """Announce whether the gateway works, and what is wrong if not all of it does."""
-        why = self._troubles()
+        why = self.troubles()
         state = m.GatewayState(state="degraded" if why else "online", why=tuple(why), at=self._now())
         self._gateway.mqtt.announcer.gateway_state(state)
 
@@ -222,7 +223,8 @@ class Reporter:
         self._told[name] = what, details
         return True
 
-    def _troubles(self) -> list[str]:
+    def troubles(self) -> list[str]:
+        """Return what is wrong with the gateway, each with what to do; empty when all is well."""
         gateway = self._gateway
         troubles: list[str] = []
         if gateway.recorder.lost is not None:
@@ -289,7 +291,7 @@ class Reporter:
         }
 
     def _take_status(self, _: Request) -> Answer:
-        troubles = self._troubles()
+        troubles = self.troubles()
         data = {"state": "degraded" if troubles else "online", "why": troubles, "figures": self._figures()}
         return Answer("done", None, "; ".join(troubles) or "All is well.", data)
 
@@ -390,11 +392,12 @@ def _told(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]] 
         case InputChanged() | Tampered() | Noise():
             return _KINDS[type(event)], msgspec.structs.asdict(event)
         case PrinterStatus():
-            return "status", {**_status_fields(event)}
+            return "status", {**status_fields(event)}
         case _:
             return None
 
 
-def _status_fields(status: PrinterStatus | None) -> dict[str, bool | int | str]:
+def status_fields(status: PrinterStatus | None) -> dict[str, bool | int | str]:
+    """Return what a printer said of itself, without what it cannot say."""
     said = msgspec.structs.asdict(status) if status is not None else {}
     return {name: value for name, value in said.items() if value is not None}

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from gateway.config.console import ConsoleSettings
 from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.feedback import Feedback
 from gateway.config.schema import (
@@ -35,7 +36,7 @@ _REF = "#/$defs/{name}"
 
 def json_schema(kinds: Mapping[str, DriverKind]) -> Schema:
     """Return the schema (draft 2020-12) of a configuration file that may use the drivers in `kinds`."""
-    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback])
+    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, ConsoleSettings])
     devices = {name: _device(name, kind, defs) for name, kind in sorted(kinds.items())}
     defs |= {f"device-{name}": device for name, device in devices.items()}
     defs["Broker"]["properties"]["url"]["pattern"] = URL_PATTERN
@@ -86,6 +87,7 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         "limits": _or_nothing(own["Limits"]),
         "wallet": _or_nothing(own["Wallet"]),
         "feedback": _or_nothing(own["Feedback"]),
+        "console": own["ConsoleSettings"],
     }
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.config import bus_checks, checks
 from gateway.config.checks import Draft
+from gateway.config.console import read_console
 from gateway.config.devices import DeviceDraft, fingerprint, named_entries, read_devices
 from gateway.config.drawers import check_drawer_relays
 from gateway.config.entries import ClientEntry, GateEntry
@@ -23,7 +24,9 @@ from gateway.config.venue import URL_FORMS, read_broker, read_limits, read_state
 
 __all__ = ["ConfigurationError", "Problem", "json_schema", "load", "loads"]
 
-SECTIONS = ("venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet", "feedback")
+SECTIONS = (
+    "venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet", "feedback", "console",
+)  # fmt: skip
 _MISSING = {
     "venue": "this key is missing; add `venue: {id: …, timezone: …, currency: …}`",
     "broker": f"this key is missing; it takes {URL_FORMS}",
@@ -80,6 +83,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     clients = _drafts(section("clients"), "clients", ClientEntry, problems, reserved=("gateway",))
     _check(devices, zones, gates, clients, problems)
     readers = [name for name, device in devices.items() if device.kind in {"reader", "scanner", None}]
+    console = read_console(section("console"), base, problems)
     feedback = read_feedback(section("feedback"), (*readers, *clients), problems)
     checks.check_broker_user(section("broker"), clients, problems)
     if len(problems) or venue is None or broker is None:
@@ -95,6 +99,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         limits=limits or Limits(),
         wallet=wallet or Wallet(),
         feedback=feedback or Feedback(),
+        console=console,
     )
     return msgspec.structs.replace(configuration, digest=_digest(configuration))
 

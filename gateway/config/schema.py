@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from gateway.config.console import ConsoleSettings
 from gateway.config.feedback import Feedback
 from gateway.domain.access import GateRule, ZoneMap
 from gateway.domain.money import BALANCE_MAX_MINOR
@@ -349,6 +350,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = msgspec.field(default_factory=Limits)
     wallet: Wallet = msgspec.field(default_factory=Wallet)
     feedback: Feedback = msgspec.field(default_factory=Feedback)
+    console: ConsoleSettings | None = None
     digest: str = ""
     warnings: tuple[str, ...] = ()
     """Lines in the form of problems that stop nothing: `check` prints them, `run` logs them."""

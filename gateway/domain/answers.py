@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.domain import bench, money
 from gateway.domain import events as e
-from gateway.domain import money
 from gateway.domain import redemption_events as r
 from gateway.domain import wallet_events as w
 from gateway.domain import zone_events as z
@@ -50,6 +50,7 @@ BEGINNINGS: frozenset[type] = frozenset(
     {
         e.EntryGranted,
         e.EntryDenied,
+        bench.BenchStarted,
         e.PrintQueued,
         e.PrintCancelled,
         e.DrawerOpening,
@@ -99,6 +100,8 @@ def first_answer(event: e.AnyEvent) -> Answer | None:
             return _redemption_answer(event)
         case w.WalletCancelled() | w.WalletHoldEnded() | r.RedemptionCancelled():
             return _ended_answer(event)
+        case bench.BenchStarted():
+            return Answer("accepted", None, "Under way.", {"test": event.test})
         case _:
             return _order_answer(event)
 
@@ -163,12 +166,19 @@ def later_answer(event: e.AnyEvent) -> Answer | None:
             return failed(event.reason, event.message, opening=event.opening)
         case e.DrawerUnknown():
             return Answer("unknown", Reason.OUTCOME_UNKNOWN, event.message, {"opening": event.opening})
+        case bench.BenchEnded():
+            return _bench_answer(event)
         case w.WalletFailed():
             return failed(event.reason, transfer=event.transfer, reader=event.reader)
         case r.RedemptionFailed():
             return failed(event.reason, redemption=event.redemption, reader=event.reader)
         case _:
             return None
+
+
+def _bench_answer(event: bench.BenchEnded) -> Answer:
+    reasons = {"done": None, "failed": Reason.DEVICE_OFFLINE, "unknown": Reason.OUTCOME_UNKNOWN}
+    return Answer(event.outcome, reasons[event.outcome], event.message or "Done.", {"test": event.test})
 
 
 _DONE: dict[w.Action, str] = {

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChanged
+from gateway.domain.bench import BenchEvent
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import RedemptionEvent
@@ -388,6 +389,7 @@ AnyEvent: TypeAlias = (
     | RedemptionEvent
     | AllowanceBookOpened
     | AllowanceChanged
+    | BenchEvent
 )
 """Every event there is; decoding a journal row goes through this union."""
 

@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.domain import allowance_events as a
 from gateway.domain import events as e
-from gateway.domain import ledger, redemptions
+from gateway.domain import bench, ledger, redemptions
 from gateway.domain import wallet_events as w
 from gateway.domain import zone_events as z
 from gateway.domain.access import DayUses, Presence, Whereabouts, ZoneMap
@@ -86,6 +86,7 @@ _ROW_TYPES: dict[str, Any] = {
     "request": StoredAnswer,
     **ledger.ROW_TYPES,
     **redemptions.ROW_TYPES,
+    **bench.ROW_TYPES,
 }
 ON_DISK: frozenset[str] = frozenset({"request", *ledger.ON_DISK, *redemptions.ON_DISK})
 """Kinds of rows that only grow: once stored they are looked up by key and leave the memory."""
@@ -119,6 +120,7 @@ class VenueState:
         self.requests: dict[str, StoredAnswer] = {}
         self.ledger = ledger.Ledger(self._touch)
         self.redemptions = redemptions.Redemptions(self._touch, self._set_uses, self._set_day_uses)
+        self.bench = bench.Bench(self._touch)
         self.dirty: set[tuple[str, str]] = set()
         self.dropped_jobs: list[str] = []
         self._tables: dict[str, dict[str, Any]] = {
@@ -134,6 +136,7 @@ class VenueState:
             "request": self.requests,
             **self.ledger.tables,
             **self.redemptions.tables,
+            **self.bench.tables,
         }
 
     def set_zones(self, zones: ZoneMap) -> None:
@@ -396,6 +399,7 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     w.WalletShown: lambda state, event: state.ledger.ended(event),
     w.WalletContact: lambda state, event: state.ledger.contacted(event),
     **redemptions.CHANGES,
+    **bench.CHANGES,
     a.AllowanceBookOpened: lambda state, event: state.ledger.book_opened(event),
     a.AllowanceChanged: lambda state, event: state.ledger.allowance_changed(event),
 }
