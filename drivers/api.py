@@ -43,11 +43,17 @@ class Reading(msgspec.Struct, frozen=True):
 
     `technology` is the field's word for the medium (`em4100`, `barcode`, …); `value` is its identity as text:
     upper-case hex without separators for a tag's number, the exact characters for a code. It is never logged (I12).
+    `chip` is the kind of contactless chip, `text` what is written on it. `proven` says whether the card proved to be no
+    copy, None where nobody asked it to; `counter` is how often it was read, for a card that signs that.
     """
 
     technology: str
     value: str
     symbology: str = ""
+    chip: str = ""
+    text: str = ""
+    proven: bool | None = None
+    counter: int | None = None
 
     def __repr__(self) -> str:
         return f"Reading(technology={self.technology!r}, value=<hidden>)"
@@ -125,6 +131,51 @@ class Lock(Protocol):
 
     async def hold(self, channel: int, active: bool) -> None:
         """Close (`True`) or open (`False`) relay `channel` until told otherwise."""
+        ...
+
+
+@runtime_checkable
+class Contacts(Protocol):
+    """A board that watches contacts and tells of them as `InputChanged`."""
+
+    notice_s: float
+    """Longest time, in seconds, until the driver knows that a board which was lost no longer watches."""
+
+
+class MessageLink(Protocol):
+    """One device's own connection to the venue's broker."""
+
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Publish with QoS 1, never retained, thrown away by the broker after two seconds; False: nothing was sent."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect; nothing is said any more."""
+        ...
+
+
+OnMessage = Callable[[str, bytes, bool], None]
+"""Topic, payload, and whether it is a retained one that the broker had kept."""
+
+
+class MessageBus(Protocol):
+    """The venue's broker, for devices that speak MQTT themselves."""
+
+    def open(self, topics: tuple[str, ...], on_message: OnMessage, on_link: Callable[[str], None]) -> MessageLink:
+        """Connect and stay connected, subscribed to `topics`.
+
+        `on_link` hears an empty text when the broker answers and what is wrong when it does not.
+        """
+        ...
+
+
+@runtime_checkable
+class BrokerUser(Protocol):
+    """Options of a device that logs in to the venue's broker, under its own name in the configuration."""
+
+    @property
+    def broker_rights(self) -> tuple[tuple[str, str], ...]:
+        """What it may there and nothing else: (`read` or `write`, topic)."""
         ...
 
 

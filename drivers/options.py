@@ -26,6 +26,9 @@ Baud = Annotated[
     Meta(ge=300, le=1_000_000, description="Serial speed in bits per second, as the device is set up."),
 ]
 
+TOPIC_PATTERN = r"^[A-Za-z0-9_.:-]{1,64}(/[A-Za-z0-9_.:-]{1,64}){0,4}$"
+"""Pattern of an MQTT topic that a device is set up with: plain levels, without wildcards."""
+
 Channel = Annotated[
     str,
     Meta(

@@ -24,6 +24,7 @@ import uvloop
 from drivers.api import DeviceEvent
 from gateway import __version__
 from gateway.config.loading import ConfigurationError, load
+from gateway.config.restart import needs_restart
 from gateway.config.schema import Configuration
 from gateway.console import Console
 from gateway.devices.registry import DRIVERS, DriverEntry, kinds
@@ -33,13 +34,13 @@ from gateway.domain import events as e
 from gateway.domain.ids import RandomPool, Uuid7
 from gateway.domain.state import VenueState
 from gateway.flows.allowances import AllowanceFlow, Terms
-from gateway.flows.bench import BenchFlow
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
 from gateway.flows.feedback import FeedbackFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
 from gateway.housekeeping import EXIT_STORAGE, Housekeeping
+from gateway.mqtt.device_bus import DeviceBus
 from gateway.mqtt.face import MqttFace
 from gateway.mqtt.requests import keyed_digest
 from gateway.reporting import Reporter
@@ -47,6 +48,7 @@ from gateway.store.credentials import CredentialKey
 from gateway.store.directory import DIRECTORY_FILE, Directory
 from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
+from gateway.trials import Trials
 from gateway.wiring import Wiring
 
 log = structlog.get_logger(__name__)
@@ -111,6 +113,7 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload)
     # Once the state is rebuilt and the first links are up.
     asyncio.get_running_loop().call_later(CALM_AFTER_S, _calm_collector)
+    await gateway.trials.open(state_dir)
     return await gateway.run()
 
 
@@ -191,21 +194,22 @@ class Gateway:
             now_ms=recorder.now_ms,
             random=self._random,
         )
-        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers)
+        bus = DeviceBus(configuration.broker, f"venue-gateway-{configuration.venue.id}", self.spawn, self._random)
+        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers, bus)
         self.purchase = PurchaseFlow(recorder, directory, key)
         self.allowances = AllowanceFlow(recorder)
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.feedback = FeedbackFlow(self.spawn, recorder.now_ms)
         self.wiring.tap_refused = self.feedback.storage_refused
-        self.bench = BenchFlow(recorder, self.spawn)
         self.reporter = Reporter(self)
         self.console = Console(self)
+        self.trials = Trials(self, Uuid7(RandomPool(os.urandom).take))
         self.housekeeping = Housekeeping(self)
 
     async def run(self) -> int:
         """Recover from disk, serve until stopped, and leave everything in order. Returns the exit status."""
         self._recover_from_disk()
-        self.recorder.listeners.append(self.mqtt.answers.committed)
+        self.recorder.listeners += [self.mqtt.answers.committed, self.wiring.outputs.committed]
         tell_of_events = [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
         self.recorder.followers += [*tell_of_events, self.allowances.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
@@ -236,12 +240,8 @@ class Gateway:
 
     def _cut_short(self) -> list[e.AnyEvent]:
         state = self.recorder.state
-        return [
-            *gates.after_restart(state),
-            *printing.after_restart(state),
-            *drawers.after_restart(state),
-            *bench.after_restart(state.bench),
-        ]
+        tried = bench.after_restart(state.bench)
+        return [*gates.after_restart(state), *printing.after_restart(state), *drawers.after_restart(state), *tried]
 
     def storage_recovered(self) -> None:
         """Go on from what the disk says, as after a restart: what was under way has an outcome that nobody stored."""
@@ -327,7 +327,7 @@ class Gateway:
             self._record_quietly(e.ConfigurationRefused(problems=len(error.problems), first=first))
             self.reporter.announce_everything()
             return
-        if fixed := _needs_restart(self.configuration, fresh):
+        if fixed := needs_restart(self.configuration, fresh):
             log.error("configuration_needs_restart", changed=fixed)
             self.reporter.configuration_refused = f"{fixed} cannot change while running; restart the service"
             self._record_quietly(e.ConfigurationRefused(problems=1, first=self.reporter.configuration_refused))
@@ -347,6 +347,7 @@ class Gateway:
         log.info("gateway_stopping")
         self.desk.configure({}, {}, 0)
         await self.console.close()
+        self.trials.close()
         self.wiring.close()
         self.allowances.close()
         await self.supervisor.close()
@@ -364,6 +365,7 @@ class Gateway:
 
     def _device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         self.wiring.device_said(slot, event)
+        self.trials.device_said(slot, event)
         # A decision that was just made goes to the disk first.
         asyncio.get_running_loop().call_soon(self.reporter.device_said, slot, event)
 
@@ -393,13 +395,3 @@ class Gateway:
         self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task_failed", task=task.get_name(), exc_info=error)
-
-
-def _needs_restart(old: Configuration, new: Configuration) -> str:
-    """Return what of a configuration is fixed while the daemon runs and differs, or an empty text."""
-    fixed = {
-        "venue.id": old.venue.id != new.venue.id,
-        "broker": old.broker != new.broker,
-        "state_dir": old.state_dir != new.state_dir,
-    }
-    return ", ".join(name for name, differs in fixed.items() if differs)

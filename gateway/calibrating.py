@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from drivers.api import DeviceEvent, DriverError, InputChanged, Online, PrinterStatus
+from gateway.config.boards import Contact
 from gateway.config.drawers import carrier_of, contact_of
-from gateway.config.schema import Configuration, Contact, Device
+from gateway.config.schema import Configuration, Device
 from gateway.devices.registry import DRIVERS, DriverEntry
 
 OK, REFUSED = 0, 1

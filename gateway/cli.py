@@ -69,11 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     drivers = commands.add_parser("drivers", help="list the driver types, one a line")
     drivers.set_defaults(run=_drivers)
 
+    _add_discover(commands)
+    _add_test(commands)
     _add_drawer(commands)
     _add_directory(commands)
     _add_journal(commands)
     _add_broker(commands)
     _add_tickets(commands)
+    _add_console(commands)
 
     demo = commands.add_parser("demo", help="a simulated venue with a story, then a live view until Ctrl-C")
     demo.add_argument("--exit", action="store_true", help="end after the story; status 0 only if all came out as told")
@@ -89,6 +92,30 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 def _config_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help=f"default {DEFAULT_CONFIG}")
+
+
+def _add_discover(commands: Commands) -> None:
+    discover = commands.add_parser("discover", help="find what is attached and print a configuration for it")
+    discover.add_argument(
+        "--address",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="a printer or board on the network; repeat",
+    )
+    discover.add_argument("--no-pcsc", action="store_true", help="do not ask pcscd for its readers")
+    discover.set_defaults(run=_discover)
+
+
+def _add_test(commands: Commands) -> None:
+    test = commands.add_parser("test", help="try one device: beep and read, pulse, print a test page, status")
+    test.add_argument("device", metavar="DEVICE", help="its name in the configuration")
+    test.add_argument("--yes", action="store_true", help="allow what moves metal: a relay, a drawer")
+    test.add_argument("--channel", type=int, default=1, help="which relay of a board; default 1")
+    test.add_argument("--pulse-ms", type=int, default=500, help="how long a relay is closed; default 500")
+    test.add_argument("--wait-s", type=float, default=10.0, help="how long a reader waits for a card; default 10")
+    _config_option(test)
+    test.set_defaults(run=_test)
 
 
 def _add_drawer(commands: Commands) -> None:
@@ -156,6 +183,15 @@ def _add_tickets(commands: Commands) -> None:
     sign.set_defaults(run=_tickets_sign)
 
 
+def _add_console(commands: Commands) -> None:
+    from gateway.web.user_commands import add_parsers  # noqa: PLC0415
+
+    console = commands.add_parser("console", help="who may sign in at the local web page: see docs/console.md")
+    for verb in add_parsers(console):
+        _config_option(verb)
+        verb.set_defaults(run=_console_user)
+
+
 def _complain(text: str) -> int:
     print(text, file=sys.stderr)
     return REFUSED
@@ -217,6 +253,29 @@ def _drivers(_: argparse.Namespace) -> int:
     for name, entry in sorted(DRIVERS.items(), key=lambda item: (item[1].kind, item[0])):
         print(f"{name:<16} {entry.kind:<8} {entry.summary}")
     return OK
+
+
+def _discover(options: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from gateway.devices.discovered import as_yaml  # noqa: PLC0415
+    from gateway.devices.discovery import Roots, look_around, pcsc_readers  # noqa: PLC0415
+    from gateway.devices.network import ask_addresses  # noqa: PLC0415
+
+    finds = look_around(Roots())
+    finds += [] if options.no_pcsc else pcsc_readers()
+    finds += asyncio.run(ask_addresses(options.address))
+    print(as_yaml(finds), end="")
+    return OK
+
+
+def _test(options: argparse.Namespace) -> int:
+    from gateway.trials import try_device  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    if configuration is None:
+        return REFUSED
+    return try_device(configuration, options.device, vars(options))
 
 
 def _drawer_calibrate(options: argparse.Namespace) -> int:
@@ -313,6 +372,13 @@ def _tickets_sign(options: argparse.Namespace) -> int:
             return ticketing.sign(options.file, lines)
     except (OSError, UnicodeDecodeError) as error:
         return _complain(f"{options.claims}: {error}")
+
+
+def _console_user(options: argparse.Namespace) -> int:
+    from gateway.web import user_commands  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    return REFUSED if configuration is None else user_commands.run(options, configuration.state_dir)
 
 
 def _broker_write(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from gateway.domain.answers import Answer
 from gateway.domain.events import PrintQueued
 from gateway.domain.reasons import Reason
 from gateway.flows import guest
+from gateway.flows.bench import BenchFlow
 from gateway.flows.desk import Desk, Request
 from gateway.flows.lookup import Presented
 from gateway.mqtt.requests import keyed_digest
@@ -38,7 +40,8 @@ class Console:
     def __init__(self, gateway: Gateway) -> None:
         """Show `gateway`; nothing listens yet."""
         self._gateway = gateway
-        self._view = ConsoleView(gateway)
+        self._bench = BenchFlow(gateway.recorder, gateway.spawn)
+        self._view = ConsoleView(gateway, self._bench.abilities)
         self._digest = keyed_digest(gateway.key.secret)
         # A desk of its own: the same rules, and grants by user and not by the broker's clients.
         self._desk = Desk(gateway.recorder)
@@ -67,12 +70,14 @@ class Console:
         gateway = self._gateway
         boards = {name for name, slot in gateway.supervisor.slots.items() if self._kind(slot.device.driver) == "gate"}
         wired = gateway.wiring.handlers()
-        tried = gateway.bench.configure(gateway.supervisor.slots, boards)
+        tried = self._bench.configure(gateway.supervisor.slots, boards)
         own = {"gateway": gateway.reporter.handlers()}
-        targets: dict[str, Kind] = dict.fromkeys(tried, "device")
-        targets |= dict.fromkeys(gateway.wiring.gates, "gate") | dict.fromkeys(gateway.wiring.drawers, "drawer")
-        targets |= dict.fromkeys(gateway.wiring.printers, "printer") | {"gateway": "gateway"}
-        grants = Grants(self.server.users, targets)
+        wiring = gateway.wiring
+        named: list[tuple[Kind, Iterable[str]]] = [
+            ("device", tried), ("gate", wiring.gates), ("drawer", wiring.drawers), ("printer", wiring.printers),
+            ("gateway", own),
+        ]  # fmt: skip
+        grants = Grants(self.server.users, {name: kind for kind, names in named for name in names})
         self._desk.configure({**tried, **wired, **own}, grants, round(configuration.limits.request_expiry_max_s * 1000))
 
     def _kind(self, driver: str) -> str:
@@ -131,7 +136,7 @@ class Console:
         gateway = self._gateway
         lookup = gateway.entry.lookup
         try:
-            found = lookup.holder(holder) if shown is None else lookup.shown(shown, self.now_ms())
+            found = lookup.holder(holder or "") if shown is None else lookup.shown(shown, self.now_ms())
             known = guest.about(found, gateway.recorder.state, gateway.directory)
         except StorageUnavailable as error:
             log.error("console_lookup_failed", why=str(error))

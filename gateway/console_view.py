@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway import __version__
 from gateway.domain import zones
 from gateway.domain.state import Job
-from gateway.reporting import status_fields
+from gateway.telling import status_fields
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -21,9 +21,10 @@ JOBS_SHOWN = 24
 class ConsoleView:
     """Reads the parts of the page off the gateway; some hundred microseconds for a large venue."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        """Show `gateway`."""
+    def __init__(self, gateway: Gateway, abilities: Callable[[str], list[str]]) -> None:
+        """Show `gateway`; `abilities` tells what the bench can try at a device."""
         self._gateway = gateway
+        self._abilities = abilities
         self._began_ms = gateway.recorder.now_ms()
 
     def parts(self) -> dict[str, Any]:
@@ -88,7 +89,7 @@ class ConsoleView:
                 "state": slot.status if slot is not None else "stopped",
                 "detail": slot.detail if slot is not None else "",
                 "restarts": slot.restarts if slot is not None else 0,
-                "can": gateway.bench.abilities(name),
+                "can": self._abilities(name),
                 "channels": _channels(slot.driver) if slot is not None and kind == "gate" else 0,
                 "status": status,
                 "last": said,

@@ -6,22 +6,22 @@ import asyncio
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading, Tampered
+from drivers.api import DeviceEvent, InputChanged, PrinterStatus
 from gateway import __version__, logs
 from gateway.devices.supervisor import DeviceSlot
-from gateway.domain import events as e
-from gateway.domain import zone_events as z
 from gateway.domain import zones
 from gateway.domain.answers import Answer, denied, failed
+from gateway.domain.input_events import InputActive, InputIdle
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import Handler, Request, read_data
 from gateway.flows.recorder import Committed, id_text
 from gateway.mqtt import messages as m
 from gateway.store.errors import StorageUnavailable
+from gateway.telling import TELLING, status_fields, told_of
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -34,21 +34,6 @@ ANNOUNCE_S = 0.05
 """Changes of gates and drawers within this time are announced together."""
 COUNT_S = 0.5
 """Who is inside is announced this often at most: with sixty gates a count at each tap would be most of all messages."""
-
-_QUIET = frozenset({"device.online", "device.offline"})
-"""Facts the supervisor has already logged in its own words."""
-_ALARMS = (
-    z.ZoneLockedDown,
-    z.ZoneReleased,
-    e.GateForced,
-    e.GateHeldOpen,
-    e.GateFault,
-    e.DrawerForced,
-    e.DrawerLeftOpen,
-    e.EntryUnknown,
-    e.PrintUnknown,
-    e.DrawerUnknown,
-)
 
 
 class Reporter:
@@ -74,10 +59,12 @@ class Reporter:
         """Follow the recorder: log each fact, and announce gates and drawers when more may have changed."""
         for one in entries:
             event = one.entry.event
-            telling = _TELLING[type(event)]
+            telling = TELLING[type(event)]
             if telling.level:
                 logs.fact(telling.level, telling.kind, {"seq": one.entry.seq, **telling.logged(event)})
             self._changed |= telling.changes_gates
+            if isinstance(event, InputActive | InputIdle):
+                self.announce_state()
         if self._changed and self._announcing is None:
             self._announcing = asyncio.get_running_loop().call_later(ANNOUNCE_S, self._announce_changed)
 
@@ -103,7 +90,7 @@ class Reporter:
 
     def device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         """Tell live what a device told; of a credential only that one was read (I12)."""
-        if (told := _told(event)) is not None:
+        if (told := told_of(event)) is not None:
             said = self.last_said[slot.name] = m.DeviceEvent(kind=told[0], at=self._now(), data=told[1])
             self._gateway.mqtt.announcer.device_event(slot.name, said)
         if isinstance(event, PrinterStatus):
@@ -116,6 +103,10 @@ class Reporter:
         """Announce how a device is now, and with a printer the drawers plugged into it."""
         for drawer in self._gateway.wiring.drawers_at(slot.name):
             self._announce_drawer(drawer)
+        for gate in self._gateway.wiring.gates_at(slot):
+            self._announce_gate(gate)
+        if slot.name in self._gateway.wiring.inputs.boards():
+            self.announce_state()
         if slot.status == "stopped":
             self._gateway.mqtt.announcer.device_gone(slot.name)
             return
@@ -124,7 +115,7 @@ class Reporter:
             at=self._now(),
             why=slot.detail if slot.status == "offline" else "",
             detail=slot.detail if slot.status == "online" else "",
-            status=status_fields(self._gateway.wiring.printer_status(slot.name)),
+            status={**status_fields(self._gateway.wiring.printer_status(slot.name)), **slot.fault_counts},
         )
         self._gateway.mqtt.announcer.device_state(slot.name, state)
 
@@ -180,7 +171,7 @@ class Reporter:
             if capacity is not None:
                 status["capacity"] = capacity
         shown = gate.shown
-        why = "ordered by staff" if shown in {"emergency", "locked_down"} else state.fault or ""
+        why = "ordered by staff" if shown in {"emergency", "locked_down"} else state.fault or gate.why_offline
         if self._is_news(name, (shown, why), status if counts else None):
             announced = m.DeviceState(state=shown, at=self._now(), why=why, status=status)
             self._gateway.mqtt.announcer.device_state(name, announced)
@@ -238,6 +229,8 @@ class Reporter:
         if gateway.recorder.clock_behind_ms > CLOCK_BEHIND_MAX_MS:
             behind_s = gateway.recorder.clock_behind_ms // 1000
             troubles.append(f"clock: {behind_s} s behind the newest journal entry; check the time synchronisation")
+        slots = gateway.supervisor.slots
+        troubles += gateway.wiring.inputs.troubles(lambda board: board in slots and slots[board].online)
         if self.configuration_refused:
             troubles.append(f"configuration: {self.configuration_refused}")
         return troubles
@@ -253,6 +246,9 @@ class Reporter:
             "devices_online": sum(slot.online for slot in slots),
             "devices_offline": sum(not slot.online for slot in slots),
             "device_restarts": sum(slot.restarts for slot in slots),
+            "device_crashes": sum(slot.faults["crash"] for slot in slots),
+            "device_hangs": sum(slot.faults["hang"] for slot in slots),
+            "device_floods": sum(slot.faults["flood"] for slot in slots),
             "print_jobs_open": sum(job.open for job in gateway.recorder.state.jobs.values()),
             "wallet_accounts": len(gateway.recorder.state.ledger.accounts),
             "wallet_holds_open": len(gateway.recorder.state.ledger.holds),
@@ -324,80 +320,3 @@ class Reporter:
         # A commit may have come in while the page was read; then there is more.
         more = last < self._gateway.recorder.journal.last_seq
         return Answer("done", None, "", {"entries": entries, "last_seq": last, "more": more})
-
-
-_LOGGED_FIELDS = (
-    "entry",
-    "gate",
-    "reason",
-    "source",
-    "why",
-    "job",
-    "printer",
-    "opening",
-    "drawer",
-    "client",
-    "message",
-    "confirmed",
-    "clean",
-    "version",
-    "first",
-    "credentials",
-    "transfer",
-    "action",
-    "amount_minor",
-    "reader",
-    "flags",
-    "override_by",
-    "override_reason",
-    "zone",
-    "guests",
-)
-"""What of an event goes into its log line. Credentials stay out, even as references."""
-
-
-class _Telling(msgspec.Struct, frozen=True):
-    """How facts of one kind are told: at which level of the log (none when it is empty), and with which fields."""
-
-    kind: str
-    level: str
-    fields: tuple[str, ...]
-    changes_gates: bool
-
-    def logged(self, event: e.AnyEvent) -> dict[str, Any]:
-        """Return what of an event goes into its log line."""
-        return {name: value for name in self.fields if (value := getattr(event, name)) not in _NOTHING}
-
-
-_NOTHING = (None, "", ())
-
-
-def _telling(event_type: type[msgspec.Struct]) -> _Telling:
-    kind = str(event_type.__struct_config__.tag)
-    level = "warning" if issubclass(event_type, _ALARMS) else "info"
-    fields = tuple(name for name in event_type.__struct_fields__ if name in _LOGGED_FIELDS)
-    changes_gates = kind.startswith(("entry.", "gate.", "drawer.", "zone."))
-    return _Telling(kind, "" if kind in _QUIET else level, fields, changes_gates)
-
-
-# Worked out once: under load there are thousands of facts a second.
-_TELLING: dict[type, _Telling] = {event_type: _telling(event_type) for event_type in get_args(e.AnyEvent)}
-_KINDS: dict[type, str] = {InputChanged: "input", Tampered: "tamper", Noise: "noise"}
-
-
-def _told(event: DeviceEvent) -> tuple[Any, dict[str, bool | int | str | None]] | None:
-    match event:
-        case Reading():
-            return "reading", {"technology": event.technology, "symbology": event.symbology}
-        case InputChanged() | Tampered() | Noise():
-            return _KINDS[type(event)], msgspec.structs.asdict(event)
-        case PrinterStatus():
-            return "status", {**status_fields(event)}
-        case _:
-            return None
-
-
-def status_fields(status: PrinterStatus | None) -> dict[str, bool | int | str]:
-    """Return what a printer said of itself, without what it cannot say."""
-    said = msgspec.structs.asdict(status) if status is not None else {}
-    return {name: value for name, value in said.items() if value is not None}

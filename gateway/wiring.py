@@ -17,12 +17,15 @@ from gateway.config.drawers import carrier_of, contact_of
 from gateway.config.schema import Configuration, Device, Gate
 from gateway.devices.registry import DRIVERS, DriverEntry
 from gateway.devices.supervisor import DeviceSlot
-from gateway.domain import gates
+from gateway.domain import authenticity, gates
 from gateway.flows.desk import Handler
 from gateway.flows.drawer import DrawerFlow
 from gateway.flows.entry import EntryFlow
 from gateway.flows.gate import GateFlow
+from gateway.flows.inputs import InputsFlow
+from gateway.flows.interlocking import concerned
 from gateway.flows.noting import note
+from gateway.flows.outputs import OutputsFlow
 from gateway.flows.printing import PrintFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
@@ -83,6 +86,8 @@ class Wiring:
         self.readers: dict[str, DeviceSlot] = {}
         self.tap_refused: Callable[[str], None] = lambda _reader: None
         self.orders = OrdersFlow(recorder, entry.lookup, self.gates, spawn)
+        self.inputs = InputsFlow(recorder, self.orders, self.gates)
+        self.outputs = OutputsFlow(self.gates, spawn)
         self._why = WhyFlow(recorder, entry)
         self._redeem = RedeemFlow(recorder, entry.lookup)
         self._printer_tasks: dict[str, asyncio.Task[None]] = {}
@@ -90,7 +95,7 @@ class Wiring:
         self._drawer_ports: dict[str, DrawerPort] = {}
         self._drawer_digests: dict[str, str] = {}
         self._gate_of_reader: dict[str, str] = {}
-        self._gate_of_contact: dict[tuple[str, int], str] = {}
+        self._gates_of_contact: dict[tuple[str, int], tuple[str, ...]] = {}
         self._drawer_of_contact: dict[tuple[str, int], tuple[str, bool]] = {}
         self._statuses: dict[str, PrinterStatus] = {}
 
@@ -105,11 +110,18 @@ class Wiring:
         self._configure_printers(configuration, slots)
         self._configure_drawers(configuration, slots)
         self._gate_of_reader = {reader: gate.name for gate in configuration.gates.values() for reader in gate.readers}
-        self._gate_of_contact = {
-            (gate.passage.device, gate.passage.channel): gate.name
-            for gate in configuration.gates.values()
-            if gate.passage is not None
-        }
+        self._gates_of_contact = {}
+        for gate in configuration.gates.values():
+            if gate.passage is not None:
+                key = (gate.passage.device, gate.passage.channel)
+                self._gates_of_contact[key] = (*self._gates_of_contact.get(key, ()), gate.name)
+        for name, flow in self.gates.items():
+            flow.neighbours = tuple(self.gates[other] for other in configuration.boards.neighbours(name))
+        self.inputs.configure(configuration.boards.inputs)
+        self.outputs.configure(configuration.boards.outputs, slots, lambda: self.inputs.standing)
+        asked = frozenset(configuration.authenticity.required_for)
+        for asking in (self._entry, self._purchase, self._redeem):
+            asking.authenticity.required_for = asked
         self._entry.configure(self.gates, configuration.venue.zone_info, configuration.venue.id)
         self.readers = readers = {
             name: slot for name, slot in slots.items() if self._drivers[slot.device.driver].kind in _READS
@@ -144,15 +156,19 @@ class Wiring:
         if isinstance(event, Reading):
             self._tapped(slot.name, event)
         elif isinstance(event, InputChanged):
-            gate = self._gate_of_contact.get((slot.name, event.channel))
-            if gate is not None:
-                self.gates[gate].contact_changed(active=event.active)
+            self._contact_moved(slot.name, event)
             drawer, open_is_active = self._drawer_of_contact.get((slot.name, event.channel), ("", True))
             if drawer:
                 self.drawers[drawer].contact_changed(is_open=event.active == open_is_active)
         elif isinstance(event, PrinterStatus):
             self._statuses[slot.name] = event
             self._printer_changed(slot, event)
+
+    def _contact_moved(self, board: str, event: InputChanged) -> None:
+        flows = [self.gates[name] for name in self._gates_of_contact.get((board, event.channel), ())]
+        for gate in concerned(flows, active=event.active):
+            gate.contact_changed(active=event.active)
+        self.inputs.contact_changed(board, event.channel, active=event.active)
 
     def device_changed(self, slot: DeviceSlot) -> None:
         """A device came or went."""
@@ -166,6 +182,7 @@ class Wiring:
             if lock is slot and slot.online:
                 self.gates[gate].lock_answers()
         if slot.online:
+            self.outputs.board_is_back(slot)
             self._drawer_contacts_answer(slot.name)
 
     def _drawer_contacts_answer(self, board: str) -> None:
@@ -178,6 +195,10 @@ class Wiring:
             gate.contact_answers()
         else:
             gate.contact_lost()
+
+    def gates_at(self, slot: DeviceSlot) -> list[str]:
+        """Return the gates whose lock or passage contact is on a board."""
+        return [name for name, parts in self._gate_configs.items() if slot in parts[1:]]
 
     def printer_status(self, name: str) -> PrinterStatus | None:
         """Return what a printer last said of itself; None when it said nothing or is away."""
@@ -201,12 +222,14 @@ class Wiring:
         for printer in self.printers.values():
             printer.look_again()
         self._purchase.storage_recovered()
+        self.inputs.storage_recovered()
         self._redeem.storage_recovered()
         self.orders.follow()
 
     def close(self) -> None:
         """Stop every timer and queue."""
         self._purchase.close()
+        self.outputs.close()
         self._redeem.close()
         for gate in self.gates.values():
             gate.close()
@@ -219,10 +242,15 @@ class Wiring:
         """A card pays or redeems where a reader waits for it, else it asks for entry; at a till it does nothing."""
         gate = self._gate_of_reader.get(reader)
         try:
-            if self._purchase.tap(reader, reading.technology, reading.value):
+            evidence = authenticity.NONE
+            if reading.proven is not None:
+                evidence = authenticity.Evidence(reading.proven, reading.counter)
+            if self._purchase.tap(reader, reading.technology, reading.value, evidence):
                 return
-            if not self._redeem.tap(reader, reading.technology, reading.value) and gate is not None:
-                self._entry.tap(gate, reading.technology, reading.value, reader)
+            if self._redeem.tap(reader, reading.technology, reading.value, evidence):
+                return
+            if gate is not None:
+                self._entry.tap(gate, reading.technology, reading.value, reader, evidence=evidence)
         except StorageUnavailable as error:
             log.error("tap_refused", reader=reader, gate=gate, reason="storage_unavailable", why=str(error))
             self.tap_refused(reader)

@@ -26,6 +26,7 @@ READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 SIMULATORS = (
     "rdm6300",
+    "pn532",
     "scanner",
     "lcus",
     "modbus_board",

@@ -108,6 +108,11 @@ class AnswerDecoder(Decoder[Answer]):
         super().__init__()
         self._request: Request | None = None
 
+    def begin(self, request: Request) -> bytes:
+        """Return the bytes that send `request`, and look for its answer from now on."""
+        self.expect(request)
+        return request.frame
+
     def expect(self, request: Request | None) -> None:
         """From now on look for the answer to `request`, or, with None, for nothing; what came before is refused."""
         self._drop(len(self._buffer), "late or broken answer")
@@ -149,9 +154,9 @@ class AnswerDecoder(Decoder[Answer]):
         elif with_crc(frame[:-2]) != frame:
             self._drop(1, "wrong CRC")
         elif frame[1] & _EXCEPTION:
-            return ModbusException(frame[2], _MEANINGS.get(frame[2], f"exception {frame[2]}"))
+            return exception_of(frame[2])
         elif request.function != WRITE_COIL:
-            return Bits(_bits(frame[3:-2], request.value))
+            return Bits(to_bits(frame[3:-2], request.value))
         elif frame == request.frame:
             return Written()
         else:
@@ -159,7 +164,13 @@ class AnswerDecoder(Decoder[Answer]):
         return None
 
 
-def _bits(data: bytes, count: int) -> tuple[bool, ...]:
+def exception_of(code: int) -> ModbusException:
+    """Return what the exception code of a refusal means (application protocol V1.1b3, chapter 7)."""
+    return ModbusException(code, _MEANINGS.get(code, f"exception {code}"))
+
+
+def to_bits(data: bytes, count: int) -> tuple[bool, ...]:
+    """Return the first `count` bits of `data`, the lowest of each byte first."""
     return tuple(bool(data[index // 8] >> index % 8 & 1) for index in range(count))
 
 

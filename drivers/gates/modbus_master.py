@@ -1,4 +1,4 @@
-"""A Modbus RTU bus seen from its master: one request at a time, the urgent ones first."""
+"""A Modbus bus, serial or TCP, seen from its master: one request at a time, the urgent ones first."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, DriverError
 from drivers.codecs.decoder import Refused
 from drivers.codecs.modbus_rtu import Answer, AnswerDecoder, Request
+from drivers.codecs.modbus_tcp import TcpAnswerDecoder
 from drivers.noise import NoiseReport
 from drivers.transports import Transport
 
@@ -27,17 +28,24 @@ class ModbusMaster:
     """Sends requests over `transport` and finds their answers in what `receive_data` is given.
 
     `frame_gap_s` is the silence that ends a frame on the line: no request goes out sooner after the last byte came in.
+    `decoder` is how frames look: those of a serial line, or of Modbus TCP.
     """
 
     def __init__(
-        self, transport: Transport, noise: NoiseReport, *, answer_timeout_s: float, frame_gap_s: float
+        self,
+        transport: Transport,
+        noise: NoiseReport,
+        *,
+        answer_timeout_s: float,
+        frame_gap_s: float,
+        decoder: AnswerDecoder | TcpAnswerDecoder | None = None,
     ) -> None:
         self._transport = transport
         self._noise = noise
         self._answer_timeout_s = answer_timeout_s
         self._frame_gap_s = frame_gap_s
         self._loop = asyncio.get_running_loop()
-        self._decoder = AnswerDecoder()
+        self._decoder = decoder or AnswerDecoder()
         self._current: _Exchange | None = None
         self._urgent: deque[_Exchange] = deque()
         self._others: deque[_Exchange] = deque()
@@ -87,9 +95,8 @@ class ModbusMaster:
 
     def _send(self, exchange: _Exchange) -> None:
         self._current = exchange
-        self._decoder.expect(exchange.request)
         try:
-            self._transport.write(exchange.request.frame)
+            self._transport.write(self._decoder.begin(exchange.request))
         except DriverError as error:
             self._finish(error)
         else:

@@ -22,12 +22,10 @@ HEARTBEAT_S = 1.0
 CLOSE_TIMEOUT_S = 1.0
 
 
-class ModbusRelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A Modbus RTU relay board, alone on its bus, with contacts on its inputs or without."""
+class ModbusBoardOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every Modbus relay board has, however it is connected."""
 
-    port: Port
     unit: Annotated[int, Meta(ge=1, le=247, description="The board's Modbus address, as set on the board.")] = 1
-    baud: Baud = 9600
     relays: Annotated[int, Meta(ge=1, le=64, description="How many relays the board has.")] = 8
     inputs: Annotated[int, Meta(ge=0, le=64, description="How many inputs the board has; 0 for none.")] = 8
     idle_closed: Annotated[
@@ -44,6 +42,13 @@ class ModbusRelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             raise ValueError(f"idle_closed names inputs from 1 to {self.inputs} only, which is what `inputs` says")
 
 
+class ModbusRelayOptions(ModbusBoardOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A Modbus RTU relay board, alone on its bus, with contacts on its inputs or without."""
+
+    port: Port
+    baud: Baud = 9600
+
+
 class ModbusRelay:
     """Modbus RTU relay board with inputs (Waveshare and alike): coils, discrete inputs and flash-on at 9600 baud.
 
@@ -55,7 +60,14 @@ class ModbusRelay:
     board_timed = True
 
     def __init__(self, options: ModbusRelayOptions, emit: Emit) -> None:
+        self._begin(options, emit, options.port, options.baud)
+
+    def _begin(self, options: ModbusBoardOptions, emit: Emit, port: str, baud: int) -> None:
+        """Start with no link; a network board has no use for `baud`."""
         self.channels = options.relays
+        self.notice_s = ATTEMPTS * options.answer_timeout_ms / 1000 + options.poll_ms / 1000
+        self._port = port
+        self._baud = baud
         self._options = options
         self._emit = emit
         self._noise = NoiseReport(emit)
@@ -68,9 +80,8 @@ class ModbusRelay:
 
     async def run(self) -> None:
         """Serve until cancelled; raises DriverError when the port is gone or the board has not answered three times."""
-        options = self._options
         try:
-            async with await open_transport(options.port, self._on_bytes, baud=options.baud) as transport:
+            async with await open_transport(self._port, self._on_bytes, baud=self._baud) as transport:
                 await self._serve(transport)
         finally:
             self._noise.close()
@@ -128,7 +139,7 @@ class ModbusRelay:
 
     def _new_master(self, transport: Transport) -> ModbusMaster:
         # The standard's silence between frames: 3.5 characters of 11 bits, and 1.75 ms above 19200 baud.
-        gap_s = 3.5 * 11 / self._options.baud if self._options.baud <= 19_200 else 0.00175
+        gap_s = 3.5 * 11 / self._baud if self._baud <= 19_200 else 0.00175
         answer_timeout_s = self._options.answer_timeout_ms / 1000
         return ModbusMaster(transport, self._noise, answer_timeout_s=answer_timeout_s, frame_gap_s=gap_s)
 
@@ -206,7 +217,7 @@ class ModbusRelay:
         return self._master
 
     def _name(self) -> str:
-        return f"Modbus unit {self._options.unit} on {self._options.port}"
+        return f"Modbus unit {self._options.unit} on {self._port}"
 
     def _on_bytes(self, data: bytes) -> None:
         if self._master is not None:

@@ -46,8 +46,8 @@ def document_picture(
 ) -> PillowImage.Image:
     """The document on white paper, in grey (mode `L`), one pixel a printer dot.
 
-    Takes some ten milliseconds, more with large pictures: call it in a thread. A picture that cannot be decoded shows as
-    a note in its place.
+    Takes some ten milliseconds, more with large pictures: call it in a thread. What cannot be decoded shows
+    as a note in its place.
     """
     width = min(width_chars, document.width_chars or width_chars)
     pieces = list(_label(copy_label, width, font))
@@ -67,9 +67,8 @@ def raw_picture(content: bytes, width_chars: int = WIDTH_CHARS) -> PillowImage.I
 
 def _label(text: str | None, width: int, font: str | None) -> Iterator[PillowImage.Image]:
     if text is not None:
-        yield from _text(
-            Text(text=f"*** {text} ***", align="center", bold=True, double_width=True, double_height=True), width, font
-        )
+        mark = Text(text=f"*** {text} ***", align="center", bold=True, double_width=True, double_height=True)
+        yield from _text(mark, width, font)
 
 
 def _drawn(block: Block, width: int, font: str | None) -> Iterator[PillowImage.Image]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import msgspec
 
+from drivers.api import BrokerUser
 from gateway.config import tree
+from gateway.config.boards import Contact
 from gateway.config.devices import DeviceDraft, place
 from gateway.config.problems import Mark, Problems, advice, join, listed, quote
-from gateway.config.schema import RESERVED_NAMES, VERBS, Contact
+from gateway.config.schema import RESERVED_NAMES, VERBS
 
 KIND_WORDS = {
     "reader": "a reader",
@@ -81,6 +83,23 @@ def check_drawers(devices: Devices, problems: Problems) -> None:
         elif devices[name].kind not in {"printer", None}:
             hint = advice(name, printers, "add a printer under `devices:`")
             problems.add(mark, path, f"`{name}` is {_kind(devices[name])}, not a printer; {hint}")
+    _warn_shared_contacts(devices, problems)
+
+
+def _warn_shared_contacts(devices: Devices, problems: Problems) -> None:
+    """A printer has one contact line for both drawers, so it cannot tell which of them is open."""
+    told: dict[str, str] = {}
+    for device in devices.values():
+        printer = device.get("printer")
+        if device.kind != "drawer" or not isinstance(printer, str) or device.get("open_is_high") is None:
+            continue
+        first = told.setdefault(printer, device.name)
+        if first != device.name:
+            message = (
+                f"the printer has one contact for both drawers, so opening `{first}` reads as opening this one too; "
+                "give only the drawer whose contact is wired an `open_is_high`"
+            )
+            problems.warn(device.place("open_is_high"), f"devices.{device.name}.open_is_high", message)
 
 
 def check_zones(zones: Mapping[str, Draft], problems: Problems) -> None:
@@ -126,15 +145,19 @@ def check_gates(
     devices: Devices,
     clients: Mapping[str, Draft],
     problems: Problems,
+    may_share: Callable[[str, str], bool] = lambda _first, _second: False,
 ) -> None:
-    """Each gate leads somewhere else, and its readers, lock and contact exist and are its own."""
+    """Each gate leads somewhere else, and its readers, lock and contact exist and are its own.
+
+    `may_share` says of two gates that one passage contact can serve both.
+    """
     readers: dict[str, str] = {}
     contacts: dict[tuple[str, Contact], str] = {}
     for gate in gates.values():
         _check_way(gate, zones, problems)
         _check_readers(gate, devices, readers, problems)
         for key in ("lock", "passage"):
-            _check_contact(gate, key, devices, contacts, problems)
+            _check_contact(gate, key, devices, contacts, problems, may_share)
         if gate.text("passage") and not gate.text("lock") and not _was_refused(gate, "lock"):
             message = "without a `lock` this gate opens elsewhere, and its contact is not watched; add `lock: board.1`"
             problems.warn(gate.place("passage"), f"gates.{gate.name}.passage", message)
@@ -196,14 +219,32 @@ def _item_mark(gate: Draft, key: str, index: int) -> Mark:
 
 
 def _check_contact(
-    gate: Draft, key: str, devices: Devices, taken: dict[tuple[str, Contact], str], problems: Problems
+    gate: Draft,
+    key: str,
+    devices: Devices,
+    taken: dict[tuple[str, Contact], str],
+    problems: Problems,
+    may_share: Callable[[str, str], bool],
 ) -> None:
-    text = gate.text(key)
-    if text is None:
+    contact = check_board(gate, f"gates.{gate.name}", key, devices, problems)
+    if contact is None:
         return
-    path, mark, contact = f"gates.{gate.name}.{key}", gate.place(key), parse_contact(text)
+    first = taken.setdefault((key, contact), gate.name)
+    if first != gate.name and not (key == "passage" and may_share(first, gate.name)):
+        other = "opens" if key == "lock" else "tells of passages at"
+        hint = "; each gate needs its own" if key == "lock" else "; each gate needs its own, or an interlock with it"
+        problems.add(gate.place(key), f"gates.{gate.name}.{key}", f"`{contact}` {other} gate `{first}` already{hint}")
+
+
+def check_board(draft: Draft, section: str, key: str, devices: Devices, problems: Problems) -> Contact | None:
+    """Return the contact that stands at `key` when there is such a relay or input; note what is wrong when not."""
+    text = draft.text(key)
+    if text is None:
+        return None
+    path, mark, contact = f"{section}.{key}", draft.place(key), parse_contact(text)
     boards = [name for name, device in devices.items() if device.kind == "gate"]
     board = devices.get(contact.device)
+    before = len(problems)
     if board is None:
         hint = advice(contact.device, boards, "add it under `devices:`")
         problems.add(mark, path, f"no relay board is called {quote(contact.device)}; {hint}")
@@ -212,25 +253,32 @@ def _check_contact(
         problems.add(mark, path, f"`{contact.device}` is {_kind(board)}, not a relay board; {hint}")
     elif message := _beyond(board, contact, key):
         problems.add(mark, path, message)
-    elif (first := taken.setdefault((key, contact), gate.name)) != gate.name:
-        other = "opens" if key == "lock" else "tells of passages at"
-        problems.add(mark, path, f"`{contact}` {other} gate `{first}` already; each gate needs its own")
+    return contact if len(problems) == before else None
 
 
 def _beyond(board: DeviceDraft, contact: Contact, key: str) -> str:
     """Return what is wrong with a channel number, or nothing."""
-    if key == "lock":
-        what, option = "relay", "channels" if "channels" in board.fields else "relays"
-    else:
-        what, option = "input", "inputs"
-    has_none = board.kind is not None and option not in board.fields and key == "passage"
-    count = 0 if has_none else board.get(option)
-    if not isinstance(count, int) or contact.channel <= count:
+    what = "relay" if key in {"lock", "relay"} else "input"
+    count, option = _channels(board, what)
+    if count is None or contact.channel <= count:
         return ""
     if count == 0:
         return f"`{board.name}` has no {what}s; use a board with {what}s, or leave `{key}` out"
     numbers = f"{what} 1" if count == 1 else f"{what}s 1 to {count}"
     return f"`{board.name}` has {numbers}; correct the channel, or `{option}` of the board"
+
+
+def _channels(board: DeviceDraft, what: str) -> tuple[int | None, str]:
+    """Return how many relays or inputs a board has, None where that is not known, and the option that says so."""
+    for option in ("channels", "relays") if what == "relay" else ("inputs",):
+        if option in board.fields:
+            count = board.get(option)
+            return (count if isinstance(count, int) else None), option
+    listing = f"{what}_lines"
+    if listing in board.fields:
+        lines = board.get(listing)
+        return (len(lines) if isinstance(lines, tuple | list) else None), listing
+    return (0 if board.kind is not None and what == "input" else None), what
 
 
 def _warn_idle_readers(devices: Devices, taken: Mapping[str, str], problems: Problems) -> None:
@@ -268,6 +316,14 @@ def check_broker_user(broker: tree.Entry | None, clients: Mapping[str, Draft], p
     if isinstance(node, tree.Scalar) and isinstance(node.value, str) and node.value in clients:
         message = f"a client is called `{node.value}` too; give the gateway a user of its own, such as `venue-gateway`"
         problems.add(node.mark, "broker.username", message)
+
+
+def check_broker_devices(clients: Mapping[str, Draft], devices: Devices, problems: Problems) -> None:
+    """A device that logs in to the broker does so under its own name, which no client may share."""
+    for name in clients.keys() & devices.keys():
+        if isinstance(devices[name].options, BrokerUser):
+            message = f"a device is called `{name}` too, and both log in to the broker; give one of them another name"
+            problems.add(clients[name].mark, f"clients.{name}", message)
 
 
 def _grants(client: Draft) -> Mapping[str, tree.Entry]:

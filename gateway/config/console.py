@@ -114,13 +114,17 @@ def _is_address(host: str) -> bool:
     return (version == 6) == (bare != host)
 
 
+def _is_everywhere(host: str) -> bool:
+    return host != "localhost" and ipaddress.ip_address(host).is_unspecified
+
+
 def _check_hosts(section: Entry, values: dict[str, object], problems: Problems, listens: str | None) -> None:
     hosts = values.get("hosts", ())
     for place, host in enumerate(hosts if isinstance(hosts, list | tuple) else ()):
         if _HOST.match(str(host)) is None:
             message = f"expected {HOST_RULE}, in small letters and without port, found {quote(str(host))}"
             problems.add(_place(section, "hosts"), f"console.hosts[{place}]", message)
-    if listens in {"0.0.0.0", "::"} and not hosts:
+    if listens is not None and _is_everywhere(listens) and not hosts:
         message = "a page on every address needs the names it is reached by: add `hosts: [gateway.local, 192.168.1.5]`"
         problems.add(_place(section, "listen"), "console.hosts", message)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from gateway.config.boards import Contact
 from gateway.config.checks import KIND_WORDS, Devices, Draft, parse_contact
 from gateway.config.devices import DeviceDraft
 from gateway.config.problems import Problems, advice, quote
-from gateway.config.schema import Contact, Device
+from gateway.config.schema import Device
 
 _SAME_AT_A_GATE = {"relay": "lock", "contact": "passage"}
 

@@ -7,24 +7,22 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from gateway.config.boards import ContactText
 from gateway.config.schema import GateSettings
-
-CONTACT_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}\.[1-9][0-9]{0,2}$"
-_CONTACT = {"expected": "a board's name, a dot and a channel from 1, such as `north-relay.1`"}
 
 
 class GateEntry(GateSettings, frozen=True, kw_only=True):
     """A place where guests pass from one zone to another, one at a time."""
 
     lock: Annotated[
-        Annotated[str, Meta(pattern=CONTACT_PATTERN, extra=_CONTACT)] | None,
+        ContactText | None,
         Meta(
             description="Relay that opens the gate, as board.channel. Left out: the gateway only decides, and a "
             "networked reader moves its own barrier."
         ),
     ] = None
     passage: Annotated[
-        Annotated[str, Meta(pattern=CONTACT_PATTERN, extra=_CONTACT)] | None,
+        ContactText | None,
         Meta(
             description="Input that tells when somebody walks through, as board.channel. Left out: nobody can tell, so "
             "each guest let in counts as gone through."

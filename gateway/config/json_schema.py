@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from gateway.config.boards import InputEntry, InterlockEntry, OutputEntry
 from gateway.config.console import ConsoleSettings
 from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.feedback import Feedback
@@ -19,6 +20,7 @@ from gateway.config.schema import (
     NAME_PATTERN,
     RESERVED_NAMES,
     VERBS,
+    Authenticity,
     Broker,
     DriverKind,
     Limits,
@@ -34,9 +36,15 @@ URL_PATTERN = r"^(unix:///[^\s?#@]+|mqtts?://[^\s/?#@]+/?)$"
 _REF = "#/$defs/{name}"
 
 
+_OWN: list[type[msgspec.Struct]] = [
+    Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, Authenticity, InterlockEntry, InputEntry,
+    OutputEntry, ConsoleSettings,
+]  # fmt: skip
+
+
 def json_schema(kinds: Mapping[str, DriverKind]) -> Schema:
     """Return the schema (draft 2020-12) of a configuration file that may use the drivers in `kinds`."""
-    own, defs = _components([Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, ConsoleSettings])
+    own, defs = _components(_OWN)
     devices = {name: _device(name, kind, defs) for name, kind in sorted(kinds.items())}
     defs |= {f"device-{name}": device for name, device in devices.items()}
     defs["Broker"]["properties"]["url"]["pattern"] = URL_PATTERN
@@ -81,11 +89,15 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         "zones": _named("Parts of the venue that guests are in or not in, by name.", _or_nothing(own["Zone"]), ()),
         "devices": _named("Every device, by the name that topics, logs and receipts use.", device, RESERVED_NAMES),
         "gates": _named("Places where guests pass from zone to zone, by name.", own["GateEntry"], RESERVED_NAMES),
+        "interlocks": _named("Gates of which only one may be open at a time.", own["InterlockEntry"], ()),
+        "inputs": _named("Inputs that mean something: emergency, tamper, door held.", own["InputEntry"], ()),
+        "outputs": _named("Lamps, sirens and buzzers at relays.", own["OutputEntry"], ()),
         "clients": _named(
             "Thin clients, by their user name at the broker.", _or_nothing(own["ClientEntry"]), ("gateway",)
         ),
         "limits": _or_nothing(own["Limits"]),
         "wallet": _or_nothing(own["Wallet"]),
+        "authenticity": _or_nothing(own["Authenticity"]),
         "feedback": _or_nothing(own["Feedback"]),
         "console": own["ConsoleSettings"],
     }

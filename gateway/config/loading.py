@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from gateway.config import bus_checks, checks
+from gateway.config.board_checks import BoardDrafts, check_boards, shares_passage
+from gateway.config.boards import InputEntry, InterlockEntry, OutputEntry
 from gateway.config.checks import Draft
 from gateway.config.console import read_console
 from gateway.config.devices import DeviceDraft, fingerprint, named_entries, read_devices
@@ -18,15 +20,46 @@ from gateway.config.feedback import Feedback, read_feedback
 from gateway.config.json_schema import json_schema
 from gateway.config.problems import ConfigurationError, Problem, Problems, UnreadableError
 from gateway.config.reading import found, read_struct, refuse_unknown, struct_type
-from gateway.config.schema import RESERVED_NAMES, Client, Configuration, Device, DriverKind, Gate, Limits, Wallet, Zone
+from gateway.config.schema import (
+    RESERVED_NAMES,
+    Authenticity,
+    Client,
+    Configuration,
+    Device,
+    DriverKind,
+    Gate,
+    Limits,
+    Wallet,
+    Zone,
+)
 from gateway.config.tree import MAX_BYTES, START, Broken, Entry, Mapping, Node, decode, parse
-from gateway.config.venue import URL_FORMS, read_broker, read_limits, read_state_dir, read_venue, read_wallet
+from gateway.config.venue import (
+    URL_FORMS,
+    read_authenticity,
+    read_broker,
+    read_limits,
+    read_state_dir,
+    read_venue,
+    read_wallet,
+)
 
 __all__ = ["ConfigurationError", "Problem", "json_schema", "load", "loads"]
 
 SECTIONS = (
-    "venue", "broker", "state_dir", "zones", "devices", "gates", "clients", "limits", "wallet", "feedback", "console",
-)  # fmt: skip
+    "venue",
+    "broker",
+    "state_dir",
+    "zones",
+    "devices",
+    "gates",
+    "clients",
+    "limits",
+    "wallet",
+    "feedback",
+    "authenticity",
+    "console",
+)
+BOARD_SECTIONS = ("interlocks", "inputs", "outputs")
 _MISSING = {
     "venue": "this key is missing; add `venue: {id: …, timezone: …, currency: …}`",
     "broker": f"this key is missing; it takes {URL_FORMS}",
@@ -67,7 +100,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         if not isinstance(root, Broken):
             problems.add(root.mark, "", f"expected `venue:`, `broker:`, `devices:` and so on, found {found(root)}")
         return None
-    refuse_unknown(root, SECTIONS, "", problems)
+    refuse_unknown(root, (*SECTIONS, *BOARD_SECTIONS), "", problems)
     for key, message in _MISSING.items():
         if key not in root.entries:
             problems.add(START, key, message)
@@ -77,15 +110,22 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     state_dir = read_state_dir(section("state_dir"), base, problems)
     limits = read_limits(section("limits"), problems)
     wallet = read_wallet(section("wallet"), problems)
+    authenticity = read_authenticity(section("authenticity"), problems)
     devices = read_devices(section("devices"), kinds, problems)
     zones = _drafts(section("zones"), "zones", Zone, problems)
     gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=RESERVED_NAMES)
     clients = _drafts(section("clients"), "clients", ClientEntry, problems, reserved=("gateway",))
-    _check(devices, zones, gates, clients, problems)
+    boards = BoardDrafts(
+        _drafts(section("interlocks"), "interlocks", InterlockEntry, problems),
+        _drafts(section("inputs"), "inputs", InputEntry, problems),
+        _drafts(section("outputs"), "outputs", OutputEntry, problems),
+    )
+    _check(devices, zones, gates, clients, boards, problems)
     readers = [name for name, device in devices.items() if device.kind in {"reader", "scanner", None}]
     console = read_console(section("console"), base, problems)
     feedback = read_feedback(section("feedback"), (*readers, *clients), problems)
     checks.check_broker_user(section("broker"), clients, problems)
+    checks.check_broker_devices(clients, devices, problems)
     if len(problems) or venue is None or broker is None:
         return None
     configuration = Configuration(
@@ -98,6 +138,8 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         clients={name: _client(draft) for name, draft in clients.items()},
         limits=limits or Limits(),
         wallet=wallet or Wallet(),
+        authenticity=authenticity or Authenticity(),
+        boards=boards.boards(),
         feedback=feedback or Feedback(),
         console=console,
     )
@@ -121,15 +163,20 @@ def _check(
     zones: dict[str, Draft],
     gates: dict[str, Draft],
     clients: dict[str, Draft],
+    boards: BoardDrafts,
     problems: Problems,
 ) -> None:
+    def may_share(first: str, second: str) -> bool:
+        return shares_passage(first, second, boards.interlocks)
+
     checks.check_ports(devices, problems)
     checks.check_drawers(devices, problems)
     bus_checks.check_buses(devices, problems)
     bus_checks.check_inputs(devices, problems)
     checks.check_names(devices, gates, problems)
     checks.check_zones(zones, problems)
-    checks.check_gates(gates, zones, devices, clients, problems)
+    checks.check_gates(gates, zones, devices, clients, problems, may_share)
+    check_boards(boards, gates, zones, devices, problems)
     check_drawer_relays(devices, gates, problems)
     checks.check_clients(clients, devices, gates, problems)
 
@@ -150,5 +197,5 @@ def _client(draft: Draft) -> Client:
 
 def _digest(configuration: Configuration) -> str:
     devices: dict[str, Device] = dict(configuration.devices)
-    parts = {name: getattr(configuration, name) for name in SECTIONS}
+    parts = {name: getattr(configuration, name) for name in (*SECTIONS, "boards")}
     return fingerprint(parts | {"devices": {name: device.digest for name, device in devices.items()}})

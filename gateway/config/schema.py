@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from gateway.config.boards import Boards, Contact
 from gateway.config.console import ConsoleSettings
 from gateway.config.feedback import Feedback
 from gateway.domain.access import GateRule, ZoneMap
@@ -170,16 +171,6 @@ class Device(msgspec.Struct, frozen=True):
     digest: str
 
 
-class Contact(msgspec.Struct, frozen=True):
-    """One relay or input of a board, written `board.1` in the file; channels count from 1."""
-
-    device: str
-    channel: int
-
-    def __str__(self) -> str:
-        return f"{self.device}.{self.channel}"
-
-
 class GateSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"from_zone": "from", "to_zone": "to"}):
     """A place where guests pass from one zone to another, one at a time."""
 
@@ -247,6 +238,13 @@ class Limits(msgspec.Struct, frozen=True):
         float,
         Meta(ge=1, le=86_400, description="Seconds a receipt may wait for paper or its printer before it expires."),
     ] = 900.0
+    print_when_offline: Annotated[
+        Literal["keep", "refuse"],
+        Meta(
+            description="What becomes of receipts while their printer is unplugged: keep lets them wait for it, refuse "
+            "takes no new one and gives up those that wait."
+        ),
+    ] = "keep"
     request_expiry_max_s: Annotated[
         float,
         Meta(
@@ -337,6 +335,18 @@ class Wallet(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class Authenticity(msgspec.Struct, frozen=True, kw_only=True):
+    """Which credentials must prove to be no copy before they open a gate or pay."""
+
+    required_for: Annotated[
+        tuple[Literal["nfc", "card", "wristband", "staff_badge"], ...],
+        Meta(
+            description="Kinds of credentials in the directory; nfc means every contactless one. One of these that "
+            "proved nothing at its reader is refused as `authenticity_failed`, a repeated reading as `replayed`."
+        ),
+    ] = ()
+
+
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """A whole, valid configuration. `digest` changes exactly when its meaning does, not with comments or order."""
 
@@ -349,6 +359,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
     limits: Limits = msgspec.field(default_factory=Limits)
     wallet: Wallet = msgspec.field(default_factory=Wallet)
+    authenticity: Authenticity = msgspec.field(default_factory=Authenticity)
+    boards: Boards = msgspec.field(default_factory=Boards)
     feedback: Feedback = msgspec.field(default_factory=Feedback)
     console: ConsoleSettings | None = None
     digest: str = ""

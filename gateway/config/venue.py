@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.config.problems import Mark, Problems, listed, quote
 from gateway.config.reading import found, read_struct, struct_type
-from gateway.config.schema import DEFAULT_STATE_DIR, Allowances, Broker, Limits, Venue, Wallet
+from gateway.config.schema import DEFAULT_STATE_DIR, Allowances, Authenticity, Broker, Limits, Venue, Wallet
 from gateway.config.tree import Broken, Entry, Mapping, Scalar
 
 URL_FORMS = "unix:///path/of/socket, mqtt://host:port or mqtts://host:port"
@@ -171,6 +171,14 @@ def _check_allowances(section: Entry, values: dict[str, object], problems: Probl
     if low_minor > ask_minor:
         message = f"more than `ask_minor` ({ask_minor}) would be asked for without end; write at most that"
         problems.add(_place(section, "allowances"), "wallet.allowances.low_minor", message)
+
+
+def read_authenticity(section: Entry | None, problems: Problems) -> Authenticity | None:
+    """Return what must prove itself, nothing where nobody says; None when something is wrong, here or before."""
+    if section is None:
+        return Authenticity()
+    values = read_struct(section.node, struct_type(Authenticity), "authenticity", problems, at=section.key_mark)
+    return None if len(problems) else msgspec.convert(values, Authenticity)
 
 
 def read_state_dir(section: Entry | None, base: Path, problems: Problems) -> Path:

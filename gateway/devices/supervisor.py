@@ -5,54 +5,61 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
+import msgspec
 import structlog
 
-from drivers.api import DeviceEvent, DeviceOffline, Driver, DriverError, Noise, Online, Tampered
+from drivers.api import DeviceEvent, Driver, DriverError, MessageBus, Noise, Online, Tampered
 from gateway.config.schema import Device
+from gateway.devices.plugs import pause, port_path
 from gateway.devices.registry import DRIVERS, DriverEntry
+from gateway.devices.slot import DeviceSlot, DeviceStatus, Fault
+
+__all__ = ["DeviceSlot", "DeviceStatus", "Supervisor"]
 
 log = structlog.get_logger(__name__)
 
 RETRY_FIRST_S = 0.25
 RETRY_MAX_S = 2.0
-"""A device that is plugged in again works within three seconds."""
+"""A device that is plugged in again works within three seconds, also one whose coming nothing tells of."""
+FAULT_FIRST_S, FAULT_MAX_S = 1.0, 30.0
+"""Pauses after a driver crashed, hung or flooded: trying again at once would only cost the others."""
+CALM_AFTER_S = 60.0
+"""A link that stood so long was a good one, whatever went before."""
+OPEN_TIMEOUT_S = 20.0
+"""Longest time a driver may take from opening its port to being online or saying why not."""
+END_TIMEOUT_S = 3.0
+"""How long a driver that was told to stop is waited for; then it is left behind and a new one is built."""
+EVENTS_PER_S_MAX = 300
+"""More than any reader, contact or printer says in a second; a device that says more is cut off."""
 
-DeviceStatus = Literal["starting", "online", "offline", "stopped"]
+
+class _Ended(msgspec.Struct, frozen=True):
+    """How one link ended. Without a `fault` the device was lost in an ordinary way."""
+
+    why: str
+    fault: Fault | None = None
 
 
-class DeviceSlot:
-    """One device of the configuration, whether or not it is there: what flows hold on to while drivers come and go."""
+class _Link:
+    """One run of a driver: what it may still say, and when it says too much."""
 
-    def __init__(self, device: Device) -> None:
-        """Begin without a link."""
-        self.device = device
-        self.status: DeviceStatus = "starting"
-        self.detail = ""
-        self.restarts = 0
-        self.driver: Any = None
-        self.task: asyncio.Task[None] | None = None
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.cut: asyncio.Future[_Ended] = loop.create_future()
+        self.began_s = self._second_s = loop.time()
+        self._events = 0
 
-    @property
-    def name(self) -> str:
-        """The technician's name for the device."""
-        return self.device.name
-
-    @property
-    def online(self) -> bool:
-        """True while the link is open and the device works."""
-        return self.status == "online"
-
-    def live(self) -> Any:  # noqa: ANN401 - each flow knows its own capability
-        """Return the driver of an open link; raises DeviceOffline with the reason while there is none."""
-        if not self.online:
-            raise DeviceOffline(self.detail or f"{self.name} is not connected yet")
-        return self.driver
-
-    # The same door under the names that flows know it by.
-    lock = live
-    printer = live
+    def takes(self, now_s: float) -> bool:
+        """Count one event; False once there were too many in a second, which ends the link."""
+        if now_s - self._second_s >= 1:
+            self._second_s, self._events = now_s, 0
+        self._events += 1
+        if self._events > EVENTS_PER_S_MAX and not self.cut.done():
+            why = f"it says more than {EVENTS_PER_S_MAX} things a second; check its cable, its settings and itself"
+            self.cut.set_result(_Ended(why, "flood"))
+        return not self.cut.done()
 
 
 class Supervisor:
@@ -65,14 +72,20 @@ class Supervisor:
         on_event: Callable[[DeviceSlot, DeviceEvent], None],
         on_status: Callable[[DeviceSlot], None],
         drivers: Mapping[str, DriverEntry] = DRIVERS,
+        bus: MessageBus | None = None,
     ) -> None:
-        """Take where tasks are run and who is told; `random` spreads the retries, `drivers` makes the devices."""
+        """Take where tasks are run and who is told.
+
+        `random` spreads the retries, `drivers` makes the devices, `bus` is the broker for those that speak MQTT.
+        """
         self.slots: dict[str, DeviceSlot] = {}
         self._spawn = spawn
         self._random = random
         self._on_event = on_event
         self._on_status = on_status
         self._drivers = drivers
+        self._bus = bus
+        self._links: dict[DeviceSlot, _Link] = {}
 
     async def reconcile(self, devices: Mapping[str, Device]) -> set[str]:
         """Make the running devices those of a configuration. Returns the names that were started or stopped.
@@ -80,8 +93,7 @@ class Supervisor:
         A device whose digest is the same keeps its open link: only what changed restarts.
         """
         gone = [name for name, slot in self.slots.items() if _changed(slot, devices.get(name))]
-        for name in gone:
-            await self._stop(self.slots.pop(name))
+        await asyncio.gather(*(self._stop(self.slots.pop(name)) for name in gone))
         fresh = [device for name, device in devices.items() if name not in self.slots]
         for device in fresh:
             slot = self.slots[device.name] = DeviceSlot(device)
@@ -101,27 +113,69 @@ class Supervisor:
 
     async def _keep(self, slot: DeviceSlot) -> None:
         """Run one device for ever; whatever its driver does ends here."""
-        pause_s = RETRY_FIRST_S
-        # One driver for all its links: it alone knows what it said before the last one broke, as of a contact.
-        self._driver(slot)
+        retry_s, fault_s, path = RETRY_FIRST_S, FAULT_FIRST_S, port_path(slot.device.options)
+        loop = asyncio.get_running_loop()
         while True:
-            try:
-                await slot.driver.run()
-                why = "the driver ended by itself"
-            except DriverError as error:
-                why = str(error)
-            except Exception:
-                log.exception("driver_crashed", device=slot.name, driver=slot.device.driver)
-                why = f"the driver {slot.device.driver} failed; the log has the details"
-            if slot.online:
-                pause_s = RETRY_FIRST_S
-            self._set(slot, "offline", why)
+            began_s = loop.time()
+            ended = await self._serve(slot)
+            was_online = slot.online
+            self._set(slot, "offline", ended.why)
             slot.restarts += 1
-            await asyncio.sleep(pause_s * self._random.uniform(0.8, 1.2))
-            pause_s = min(RETRY_MAX_S, pause_s * 2)
+            if ended.fault is None:
+                retry_s = RETRY_FIRST_S if was_online else retry_s
+                await pause(path, retry_s * self._random.uniform(0.8, 1.2))
+                retry_s = min(RETRY_MAX_S, retry_s * 2)
+            else:
+                slot.faults[ended.fault] += 1
+                fault_s = FAULT_FIRST_S if loop.time() - began_s >= CALM_AFTER_S else fault_s
+                await asyncio.sleep(fault_s * self._random.uniform(0.8, 1.2))
+                fault_s = min(FAULT_MAX_S, fault_s * 2)
+
+    async def _serve(self, slot: DeviceSlot) -> _Ended:
+        """Run the driver once and return how that ended; it gets no further than its own link and task."""
+        link = self._links[slot] = _Link()
+        run: asyncio.Task[None] | None = None
+        try:
+            run = asyncio.get_running_loop().create_task(self._driver(slot).run())
+            return await self._watch(slot, run, link)
+        except Exception:
+            log.exception("driver_crashed", device=slot.name, driver=slot.device.driver)
+            return _Ended(f"the driver {slot.device.driver} failed; the log has the details", "crash")
+        finally:
+            self._links.pop(slot, None)
+            if run is not None and not run.done():
+                await self._end(slot, run)
+
+    async def _watch(self, slot: DeviceSlot, run: asyncio.Task[None], link: _Link) -> _Ended:
+        either: tuple[asyncio.Future[Any], ...] = (run, link.cut)
+        await asyncio.wait(either, timeout=OPEN_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        if not run.done() and not link.cut.done() and slot.online:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if run.done():
+            return _outcome(run)
+        if link.cut.done():
+            log.error("driver_flooded", device=slot.name, driver=slot.device.driver, events_per_s=EVENTS_PER_S_MAX)
+            return link.cut.result()
+        log.error("driver_hung", device=slot.name, driver=slot.device.driver, waited_s=OPEN_TIMEOUT_S)
+        return _Ended(f"it did not open within {OPEN_TIMEOUT_S:g} s; unplug it and plug it in again", "hang")
+
+    async def _end(self, slot: DeviceSlot, run: asyncio.Task[None]) -> None:
+        """Stop a driver; one that does not stop is left behind, and nobody hears it any more."""
+        run.cancel()
+        await asyncio.wait({run}, timeout=END_TIMEOUT_S)
+        if run.done():
+            # Whatever it says to being stopped was asked for; reading it keeps asyncio from reporting it.
+            _ = run.cancelled() or run.exception()
+            return
+        log.error("driver_left_behind", device=slot.name, driver=slot.device.driver)
+        slot.faults["hang"] += 1
+        slot.driver = None
 
     def _driver(self, slot: DeviceSlot) -> Driver:
-        """Return a device's driver, made at the first call; one that shares a bus is handed the bus's driver."""
+        """Return a device's driver, made at the first call; one that shares a bus is handed the bus's driver.
+
+        There is one driver for all links: it alone knows what it said before the last one broke, as of a contact.
+        """
         if slot.driver is None:
             bus = self.slots.get(getattr(slot.device.options, "bus", None) or "")
             slot.driver = self._build(slot, *(() if bus is None else (self._driver(bus),)))
@@ -129,15 +183,25 @@ class Supervisor:
         return driver
 
     def _build(self, slot: DeviceSlot, *bus: Driver) -> Driver:
-        def emit(event: DeviceEvent) -> None:
-            self._emitted(slot, event)
+        built: list[Driver] = []
 
-        driver = self._drivers[slot.device.driver].build(slot.device.options, emit, *bus)
+        def emit(event: DeviceEvent) -> None:
+            # A driver that was left behind may wake up one day.
+            if built and slot.driver is built[0]:
+                self._emitted(slot, event)
+
+        entry = self._drivers[slot.device.driver]
+        shared = (self._bus,) if entry.uses_broker else bus
+        driver = entry.build(slot.device.options, emit, *shared)
         if not isinstance(driver, Driver):
             raise TypeError(f"{slot.device.driver} is no driver that can be run")
+        built.append(driver)
         return driver
 
     def _emitted(self, slot: DeviceSlot, event: DeviceEvent) -> None:
+        link = self._links.get(slot)
+        if link is not None and not link.takes(asyncio.get_running_loop().time()):
+            return
         if isinstance(event, Online):
             self._set(slot, "online", event.detail)
         elif isinstance(event, Noise):
@@ -158,6 +222,18 @@ class Supervisor:
         if changed:
             log.info("device_status", device=slot.name, status=status, detail=detail)
         self._on_status(slot)
+
+
+def _outcome(run: asyncio.Task[None]) -> _Ended:
+    """Return how a driver ended; raises what was no DriverError."""
+    if run.cancelled():
+        return _Ended("the driver stopped itself")
+    error = run.exception()
+    if error is None:
+        return _Ended("the driver ended by itself")
+    if isinstance(error, DriverError):
+        return _Ended(str(error))
+    raise error
 
 
 def _changed(slot: DeviceSlot, wanted: Device | None) -> bool:

@@ -166,17 +166,17 @@ def later_answer(event: e.AnyEvent) -> Answer | None:
             return failed(event.reason, event.message, opening=event.opening)
         case e.DrawerUnknown():
             return Answer("unknown", Reason.OUTCOME_UNKNOWN, event.message, {"opening": event.opening})
-        case bench.BenchEnded():
-            return _bench_answer(event)
         case w.WalletFailed():
             return failed(event.reason, transfer=event.transfer, reader=event.reader)
         case r.RedemptionFailed():
             return failed(event.reason, redemption=event.redemption, reader=event.reader)
         case _:
-            return None
+            return _bench_answer(event)
 
 
-def _bench_answer(event: bench.BenchEnded) -> Answer:
+def _bench_answer(event: e.AnyEvent) -> Answer | None:
+    if not isinstance(event, bench.BenchEnded):
+        return None
     reasons = {"done": None, "failed": Reason.DEVICE_OFFLINE, "unknown": Reason.OUTCOME_UNKNOWN}
     return Answer(event.outcome, reasons[event.outcome], event.message or "Done.", {"test": event.test})
 

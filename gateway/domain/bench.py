@@ -10,6 +10,7 @@ import msgspec
 from gateway.domain.event import Event, RequestRef
 
 Action = Literal["beep", "light", "show", "pulse"]
+Outcome = Literal["done", "failed", "unknown"]
 
 
 class BenchStarted(Event, frozen=True, tag="bench.started"):
@@ -33,7 +34,7 @@ class BenchEnded(Event, frozen=True, tag="bench.ended"):
 
     test: str
     device: str
-    outcome: Literal["done", "failed", "unknown"]
+    outcome: Outcome
     message: str = ""
     request: RequestRef | None = None
 

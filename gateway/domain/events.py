@@ -15,6 +15,7 @@ import msgspec
 from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChanged
 from gateway.domain.bench import BenchEvent
 from gateway.domain.event import Event, RequestRef
+from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import RedemptionEvent
 from gateway.domain.wallet_events import (
@@ -28,14 +29,7 @@ from gateway.domain.wallet_events import (
     WalletShown,
     WalletTransferred,
 )
-from gateway.domain.zone_events import (
-    CredentialBlocked,
-    CredentialUnblocked,
-    ZoneLockedDown,
-    ZoneReleased,
-    ZoneReset,
-    ZoneRestored,
-)
+from gateway.domain.zone_events import ZoneEvent
 
 __all__ = ["AnyEvent", "Entry", "Event", "RequestRef"]
 
@@ -350,12 +344,7 @@ AnyEvent: TypeAlias = (
     | GateClosed
     | GateFault
     | GateRestored
-    | ZoneLockedDown
-    | ZoneReleased
-    | ZoneRestored
-    | ZoneReset
-    | CredentialBlocked
-    | CredentialUnblocked
+    | ZoneEvent
     | PrintQueued
     | PrintStarted
     | PrintHeld
@@ -386,6 +375,7 @@ AnyEvent: TypeAlias = (
     | WalletCancelled
     | WalletShown
     | WalletContact
+    | InputEvent
     | RedemptionEvent
     | AllowanceBookOpened
     | AllowanceChanged

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     BLOCKED = "blocked"
     REPLACED = "replaced"
     AUTHENTICITY_FAILED = "authenticity_failed"
+    REPLAYED = "replayed"
     WRONG_VENUE = "wrong_venue"
     NOT_YET_VALID = "not_yet_valid"
     EXPIRED = "expired"
@@ -24,6 +25,7 @@ class Reason(StrEnum):
     CAPACITY_REACHED = "capacity_reached"
     GATE_LOCKED = "gate_locked"
     GATE_UNAVAILABLE = "gate_unavailable"
+    INTERLOCKED = "interlocked"
     EMERGENCY = "emergency"
     DIRECTORY_UNAVAILABLE = "directory_unavailable"
     BUSY = "busy"
@@ -92,7 +94,8 @@ MESSAGES: dict[Reason, str] = {
     Reason.UNKNOWN_CREDENTIAL: "This credential is not in the directory. Check that the directory is up to date.",
     Reason.BLOCKED: "This credential is blocked. Send the guest to the service desk.",
     Reason.REPLACED: "This credential was replaced by another. Ask the guest for the new one.",
-    Reason.AUTHENTICITY_FAILED: "The ticket's signature does not hold. Send the guest to the service desk.",
+    Reason.AUTHENTICITY_FAILED: "It did not prove to be authentic. Send the guest to the service desk.",
+    Reason.REPLAYED: "This reading was shown before, as by a copy. Send the guest to the service desk.",
     Reason.WRONG_VENUE: "The ticket is for another venue.",
     Reason.NOT_YET_VALID: "The ticket is not valid yet.",
     Reason.EXPIRED: "The ticket is no longer valid.",
@@ -104,6 +107,7 @@ MESSAGES: dict[Reason, str] = {
     Reason.CAPACITY_REACHED: "The zone behind this gate is full. Let someone out first.",
     Reason.GATE_LOCKED: "This gate is locked down by staff.",
     Reason.GATE_UNAVAILABLE: "The gate's lock or contact does not answer. Check cable and power, or use another gate.",
+    Reason.INTERLOCKED: "Another gate of this interlock is not shut. Wait until it is, then try again.",
     Reason.EMERGENCY: "Emergency release is active. Gates stand open and nobody is checked.",
     Reason.DIRECTORY_UNAVAILABLE: "No directory has been loaded yet. Import one with `venue-gateway directory import`.",
     Reason.BUSY: "Too much is waiting already. Try again in a moment.",

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import allowance_events as a
-from gateway.domain import events as e
 from gateway.domain import bench, ledger, redemptions
+from gateway.domain import events as e
 from gateway.domain import wallet_events as w
 from gateway.domain import zone_events as z
 from gateway.domain.access import DayUses, Presence, Whereabouts, ZoneMap
@@ -79,6 +79,7 @@ _ROW_TYPES: dict[str, Any] = {
     "where": Whereabouts,
     "closure": Closure,
     "block": Block,
+    "counter": int,
     "entry": OpenEntry,
     "gate": GateState,
     "job": Job,
@@ -112,6 +113,7 @@ class VenueState:
         self.where: dict[str, Whereabouts] = {}
         self.closures: dict[str, Closure] = {}
         self.blocks: dict[str, Block] = {}
+        self.counters: dict[str, int] = {}
         self.occupancy: Counter[str] = Counter()
         self.entries: dict[str, OpenEntry] = {}
         self.gates: dict[str, GateState] = {}
@@ -129,6 +131,7 @@ class VenueState:
             "where": self.where,
             "closure": self.closures,
             "block": self.blocks,
+            "counter": self.counters,
             "entry": self.entries,
             "gate": self.gates,
             "job": self.jobs,
@@ -255,8 +258,7 @@ class VenueState:
 
     def _closed(self, event: z.ZoneLockedDown | z.ZoneReleased) -> None:
         kind: Literal["lockdown", "emergency"] = "emergency" if isinstance(event, z.ZoneReleased) else "lockdown"
-        self.closures[event.zone] = Closure(kind, event.client, event.reason)
-        self._touch("closure", event.zone)
+        self._put("closure", event.zone, Closure(kind, event.client, event.reason))
 
     def _restored(self, event: z.ZoneRestored) -> None:
         self.closures.pop(event.zone, None)
@@ -269,9 +271,7 @@ class VenueState:
             self._move(holder, None, "", 0)
 
     def _blocked(self, event: z.CredentialBlocked) -> None:
-        key = block_key(event.credential, event.holder)
-        self.blocks[key] = Block(event.client, event.reason)
-        self._touch("block", key)
+        self._put("block", block_key(event.credential, event.holder), Block(event.client, event.reason))
 
     def _unblocked(self, event: z.CredentialUnblocked) -> None:
         key = block_key(event.credential, event.holder)
@@ -285,12 +285,6 @@ class VenueState:
         gate.status, gate.entry, gate.fault = status, entry, fault
         self._touch("gate", name)
 
-    def _forced(self, event: e.GateForced) -> None:
-        self._set_gate(event.gate, "forced", None)
-
-    def _held_open(self, event: e.GateHeldOpen) -> None:
-        self._set_gate(event.gate, "held_open", None)
-
     def _locked(self, event: e.GateClosed | e.GateRestored) -> None:
         self._set_gate(event.gate, "locked", None)
 
@@ -298,10 +292,6 @@ class VenueState:
         self._set_gate(event.gate, "fault", None, event.why)
 
     # Printing.
-
-    def _queued(self, event: e.PrintQueued) -> None:
-        self.jobs[event.job] = Job(event)
-        self._touch("job", event.job)
 
     def _job(self, job_id: str, status: JobStatus, why: str = "") -> None:
         job = self.jobs.get(job_id)
@@ -336,6 +326,10 @@ class VenueState:
 
     # Rows.
 
+    def _put(self, kind: str, key: str, value: object) -> None:
+        self._tables[kind][key] = value
+        self._touch(kind, key)
+
     def _touch(self, kind: str, key: str) -> None:
         self.dirty.add((kind, key))
 
@@ -366,8 +360,8 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     e.EntryPassed: VenueState._ended,
     e.EntryReturned: VenueState._returned,
     e.EntryUnknown: VenueState._ended,
-    e.GateForced: VenueState._forced,
-    e.GateHeldOpen: VenueState._held_open,
+    e.GateForced: lambda state, event: state._set_gate(event.gate, "forced", None),
+    e.GateHeldOpen: lambda state, event: state._set_gate(event.gate, "held_open", None),
     e.GateClosed: VenueState._locked,
     e.GateFault: VenueState._fault,
     e.GateRestored: VenueState._locked,
@@ -377,16 +371,15 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     z.ZoneReset: VenueState._reset,
     z.CredentialBlocked: VenueState._blocked,
     z.CredentialUnblocked: VenueState._unblocked,
-    e.PrintQueued: VenueState._queued,
+    z.CredentialCounted: lambda state, event: state._put("counter", event.credential, event.counter),
+    e.PrintQueued: lambda state, event: state._put("job", event.job, Job(event)),
     e.PrintStarted: lambda state, event: state._job(event.job, "printing"),
     e.PrintHeld: lambda state, event: state._job(event.job, "held", event.why),
     e.PrintDone: lambda state, event: state._job(event.job, "done"),
     e.PrintFailed: lambda state, event: state._job(event.job, "failed", event.message),
     e.PrintUnknown: lambda state, event: state._job(event.job, "unknown", event.message),
     e.DrawerOpening: VenueState._opening,
-    e.DrawerOpened: VenueState._opening_ended,
-    e.DrawerFailed: VenueState._opening_ended,
-    e.DrawerUnknown: VenueState._opening_ended,
+    **dict.fromkeys((e.DrawerOpened, e.DrawerFailed, e.DrawerUnknown), VenueState._opening_ended),
     e.DrawerForced: lambda state, event: state._drawer_alarm(event.drawer, "forced"),
     e.DrawerLeftOpen: lambda state, event: state._drawer_alarm(event.drawer, "left_open"),
     e.DrawerClosed: lambda state, event: state._drawer_alarm(event.drawer, ""),

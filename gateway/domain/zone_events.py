@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from gateway.domain.event import Event, RequestRef
 
 
@@ -52,6 +54,13 @@ class CredentialBlocked(Event, frozen=True, tag="credential.blocked"):
     request: RequestRef | None = None
 
 
+class CredentialCounted(Event, frozen=True, tag="credential.counted"):
+    """A card that signs how often it was read has shown `counter`: from here on only a higher one is taken."""
+
+    credential: str
+    counter: int
+
+
 class CredentialUnblocked(Event, frozen=True, tag="credential.unblocked"):
     """A credential or holder is off the venue's own block list; what the directory says of them still counts."""
 
@@ -60,3 +69,15 @@ class CredentialUnblocked(Event, frozen=True, tag="credential.unblocked"):
     credential: str = ""
     holder: str = ""
     request: RequestRef | None = None
+
+
+ZoneEvent: TypeAlias = (
+    CredentialBlocked
+    | CredentialCounted
+    | CredentialUnblocked
+    | ZoneLockedDown
+    | ZoneReleased
+    | ZoneReset
+    | ZoneRestored
+)
+"""Every fact about zones, the block list and what cards showed."""

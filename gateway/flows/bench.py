@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import partial
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -12,7 +13,7 @@ from msgspec import Meta
 
 from drivers.api import Beeper, Colour, DeviceOffline, Display, DriverError, Light, Lock
 from gateway.domain import bench
-from gateway.domain.answers import denied
+from gateway.domain.answers import Answer, denied
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
 from gateway.flows.noting import note
@@ -72,7 +73,8 @@ class BenchFlow:
     ) -> Mapping[str, Mapping[str, Handler]]:
         """Take the devices, `boards` among them being relay boards. Returns what serves each verb of each."""
         self._devices = devices
-        quiet = {verb: Handler(self._take_signal) for verb in ("beep", "light", "show")}
+        signals: tuple[bench.Action, ...] = ("beep", "light", "show")
+        quiet = {verb: Handler(partial(self._take_signal, verb)) for verb in signals}
         pulse = {"pulse": Handler(self._take_pulse, moves_metal=True)}
         return {name: pulse if name in boards else quiet for name in devices}
 
@@ -84,24 +86,24 @@ class BenchFlow:
         driver = device.live()
         return [verb for verb, ability in VERBS.items() if isinstance(driver, ability)]
 
-    def _take_signal(self, request: Request) -> None:
-        self._begin(request, read_data(request, TryData))
+    def _take_signal(self, action: bench.Action, request: Request) -> None:
+        self._begin(action, request, read_data(request, TryData))
 
     def _take_pulse(self, request: Request) -> None:
-        self._begin(request, read_data(request, PulseData))
+        self._begin("pulse", request, read_data(request, PulseData))
 
-    def _begin(self, request: Request, asked: TryData | PulseData) -> None:
+    def _begin(self, action: bench.Action, request: Request, asked: TryData | PulseData) -> None:
         name = request.target
         if not asked.reason.strip():
             raise RefusedRequest(denied(Reason.MALFORMED, "`data.reason` is blank. Say why this is tried."))
         if self._recorder.state.bench.busy(name):
             raise RefusedRequest(denied(Reason.BUSY, "This device is being tried out already."))
-        if request.verb not in self.abilities(name):
-            raise RefusedRequest(self._unable(name, request.verb))
+        if action not in self.abilities(name):
+            raise RefusedRequest(self._unable(name, action))
         started = bench.BenchStarted(
             test=self._recorder.new_id(),
             device=name,
-            action=request.verb,  # type: ignore[arg-type]
+            action=action,
             client=request.client,
             reason=asked.reason,
             channel=asked.channel if isinstance(asked, PulseData) else 0,
@@ -111,7 +113,7 @@ class BenchFlow:
         commit = self._recorder.record(started)
         self._spawn(self._try(started, asked, commit, request.expires_at_ms))
 
-    def _unable(self, name: str, verb: str) -> Any:
+    def _unable(self, name: str, verb: str) -> Answer:
         if not self._devices[name].online:
             return denied(Reason.DEVICE_OFFLINE)
         can = ", ".join(self.abilities(name)) or "nothing"
@@ -133,7 +135,7 @@ class BenchFlow:
             return
         try:
             async with asyncio.timeout(DEVICE_TIMEOUT_S):
-                await _send(self._devices[test.device].live(), test, asked)
+                await _send(self._devices[test.device], test, asked)
         except (DeviceOffline, KeyError) as error:
             self._end(test, "failed", f"The device is not there: {error}")
         except (DriverError, TimeoutError) as error:
@@ -144,14 +146,15 @@ class BenchFlow:
         else:
             self._end(test, "done", "")
 
-    def _end(self, test: bench.BenchStarted, outcome: Any, message: str) -> None:
+    def _end(self, test: bench.BenchStarted, outcome: bench.Outcome, message: str) -> None:
         ended = bench.BenchEnded(
             test=test.test, device=test.device, outcome=outcome, message=message, request=test.request
         )
         note(self._recorder, test.device, ended)
 
 
-async def _send(driver: Any, test: bench.BenchStarted, asked: TryData | PulseData) -> None:
+async def _send(port: BenchPort, test: bench.BenchStarted, asked: TryData | PulseData) -> None:
+    driver = port.live()
     if isinstance(asked, PulseData):
         await driver.pulse(asked.channel, asked.pulse_ms)
     elif test.action == "beep":

@@ -9,10 +9,12 @@ from zoneinfo import ZoneInfo
 import structlog
 from msgspec import Meta, Struct, structs
 
-from gateway.domain import access
+from gateway.domain import access, authenticity
 from gateway.domain import events as e
 from gateway.domain.answers import Answer, denied
+from gateway.domain.authenticity import Evidence
 from gateway.domain.reasons import Reason
+from gateway.flows.authenticity import Authenticity
 from gateway.flows.desk import RefusedRequest, Request, read_data
 from gateway.flows.gate import GateFlow
 from gateway.flows.lookup import Found, Lookup, Presented
@@ -57,6 +59,7 @@ class EntryFlow:
         """Take what a decision needs; `spawn(coroutine)` runs what follows a grant in the background."""
         self.lookup = Lookup(directory, key)
         self.timezone = ZoneInfo("UTC")
+        self.authenticity = Authenticity(recorder)
         self._recorder = recorder
         self._spawn = spawn
         self.gates: Mapping[str, GateFlow] = {}
@@ -73,14 +76,17 @@ class EntryFlow:
         source: str,
         request: e.RequestRef | None = None,
         expires_at_ms: int | None = None,
+        evidence: Evidence = authenticity.NONE,
     ) -> Commit:
         """Decide one tap at once and record the decision; the gate opens once that is on disk (I1).
 
-        `source` is the reader or client it came from. Raises StorageUnavailable when nothing can be recorded, so that
-        nothing is admitted unseen.
+        `source` is the reader or client it came from, `evidence` what the card proved there. Raises StorageUnavailable
+        when nothing can be recorded, so that nothing is admitted unseen.
         """
         gate, now_ms = self.gates[gate_name], self._recorder.now_ms()
         found = self.lookup.find(technology, value, now_ms)
+        if self.authenticity.required_for or evidence is not authenticity.NONE:
+            found = self.authenticity.checked(found, technology, evidence)
         return self._record(gate, self.decide(gate, found, source, request, now_ms), expires_at_ms)
 
     def take_authenticate(self, request: Request) -> Answer | None:

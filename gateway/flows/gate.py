@@ -11,9 +11,10 @@ import structlog
 from drivers.api import DeviceOffline, DriverError, Lock
 from gateway.config.schema import Gate
 from gateway.domain import events as e
-from gateway.domain import gates, zones
+from gateway.domain import gates, interlocks, zones
 from gateway.domain.access import GateRule
 from gateway.domain.answers import Answer
+from gateway.domain.interlocks import Door
 from gateway.domain.reasons import Reason
 from gateway.domain.state import GateStatus
 from gateway.domain.zones import ClosureKind
@@ -28,6 +29,8 @@ RELEASE_TIMEOUT_S = 2.0
 """How long a relay board may take to confirm a pulse before nobody can say whether it did it."""
 FAULT_PAUSE_S = 3.0
 """How long a gate rests after its lock did not confirm a pulse. A board that is gone is known to be by then."""
+PULSE_SLACK_S = 0.2
+"""How much longer than asked for a pulse may last: boards round it up to tenths of a second."""
 
 
 class LockPort(Protocol):
@@ -49,6 +52,11 @@ class ContactPort(Protocol):
     @property
     def online(self) -> bool:
         """True while the board answers."""
+        ...
+
+    @property
+    def notice_s(self) -> float:
+        """Longest time, in seconds, until a board that was lost is known to be gone."""
         ...
 
 
@@ -77,6 +85,9 @@ class GateFlow:
         self._alarm: Literal["", "forced", "held_open"] = ""
         self._watched = True
         self._lock_moved_for = ""
+        self._lock_open_until_s = 0.0
+        self.neighbours: tuple[GateFlow, ...] = ()
+        """The gates of its interlocks: it opens only while each of them is shut."""
         self._closed = False
         self._passage_timer: asyncio.TimerHandle | None = None
         self._held_open_timer: asyncio.TimerHandle | None = None
@@ -92,11 +103,33 @@ class GateFlow:
         return self._recorder.state.gate(self.name).status
 
     @property
-    def shown(self) -> GateStatus | Literal["locked_down", "emergency"]:
-        """The word for what people see: what staff ordered, else where the gate stands."""
+    def shown(self) -> GateStatus | Literal["locked_down", "emergency", "offline"]:
+        """The word for what people see: what staff ordered, else where the gate stands.
+
+        A gate whose lock or contact does not answer is `offline`: nobody can be let in there, whatever it was last.
+        """
         if (closure := self.closure) == "emergency":
             return "emergency"
-        return "locked_down" if closure == "lockdown" and self.status == "locked" else self.status
+        if closure == "lockdown" and self.status == "locked":
+            return "locked_down"
+        return "offline" if self.why_offline and self.status in {"locked", "released"} else self.status
+
+    @property
+    def why_offline(self) -> str:
+        """What of the gate does not answer, in words; empty while all of it does."""
+        if self._lock is not None and not self._lock.online:
+            return "its lock does not answer; check the board's cable and power"
+        if self.observes_passage and not self._contact_works:
+            return "its passage contact does not answer; check the board's cable and power"
+        return ""
+
+    @property
+    def door(self) -> Door:
+        """The gate as its neighbours in an interlock see it."""
+        held = self._held is not None and self._held.held is not False
+        running = asyncio.get_running_loop().time() < self._lock_open_until_s
+        lock_works = self._lock is None or self._lock.online
+        return Door(self.status, self._contact_works and lock_works, self._contact_active, held or running)
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return what the gate itself answers at the desk."""
@@ -109,7 +142,7 @@ class GateFlow:
 
     def refusal(self) -> Reason | None:
         """Return why nobody can be admitted here at this moment, or None."""
-        return gates.refusal(
+        refusal = gates.refusal(
             self._recorder.state,
             self.name,
             lock_works=self._lock is None or self._lock.online,
@@ -117,6 +150,11 @@ class GateFlow:
             contact_active=self._contact_active,
             closure=self.closure,
         )
+        return refusal or self._interlocked()
+
+    def _interlocked(self) -> Reason | None:
+        """Look at the neighbours; whoever acts on the answer does so before the loop turns."""
+        return interlocks.refusal(gate.door for gate in self.neighbours) if self.neighbours else None
 
     def follow_closure(self) -> None:
         """Hold the lock open while an emergency lasts, and let it go after it; called when an order is on disk."""
@@ -151,6 +189,10 @@ class GateFlow:
             # Someone forced the gate before it could be opened for the guest, who can ask again once it is shut.
             self.give_back(entry)
             return
+        if self._interlocked() is not None:
+            # A neighbour was forced open between the grant and this moment.
+            self.give_back(entry)
+            return
         self._watched, self._lock_moved_for = self._contact_works, entry
         try:
             await self._pulse(within_s)
@@ -168,6 +210,9 @@ class GateFlow:
     async def _pulse(self, within_s: float) -> None:
         if self._lock is None or self._gate.lock is None:
             return
+        pulse_s = self._gate.pulse_ms / 1000 + PULSE_SLACK_S
+        # Set before the pulse and without regard to its outcome: a lock that may be open counts as open.
+        self._lock_open_until_s = asyncio.get_running_loop().time() + pulse_s
         async with asyncio.timeout(min(RELEASE_TIMEOUT_S, within_s)):
             await self._lock.lock().pulse(self._gate.lock.channel, self._gate.pulse_ms)
 
@@ -191,6 +236,7 @@ class GateFlow:
     def _release_failed(self, entry: str, error: Exception) -> None:
         """Nothing was sent: the gate stayed shut, so the guest keeps the ticket."""
         log.warning("gate_release_failed", gate=self.name, entry=entry, why=str(error))
+        self._lock_open_until_s = 0.0
         self.give_back(entry)
 
     def give_back(self, entry: str) -> None:
@@ -271,6 +317,7 @@ class GateFlow:
         The contact of a board that was restarted reports itself anew.
         """
         self._take_over_lock(before)
+        self._lock_open_until_s = before._lock_open_until_s
         same_contact = before._gate.passage == self._gate.passage and before._contact is self._contact
         if same_contact and before._contact_active:
             # The board reports changes only, so this flow would never hear of what the earlier one heard.
@@ -305,6 +352,14 @@ class GateFlow:
             self._held.close()
 
     def _timed_out(self, entry: str) -> None:
+        """The guest's time is over. Before that counts, a board that is gone by now has to be known to be gone."""
+        grace_s = self._contact.notice_s if self._contact is not None else 0.0
+        if grace_s > 0 and self._watched:
+            self._passage_timer = asyncio.get_running_loop().call_later(grace_s, self._nobody_came, entry)
+        else:
+            self._nobody_came(entry)
+
+    def _nobody_came(self, entry: str) -> None:
         self._passage_timer = None
         self._note(*gates.passage_timed_out(self._recorder.state, self.name, entry, watched=self._watched))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from drivers.api import DriverError
-from gateway.config.schema import Contact
+from gateway.config.boards import Contact
 
 if TYPE_CHECKING:
     from gateway.flows.gate import LockPort

@@ -21,6 +21,7 @@ from gateway.domain.reasons import Reason
 from gateway.domain.state import Job
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
 from gateway.flows.noting import note
+from gateway.flows.print_offline import give_up_while_offline, refuse_while_offline
 from gateway.flows.recorder import Recorder
 from gateway.store.journal import JournalBusy, StorageUnavailable
 
@@ -168,6 +169,7 @@ class PrintFlow:
 
     def printer_changed(self, status: PrinterStatus | None = None) -> None:
         """The printer said how it is, or its link came or went: a job that is held looks again."""
+        give_up_while_offline(self._recorder, self.name, self._limits, self._port)
         before = self._said
         self._said = status or (self._said if self._port.online else None)
         # A status that says nothing new, such as the answer to the question just asked, must not ask it again.
@@ -297,6 +299,7 @@ class PrintFlow:
     def _queue(
         self, request: Request, kind: Literal["document", "raw"], content: bytes, copy_of: str | None = None
     ) -> None:
+        refuse_while_offline(self._limits, self._port)
         if refusal := printing.refusal(self._recorder.state, self.name, self._limits.print_queue_jobs):
             raise RefusedRequest(denied(refusal, "Too many receipts wait for this printer. Look whether it prints."))
         latest_ms = self._recorder.now_ms() + int(self._limits.print_hold_s * MS_PER_S)

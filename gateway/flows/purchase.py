@@ -10,17 +10,19 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 import structlog
 
+from gateway.domain import authenticity, purchases
 from gateway.domain import events as e
-from gateway.domain import purchases
 from gateway.domain import wallet_events as w
 from gateway.domain.answers import Answer, denied, first_answer
+from gateway.domain.authenticity import Evidence
 from gateway.domain.event import RequestRef
 from gateway.domain.ledger import Ledger
 from gateway.domain.reasons import Reason
 from gateway.domain.wallet import Asked, Guest, Policy, decide, standing
 from gateway.flows import purchase_data as d
+from gateway.flows.authenticity import Authenticity
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
-from gateway.flows.lookup import Found, Lookup
+from gateway.flows.lookup import Found, Lookup, Presented
 from gateway.flows.purchase_deadlines import Deadlines
 from gateway.flows.purchase_ports import ReaderPort
 from gateway.flows.recorder import Recorder
@@ -41,6 +43,7 @@ class PurchaseFlow:
 
     def __init__(self, recorder: Recorder, directory: Directory, key: CredentialKey) -> None:
         """Begin without readers: only what names a credential can be paid."""
+        self.authenticity = Authenticity(recorder)
         self._recorder = recorder
         self._directory = directory
         self.lookup = Lookup(directory, key)
@@ -75,7 +78,7 @@ class PurchaseFlow:
         }
         return {verb: Handler(take) for verb, take in takers.items()}
 
-    def tap(self, reader: str, technology: str, value: str) -> bool:
+    def tap(self, reader: str, technology: str, value: str, evidence: Evidence = authenticity.NONE) -> bool:
         """Let a card pay at a reader that waits for one. False where none does: the tap is for somebody else.
 
         Raises StorageUnavailable when nothing can be recorded; then nothing is charged.
@@ -84,6 +87,7 @@ class PurchaseFlow:
         if armed is None:
             return False
         found = self.lookup.find(technology, value, self._recorder.now_ms())
+        found = self.authenticity.checked(found, technology, evidence)
         self._fulfil(armed.order, found, armed.request, reader)
         self._deadlines.met(reader)
         return True
@@ -222,7 +226,10 @@ class PurchaseFlow:
             # The answer to it has been let go since; the transfer itself is remembered for ever.
             return _done_before(order) if known.fingerprint == request.fingerprint else denied(_CONFLICT)
         if payer.credential is not None:
-            return self._fulfil(order, self._found(payer.credential), request.ref, None)
+            # A number that a client merely names proves nothing.
+            technology = payer.credential.technology if isinstance(payer.credential, Presented) else ""
+            found = self.authenticity.checked(self._found(payer.credential), technology)
+            return self._fulfil(order, found, request.ref, None)
         self._arm(request, str(payer.reader), order)
         return None
 

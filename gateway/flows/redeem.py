@@ -13,18 +13,20 @@ from zoneinfo import ZoneInfo
 import msgspec
 import structlog
 
-from gateway.domain import entitlements, redemptions
+from gateway.domain import authenticity, entitlements, redemptions
 from gateway.domain import redemption_events as r
 from gateway.domain.access import Entitlement
 from gateway.domain.answers import Answer, denied
+from gateway.domain.authenticity import Evidence
 from gateway.domain.entitlements import Purse, Refusal
 from gateway.domain.event import RequestRef
 from gateway.domain.purchases import transfer_id
 from gateway.domain.reasons import Reason
 from gateway.domain.redemptions import Redeemed
 from gateway.flows import redeem_data as d
+from gateway.flows.authenticity import Authenticity
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
-from gateway.flows.lookup import Found, Lookup
+from gateway.flows.lookup import Found, Lookup, Presented
 from gateway.flows.purchase_data import CancelData
 from gateway.flows.purchase_ports import ReaderPort
 from gateway.flows.reader_timers import ReaderTimers
@@ -48,6 +50,7 @@ class RedeemFlow:
 
     def __init__(self, recorder: Recorder, lookup: Lookup) -> None:
         """Begin without readers: only what names a credential can be served."""
+        self.authenticity = Authenticity(recorder)
         self._recorder = recorder
         self._lookup = lookup
         self._timezone = ZoneInfo("UTC")
@@ -72,7 +75,7 @@ class RedeemFlow:
             "why": Handler(self._take_why, repeatable=True),
         }
 
-    def tap(self, reader: str, technology: str, value: str) -> bool:
+    def tap(self, reader: str, technology: str, value: str, evidence: Evidence = authenticity.NONE) -> bool:
         """Let a guest redeem at a reader that waits for one. False where none does: the tap is for somebody else.
 
         Raises StorageUnavailable when nothing can be recorded; then nothing is used.
@@ -81,6 +84,7 @@ class RedeemFlow:
         if armed is None:
             return False
         found = self._lookup.find(technology, value, self._recorder.now_ms())
+        found = self.authenticity.checked(found, technology, evidence)
         self._fulfil(armed.redemption, armed.client, armed.lines, found, armed.request, reader)
         self._timers.stop(reader)
         return True
@@ -114,7 +118,10 @@ class RedeemFlow:
         if (known := self._made(redemption)) is not None:
             return _done_before(known, redemption, request)
         if data.credential is not None:
+            # A number that a client merely names proves nothing.
+            technology = data.credential.technology if isinstance(data.credential, Presented) else ""
             found = self._lookup.shown(data.credential, self._recorder.now_ms())
+            found = self.authenticity.checked(found, technology)
             self._fulfil(redemption, request.client, lines, found, request.ref, None)
         else:
             self._arm(request, redemption, str(data.reader), lines)

@@ -54,6 +54,8 @@ class OrdersFlow:
         self._resets: dict[str, time] = {}
         self._timezone = ZoneInfo("UTC")
         self._reset_done_ms: dict[str, int] = {}
+        self.emergency_inputs: Callable[[str], tuple[str, ...]] = lambda _zone: ()
+        """Names the inputs that hold an emergency in a zone."""
 
     def configure(self, resets: Mapping[str, time], timezone: ZoneInfo) -> None:
         """Empty these zones at these times of the venue's clock."""
@@ -96,16 +98,19 @@ class OrdersFlow:
         if closure is not None and closure.kind == "emergency":
             note = "An emergency release is in force there. Restore it first."
             raise RefusedRequest(denied(Reason.EMERGENCY, note))
-        self._order(z.ZoneLockedDown(zone=zone, client=request.client, reason=reason, request=request.ref))
+        self.order(z.ZoneLockedDown(zone=zone, client=request.client, reason=reason, request=request.ref))
 
     def _take_release(self, request: Request) -> None:
         zone, reason = self._zone(request)
-        self._order(z.ZoneReleased(zone=zone, client=request.client, reason=reason, request=request.ref))
+        self.order(z.ZoneReleased(zone=zone, client=request.client, reason=reason, request=request.ref))
 
     def _take_restore(self, request: Request) -> None:
         zone, reason = self._zone(request)
+        if holding := self.emergency_inputs(zone):
+            note = f"The emergency input {holding[0]} is still active. Reset what it is wired to first."
+            raise RefusedRequest(denied(Reason.EMERGENCY, note))
         still = zones.closures_around(zone, self._recorder.state.zones, self._recorder.state.closures)
-        self._order(z.ZoneRestored(zone=zone, client=request.client, reason=reason, still=still, request=request.ref))
+        self.order(z.ZoneRestored(zone=zone, client=request.client, reason=reason, still=still, request=request.ref))
 
     def _take_block(self, request: Request) -> None:
         ref, holder, reason = self._whom(request)
@@ -138,7 +143,8 @@ class OrdersFlow:
         ref = self._lookup.ref(asked.credential) if asked.credential is not None else asked.ref or ""
         return ref, asked.holder or "", asked.reason
 
-    def _order(self, event: z.ZoneLockedDown | z.ZoneReleased | z.ZoneRestored) -> None:
+    def order(self, event: z.ZoneLockedDown | z.ZoneReleased | z.ZoneRestored) -> None:
+        """Record an order; the gates follow once it is on disk. Raises StorageUnavailable."""
         commit = self._recorder.record(event)
         log.warning("zone_ordered", zone=event.zone or "(all)", order=type(event).__name__, client=event.client)
         self._spawn(self._follow_after(commit))

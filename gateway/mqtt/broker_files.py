@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from drivers.api import BrokerUser
 from gateway.config.schema import Client, Configuration
 from gateway.mqtt.topics import Topics
 
@@ -26,6 +27,7 @@ SALT_BYTES = 12
 PRIVATE = 0o600
 GROUP_READABLE = 0o640
 PACKET_BYTES_MIN = 1024 * 1024
+_OTHER_SIDE = {"read": "write", "write": "read"}
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -130,9 +132,21 @@ def broker_acl(configuration: Configuration) -> str:
     blocks = ["# Written by venue-gateway from its configuration; changes are overwritten."]
     for name, client in sorted(configuration.clients.items()):
         blocks.append("\n".join([f"user {name}", *_grants(topics, client)]))
+    devices = _broker_devices(configuration)
+    for name, rights in sorted(devices.items()):
+        # A relay that speaks MQTT itself: its own topics and nothing of the venue's.
+        blocks.append("\n".join([f"user {name}", *(f"topic {access} {topic}" for access, topic in rights)]))
     if configuration.broker.username and configuration.broker.username not in configuration.clients:
-        blocks.append(f"user {configuration.broker.username}\ntopic readwrite {topics.base}/#")
+        turned = [(_OTHER_SIDE[access], topic) for rights in devices.values() for access, topic in rights]
+        lines = [f"topic {access} {topic}" for access, topic in dict.fromkeys(turned)]
+        blocks.append("\n".join([f"user {configuration.broker.username}", f"topic readwrite {topics.base}/#", *lines]))
     return "\n\n".join(blocks) + "\n"
+
+
+def _broker_devices(configuration: Configuration) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return what each device that logs in to the broker may there, by its name."""
+    devices = configuration.devices.items()
+    return {name: one.options.broker_rights for name, one in devices if isinstance(one.options, BrokerUser)}
 
 
 def _grants(topics: Topics, client: Client) -> Iterator[str]:
@@ -153,7 +167,8 @@ def _client_passwords(configuration: Configuration, new_password: Callable[[], s
     folder = configuration.state_dir / "clients"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     passwords = {}
-    for name in sorted(configuration.clients):
+    users = {*configuration.clients, *_broker_devices(configuration)}
+    for name in sorted(users):
         file = folder / f"{name}.password"
         password = _read(file).strip()
         if not password:
@@ -161,7 +176,7 @@ def _client_passwords(configuration: Configuration, new_password: Callable[[], s
             _replace(file, password + "\n", PRIVATE)
         passwords[name] = password
     for file in folder.glob("*.password"):
-        if file.stem not in configuration.clients:
+        if file.stem not in users:
             file.unlink()
     return _with_gateway(configuration, passwords)
 

@@ -58,12 +58,19 @@ class Receipts:
 def draw(content: bytes, *, raw: bool, copy: bool) -> bytes:
     """Return the picture of a stored job as PNG; a document that cannot be read is shown as raw bytes are."""
     document = None if raw else _document(content)
-    picture = (
-            raw_picture(content) if faulty else document_picture(document, copy_label=COPY_LABEL if copy else None)
-        )
+    label = COPY_LABEL if copy else None
+    picture = raw_picture(content) if document is None else document_picture(document, copy_label=label)
     stream = io.BytesIO()
     picture.point(_black_or_white).convert("1").save(stream, "PNG")
     return stream.getvalue()
+
+
+def _document(content: bytes) -> Document | None:
+    try:
+        document = msgspec.json.decode(content, type=Document)
+    except msgspec.DecodeError:
+        return None
+    return document if not problems(document) else None
 
 
 def _black_or_white(grey: int) -> int:

@@ -144,6 +144,6 @@ def _tls(settings: ConsoleSettings) -> ssl.SSLContext | None:
 
 def _quiet() -> logging.Logger:
     """The library logs every broken request with its stack; anybody could fill the disk with them."""
-    logger = logging.Logger("console", logging.CRITICAL + 1)
-    logger.addHandler(logging.NullHandler())
+    logger = logging.getLogger("gateway.console.http")
+    logger.disabled = True
     return logger

@@ -36,7 +36,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 def load() -> dict[str, File]:
-    """Return every file by name, and `reasons.json`: what each reason word means, in the guests' and the staff's words."""
+    """Return every file by name, and `reasons.json`: what each reason word means, for guests and for staff."""
     folder = resources.files("gateway.web") / "static"
     files = {name: _file((folder / name).read_bytes(), kind) for name, kind in TYPES.items()}
     return files | {"reasons.json": _file(_reasons(), "application/json")}

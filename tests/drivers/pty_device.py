@@ -104,6 +104,16 @@ class Events(list[DeviceEvent]):
         return self.of(kind)
 
 
+async def until(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> float:
+    """Wait until `condition()` holds, and return how many seconds that took; fails after `limit_s`."""
+    began_s = asyncio.get_running_loop().time()
+    async with asyncio.timeout(limit_s):
+        while True:
+            if condition():
+                return asyncio.get_running_loop().time() - began_s
+            await asyncio.sleep(0.005)
+
+
 @asynccontextmanager
 async def running(driver: Driver, events: Events) -> AsyncIterator[asyncio.Task[None]]:
     """Run `driver` until the block ends; it is online when the block begins."""

@@ -49,6 +49,17 @@ class Guests:
         self._rows.append({"type": "entitlement", **ticket, **({"uses": uses} if uses else {})})
         return guest
 
+    def enlist(self, technology: str, value: str, kind: str | None = None) -> Guest:
+        """Put a guest with this very card into the directory to be imported, with a ticket for any number of uses."""
+        self._number += 1
+        guest = Guest(f"guest-{self._number}", technology, value)
+        ticket = {"id": f"ticket-{guest.holder}", "holder": guest.holder, "zones": ["hall"]}
+        self._rows.append(
+            {"type": "credential", "holder": guest.holder, **guest.credential, **({"kind": kind} if kind else {})}
+        )
+        self._rows.append({"type": "entitlement", **ticket})
+        return guest
+
     def stranger(self, technology: str = "em4100") -> Guest:
         """Someone whom no directory knows."""
         self._number += 1

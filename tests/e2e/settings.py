@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 ALL_PARTS = ("north", "south", "bar", "kiosk")
-FURTHER_PARTS = ("access",)
+FURTHER_PARTS = ("access", "nfc")
 """Parts that only the tests about them play."""
 OSDP_KEY = "0f0e0d0c0b0a09080706050403020100"
 VENUE_ID = "e2e"
@@ -22,6 +22,7 @@ def simulators(parts: Collection[str], printer_port: int) -> dict[str, dict[str,
     played = {
         "north": {"north-reader": {"simulator": "rdm6300"}, "north-relay": {"simulator": "lcus"}},
         "south": {"south-scanner": {"simulator": "scanner"}, "south-board": {"simulator": "modbus_board"}},
+        "nfc": {"nfc-reader": {"simulator": "pn532"}, "nfc-relay": {"simulator": "lcus"}},
         "access": {
             "access-bus": {"simulator": "osdp", "address": 3, "key": OSDP_KEY},
             "access-twn4": {"simulator": "twn4"},
@@ -46,6 +47,8 @@ def configuration(directory: Path, parts: Collection[str], printer_port: int) ->
         "north-relay": {"driver": "lcus", "port": str(dev / "north-relay"), "channels": 2},
         "south-scanner": {"driver": "serial-scanner", "port": str(dev / "south-scanner"), "repeat_ms": 300},
         "south-board": {"driver": "modbus-relay", "port": str(dev / "south-board"), "poll_ms": 20},
+        "nfc-reader": {"driver": "nfcpy", "connect": str(dev / "nfc-reader"), "poll_ms": 20, "gone_after_ms": 100},
+        "nfc-relay": {"driver": "lcus", "port": str(dev / "nfc-relay"), "channels": 1},
         "access-bus": {"driver": "osdp-bus", "port": str(dev / "access-bus")},
         "access-reader": {"driver": "osdp", "bus": "access-bus", "address": 3, "key_file": str(directory / "osdp-key")},
         "access-twn4": {"driver": "twn4", "port": str(dev / "access-twn4")},
@@ -68,6 +71,7 @@ def configuration(directory: Path, parts: Collection[str], printer_port: int) ->
             "to": "hall", "readers": ["south-scanner"], "lock": "south-board.1", "passage": "south-board.1",
             "pulse_ms": 200, "passage_timeout_s": 1, "held_open_s": 1,
         },
+        "nfc": {"to": "hall", "readers": ["nfc-reader"], "lock": "nfc-relay.1", "pulse_ms": 50, "anti_passback": "off"},
         "access": {
             "to": "hall", "readers": ["access-reader", "access-twn4", "access-bridge"], "lock": "access-relay.1",
             "pulse_ms": 50, "anti_passback": "off",

@@ -283,6 +283,7 @@ class FakeLock(_Port):
 
     channels = 4
     board_timed = False
+    notice_s = 0.0
 
     def __init__(self) -> None:
         super().__init__()

@@ -452,7 +452,10 @@ def test_two_gates_cannot_watch_one_contact(problems):
         "gates:\n  a: {to: hall, lock: board.1, passage: board.1}\n  b: {to: hall, lock: board.2, passage: board.1}\n"
     )
     assert problems(HEAD + VENUE.split("gates:", maxsplit=1)[0] + gates) == [
-        "13:41: gates.b.passage: `board.1` tells of passages at gate `a` already; each gate needs its own"
+        (
+            "13:41: gates.b.passage: `board.1` tells of passages at gate `a` already; each gate needs its own, "
+            "or an interlock with it"
+        )
     ]
 
 

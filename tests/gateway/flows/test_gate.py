@@ -498,3 +498,45 @@ async def test_a_contact_that_is_renewed_while_the_gate_stands_open_reports_itse
     await asyncio.sleep(1)
     assert north.kinds() == ["GateForced", "GateClosed"]
     assert flow.refusal() is None
+
+
+async def test_i04_a_contact_that_went_away_just_before_the_time_was_over_counts_too() -> None:
+    north = North(passage_timeout_s=8)
+    north.contact.notice_s = 0.65
+    await north.release()
+    await asyncio.sleep(8.3)
+    assert north.flow.status == "released", "a board lost in the last moment is not known to be gone yet"
+    north.contact.online = False
+    north.flow.contact_lost()
+    await asyncio.sleep(0.5)
+    assert north.kinds()[-1] == "EntryUnknown"
+    assert north.house.state.uses == {"ticket": 1}, "someone may have gone through"
+
+
+async def test_an_entry_is_handed_back_once_the_contact_is_known_to_have_watched() -> None:
+    north = North(passage_timeout_s=8)
+    north.contact.notice_s = 0.65
+    await north.release()
+    await asyncio.sleep(8.7)
+    assert north.kinds()[-1] == "EntryReturned"
+    await north.release("e2")
+    await asyncio.sleep(8.2)
+    north.flow.contact_changed(active=True)
+    await asyncio.sleep(5)
+    assert north.kinds()[-1] == "EntryPassed", "whoever comes in that moment came through"
+
+
+async def test_a_gate_whose_lock_is_away_says_so() -> None:
+    north = North()
+    north.lock.online = False
+    assert (north.flow.shown, north.flow.why_offline) == (
+        "offline",
+        "its lock does not answer; check the board's cable and power",
+    )
+    north.lock.online, north.contact.online = True, False
+    assert (north.flow.shown, north.flow.why_offline) == (
+        "offline",
+        "its passage contact does not answer; check the board's cable and power",
+    )
+    north.contact.online = True
+    assert (north.flow.shown, north.flow.why_offline) == ("locked", "")
