@@ -209,6 +209,7 @@ class Browser:
         PICTURES.mkdir(parents=True, exist_ok=True)
         self.driver.save_screenshot(str(PICTURES / f"{name}.png"))
 
-    def complaints(self) -> list[str]:
-        """What the browser complained of: a script that fails, anything its policy refused."""
-        return [line["message"] for line in self.driver.get_log("browser") if line["level"] == "SEVERE"]
+    def complaints(self, *but_of: str) -> list[str]:
+        """What the browser complained of since the last call: a script that fails, anything its policy refused."""
+        lines = [line["message"] for line in self.driver.get_log("browser") if line["level"] == "SEVERE"]
+        return [line for line in lines if not any(words in line for words in but_of)]
