@@ -90,7 +90,7 @@ class Console:
         if wanted and not follows:
             followers += [self.server.live.committed, self._tallies.committed]
             failures.append(self.server.live.storage_failed)
-            self._sample()
+            self._sampling = asyncio.get_running_loop().call_later(EVERY_S, self._sample)
         elif not wanted and follows:
             followers.remove(self.server.live.committed)
             followers.remove(self._tallies.committed)

@@ -35,6 +35,7 @@ from drivers.printers.lettering import LINE_DOTS, line_picture
 CELL_DOTS = 12
 WIDTH_CHARS = 48
 MARGIN_DOTS = 24
+GAP_DOTS = 12
 HEIGHT_DOTS_MAX = 12_000
 """About a metre and a half of paper; what is longer ends with a note."""
 RAW_LINES_MAX = 200
@@ -117,6 +118,7 @@ def _symbol(block: Qr | Barcode | Image, width: int, font: str | None) -> Iterat
     if picture is not None:
         align: Align = block.align
         yield fitted(picture, dots, align)
+        yield PillowImage.new("L", (1, GAP_DOTS), 255)
     if isinstance(block, Barcode) and (picture is None or block.show_text):
         yield from _text(Text(text=_coded(block), align=block.align), width, font)
 

@@ -50,7 +50,7 @@ class LoginData(msgspec.Struct, forbid_unknown_fields=True):
 class AskData(msgspec.Struct, forbid_unknown_fields=True):
     """A request to the desk, as over MQTT; `expires_at` is the console's own business."""
 
-    id: Annotated[str, Meta(pattern="^[A-Za-z0-9-]{8,64}$")]
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{8,64}\Z")]
     target: Annotated[str, Meta(min_length=1, max_length=63)]
     verb: Annotated[str, Meta(min_length=1, max_length=63)]
     data: msgspec.Raw = msgspec.Raw(b"{}")

@@ -71,7 +71,7 @@ class Users:
         if len(users) >= USERS_MAX and name not in users:
             raise UsersError(f"at most {USERS_MAX} users; remove one first")
         salt = os.urandom(16)
-        users[name] = User(role, salt.hex(), _digest(password, salt, _COST))
+        users[name] = User(role, salt.hex(), _digest(password, salt, _COST), _COST)
         self._write(users)
 
     def remove(self, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,8 @@ PASSWORDS: dict[str, tuple[Role, str]] = {
     "bea": ("staff", "wet paint on tuesday"),
     "vic": ("viewer", "looking is for free"),
 }
-PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
+PICTURES = os.environ.get("CONSOLE_PICTURES")
+"""Where `make pictures` keeps what the browser saw; a test run alone changes no file of the docs."""
 
 
 def with_console(settings: dict[str, Any]) -> None:
@@ -206,8 +208,10 @@ class Browser:
 
     def picture(self, name: str) -> None:
         """Keep what is seen among the pictures of the docs."""
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        self.driver.save_screenshot(str(PICTURES / f"{name}.png"))
+        if PICTURES:
+            self.script("document.getAnimations().forEach((one) => one.finish())")
+            Path(PICTURES).mkdir(parents=True, exist_ok=True)
+            self.driver.save_screenshot(str(Path(PICTURES) / f"{name}.png"))
 
     def complaints(self, *but_of: str) -> list[str]:
         """What the browser complained of since the last call: a script that fails, anything its policy refused."""

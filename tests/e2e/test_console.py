@@ -76,7 +76,9 @@ async def test_a_tap_appears_in_the_stream_with_its_decision(venue: Venue, bea: 
 
 async def test_a_receipt_has_a_picture_and_is_reprinted_as_a_copy(venue: Venue, bea: Visitor, vic: Visitor) -> None:
     async with venue.client("bar-tablet") as tablet:
-        document = {"lines": [{"type": "text", "text": f"Grüße {HOSTILE}"}, {"type": "qr", "data": "x"}, {"type": "cut"}]}
+        document = {
+            "lines": [{"type": "text", "text": f"Grüße {HOSTILE}"}, {"type": "qr", "data": "x"}, {"type": "cut"}]
+        }
         done = await (await tablet.ask("bar-printer", "print", {"document": document})).final()
     job = done["data"]["job"]
     status, picture = await bea.get(f"/api/receipts/{job}.png")
@@ -134,7 +136,9 @@ async def test_i12_a_guest_is_looked_up_and_their_number_never_comes_back(venue:
     assert not venue.secrets_in([str(found), str(named), str(unknown)])
 
 
-async def test_the_configuration_is_shown_with_findings_and_without_secrets(venue: Venue, ada: Visitor, bea: Visitor) -> None:
+async def test_the_configuration_is_shown_with_findings_and_without_secrets(
+    venue: Venue, ada: Visitor, bea: Visitor
+) -> None:
     status, right = await ada.get("/api/configuration")
     assert (status, right["digest"]) == (200, right["in_force"])
     assert (await bea.get("/api/configuration"))[0] == 403

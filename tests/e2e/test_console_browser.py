@@ -1,4 +1,4 @@
-"""The console in a real Chromium: signing in, a live tap, a receipt's picture, the bench; dark and light, phone and screen.
+"""The console in a real Chromium: signing in, a live tap, a receipt, the bench; dark and light, phone and screen.
 
 The pictures that it takes are those of the docs.
 """
@@ -36,7 +36,14 @@ def changed(settings: dict[str, Any]) -> None:
 VENUE = {"parts": ("north", "south", "bar"), "change": changed}
 RECEIPT = {
     "lines": [
-        {"type": "text", "text": "Stadthalle", "align": "center", "bold": True, "double_height": True, "double_width": True},
+        {
+            "type": "text",
+            "text": "Stadthalle",
+            "align": "center",
+            "bold": True,
+            "double_height": True,
+            "double_width": True,
+        },
         {"type": "text", "text": "Bar im Foyer", "align": "center"},
         {"type": "rule"},
         {"type": "columns", "cells": [{"text": "2 × Weißbier"}, {"text": "8,40 €", "align": "right"}]},

@@ -1,9 +1,9 @@
 // The frame of the page: who is signed in, which view is open, and what it hears.
 import { el, fill, toast } from "./dom.js";
-import { call, forget, hang, line, listen, me, venue } from "./live.js";
+import { asked, call, forget, hang, line, listen, me, venue } from "./live.js";
 import { badge, devices, events, gates, overview, printing, sync, tellBy } from "./parts.js";
 import { bench, configuration, guests } from "./work.js";
-import { keep, kept, language, loadReasons, reason, switchLanguage, t } from "./words.js";
+import { keep, kept, loadReasons, reason, switchLanguage, t } from "./words.js";
 
 const VIEWS = {
   overview: [overview], taps: [events], gates: [gates], devices: [devices], printing: [printing], guests: [guests, "staff"], sync: [sync],
@@ -63,7 +63,7 @@ function open() {
   page.replaceChildren(el("header.top", {}, head, el("div.controls", {}, el("span.quiet.who", {}, `${me.user} · ${t(me.role)}`), controls(),
     el("button.quiet", { type: "button", id: "sign-out", onclick: signOut }, t("sign_out")))), nav, main);
   show(main, may.map(([view]) => view));
-  if (!line.up) listen(heard, answered, () => signIn(t("signed_out")));
+  if (!line.up) listen(heard, heardAnswer, () => signIn(t("signed_out")));
   else heard(["gateway"]);
 }
 
@@ -87,7 +87,12 @@ function heard(changed) {
 
 function answered(answer) {
   const tone = { done: "good", accepted: "info" }[answer.status] || "bad";
-  toast(`${t(answer.status)}${answer.reason ? `: ${reason(answer.reason)}` : ""} ${language === "de" && answer.reason ? "" : answer.message || ""}`.trim(), tone);
+  // Of what is done nobody needs more words; of what is not, the reason, or what the gateway says of it.
+  const why = answer.reason ? reason(answer.reason) : answer.status === "done" ? "" : answer.message;
+  toast([answer.target || asked.get(answer.id), t(answer.status), why].filter(Boolean).join(" · "), tone);
+}
+function heardAnswer(answer) {
+  if (answer.status !== "accepted" || !["Queued.", "Under way.", "Opening."].includes(answer.message)) answered(answer);
 }
 // What the journal answers comes over the stream too; only what is answered on the spot is told here.
 tellBy((answer) => { if (answer.status !== "accepted" && answer.status !== "done") answered(answer); });
@@ -103,6 +108,9 @@ for (const sign of ["pointerdown", "keydown"]) {
 }
 
 theme();
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", theme);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  const now = theme(), button = document.getElementById("theme");
+  if (button) button.textContent = t(now === "dark" ? "bright" : "dark");
+});
 loadReasons().catch(() => {});
 try { Object.assign(me, await call("/api/session")); open(); } catch { signIn(); }

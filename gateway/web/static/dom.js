@@ -73,6 +73,8 @@ export function follow(element, items, keyOf, make) {
 
 export function toast(text, tone = "info") {
   const shown = el(`div.toast.${tone}`, {}, text);
-  document.getElementById("toasts").append(shown);
+  const all = document.getElementById("toasts");
+  all.append(shown);
+  while (all.children.length > 3) all.firstChild.remove();
   setTimeout(() => shown.remove(), tone === "bad" ? 9000 : 5000);
 }

@@ -4,6 +4,7 @@ export const venue = { gateway: {}, devices: [], gates: [], zones: [], printers:
 export const rows = [];
 export const me = { user: "", role: "", csrf: "" };
 export const line = { up: false };
+export const asked = new Map();
 const ROWS_KEPT = 300;
 let source = null;
 
@@ -22,6 +23,8 @@ export async function call(path, body) {
 export function ask(target, verb, data = {}) {
   const random = crypto.getRandomValues(new Uint8Array(16));
   const id = [...random].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  asked.set(id, target);
+  if (asked.size > 50) asked.delete(asked.keys().next().value);
   return call("/api/ask", { id, target, verb, data });
 }
 

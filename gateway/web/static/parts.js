@@ -16,7 +16,7 @@ export const maySee = () => me.role === "staff" || me.role === "technician";
 function said(last) {
   if (!last) return el("span.quiet", {}, t("never"));
   const words = Object.entries(last.data).filter(([, value]) => value !== null && value !== false && value !== "")
-    .map(([name, value]) => (value === true ? t(name) : `${t(name)} ${t(value)}`)).join(", ");
+    .map(([name, value]) => (value === true ? t(name) : (name === "why" ? String(value) : `${t(name)} ${t(value)}`))).join(", ");
   const at = Date.parse(last.at);
   return el("span", {}, `${t(last.kind)} `, words && el("em", {}, words), el("span.quiet", {}, ` · ${clock(at)}`));
 }
@@ -48,12 +48,13 @@ export function gateCard(one) {
 }
 
 export function rowLine(row) {
+  const where = row.place || (row.kind.startsWith("zone.") ? venue.gateway.name : row.source || "");
   const money_ = row.amount_minor ? money(row.amount_minor, venue.gateway.currency) : "";
   return el(`li.row.${row.tone}`, {},
     el("time", {}, clock(row.at_ms)),
     el("span.what", {}, t(row.kind)),
-    el("span.where", {}, row.place || (row.kind.startsWith("zone.") ? venue.gateway.name : "")),
-    el("span.detail", {}, [reason(row.reason), money_, row.note, row.holder, row.credential && `⌗${row.credential}`, row.source !== row.place && row.source].filter(Boolean).join(" · ")));
+    el("span.where", {}, where),
+    el("span.detail", {}, [reason(row.reason), money_, row.note, row.holder, row.credential && `⌗${row.credential}`, row.source !== where && row.source].filter(Boolean).join(" · ")));
 }
 
 const watching = { onlyBad: false, paused: null };
@@ -105,7 +106,7 @@ export function drawerCard(one) {
 let tell = () => {};
 export function tellBy(told) { tell = told; }
 export async function order(target, verb, data) {
-  try { tell(await ask(target, verb, data)); } catch (error) { tell({ status: "failed", message: error.message }); }
+  try { tell({ ...await ask(target, verb, data), target }); } catch (error) { tell({ status: "failed", message: error.message, target }); }
 }
 function openDrawer(event, drawer) {
   event.preventDefault();
@@ -160,15 +161,18 @@ function enlarge(source) {
 const per = (values) => (values || []).map((value) => value * 6);
 const latest = (values) => (values && values.length ? values[values.length - 1] : 0);
 
+const insideNow = () => venue.zones.filter((one) => !one.within).reduce((sum, one) => sum + one.inside, 0);
+const away = () => venue.devices.filter((one) => one.state !== "online");
+
 function charts() {
   const series = venue.charts.series || {}, currency = venue.gateway.currency;
   return [
     chart(t("granted_per_min"), per(series.granted), latest(per(series.granted)), "good"),
     chart(t("denied_per_min"), per(series.denied), latest(per(series.denied)), "bad"),
-    chart(t("inside_now"), series.inside, latest(series.inside)),
+    chart(t("inside_now"), series.inside, insideNow()),
     chart(t("backlog"), series.backlog, venue.sync.backlog ?? 0),
     venue.sync.upstream_wallets && chart(t("exposure"), series.exposure, money(venue.sync.exposure_minor, currency)),
-    chart(t("devices_away"), series.offline, latest(series.offline), latest(series.offline) ? "bad" : ""),
+    chart(t("devices_away"), series.offline, away().length, away().length ? "bad" : ""),
   ].filter(Boolean);
 }
 
@@ -198,22 +202,21 @@ export function overview(page) {
     el("section", {}, el("h2", {}, t("gates")), gateBox, el("h2", {}, t("devices")), devicesBox),
     el("section", {}, el("h2", {}, t("taps")), list)), drawn);
   function draw(changed) {
-    const g = venue.gateway, away = venue.devices.filter((one) => one.state !== "online");
+    const g = venue.gateway, lost = away();
     const alarms = venue.gates.filter((one) => TONES[one.state] === "alarm" || one.state === "locked_down").length + venue.drawers.filter((one) => one.alarm).length;
-    const well = g.state === "online" && !away.length && !alarms && !g.venue_closure;
+    const well = g.state === "online" && !lost.length && !alarms && !g.venue_closure;
     if (changed !== "rows") {
       fill(hero, el(`p.big.${well ? "good" : alarms ? "alarm" : "bad"}`, {}, well ? t("all_well") : g.venue_closure ? t(g.venue_closure) : t("trouble")));
       fill(why, (g.why || []).map((one) => el("li", {}, one)));
       const waiting = venue.printers.reduce((sum, one) => sum + one.waiting, 0);
-      const inside = venue.zones.filter((one) => !one.within).reduce((sum, one) => sum + one.inside, 0);
       fill(tiles,
-        tile("devices", away.length ? `${venue.devices.length - away.length} / ${venue.devices.length}` : venue.devices.length, away.length ? "bad" : "good", away.length ? `${away.length} ${t("offline")}` : t("online"), "devices"),
+        tile("devices", lost.length ? `${venue.devices.length - lost.length} / ${venue.devices.length}` : venue.devices.length, lost.length ? "bad" : "good", lost.length ? `${lost.length} ${t("offline")}` : t("online"), "devices"),
         tile("gates", alarms || venue.gates.length, alarms ? "alarm" : "good", alarms ? t("trouble") : t("all_well"), "gates"),
-        tile("inside_now", inside, "calm", venue.zones.filter((one) => !one.within).map((one) => one.name).join(", "), "gates"),
+        tile("inside_now", insideNow(), "calm", venue.zones.filter((one) => !one.within).map((one) => one.name).join(", "), "gates"),
         tile("printing", waiting, waiting ? "near" : "good", waiting ? t("queued") : t("nobody_waits"), "printing"));
       follow(gateBox, venue.gates.slice(0, 24), name, gateCard);
-      const bad = away.length ? away : venue.devices.slice(0, 64);
-      follow(devicesBox, bad, name, away.length ? deviceCard : chip);
+      const bad = lost.length ? lost : venue.devices.slice(0, 64);
+      follow(devicesBox, bad, name, lost.length ? deviceCard : chip);
       fill(drawn, charts());
     }
     follow(list, rows.slice(0, 14), (row) => row.seq, rowLine);

@@ -72,8 +72,9 @@ export function switchLanguage() {
 }
 export async function loadReasons() { reasons = await (await fetch("/static/reasons.json")).json(); }
 
-export function clock(ms) { return new Date(ms).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", second: "2-digit" }); }
-export function day(ms) { return new Date(ms).toLocaleString(language, { dateStyle: "short", timeStyle: "short" }); }
+const place = () => (language === "de" ? "de-DE" : "en-GB");
+export function clock(ms) { return new Date(ms).toLocaleTimeString(place(), { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false }); }
+export function day(ms) { return new Date(ms).toLocaleString(place(), { dateStyle: "short", timeStyle: "short" }); }
 export function money(minor, currency) {
   if (minor === undefined || minor === null) return "–";
   try {
