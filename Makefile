@@ -21,7 +21,8 @@ demo: setup ## a simulated venue with a story, then a live view until Ctrl-C
 
 test: ## every test, end to end ones included; at most 12 minutes on two cores
 	@scripts/setup tests
-	$(BIN)/python -m pytest tests --session-timeout=720 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests --ignore tests/e2e -n 2 --session-timeout=720 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/e2e --session-timeout=720 $(PYTEST_ARGS)
 
 prove: ## all of it at full length, hours of it: simulation, power loss, faults, hostile neighbours, fuzz, soak
 	@scripts/setup tests

@@ -18,13 +18,13 @@ from pathlib import Path
 from random import Random, SystemRandom
 from typing import IO, Any
 
+import msgspec
 import structlog
 import uvloop
 
 from drivers.api import DeviceEvent
 from gateway import __version__
 from gateway.config.loading import ConfigurationError, load
-from gateway.config.restart import needs_restart
 from gateway.config.schema import Configuration
 from gateway.console import Console
 from gateway.devices.registry import DRIVERS, DriverEntry, kinds
@@ -33,12 +33,14 @@ from gateway.domain import bench, drawers, gates, printing, purchases, redemptio
 from gateway.domain import events as e
 from gateway.domain.ids import RandomPool, Uuid7
 from gateway.domain.state import VenueState
-from gateway.flows.allowances import AllowanceFlow, Terms
+from gateway.flows.allowances import AllowanceFlow, terms
+from gateway.flows.clock import ClockFlow
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
 from gateway.flows.feedback import FeedbackFlow
 from gateway.flows.purchase import PurchaseFlow
-from gateway.flows.recorder import Recorder
+from gateway.flows.recorder import SET_BACK_MS, Recorder
+from gateway.flows.venue_clock import VenueClock
 from gateway.housekeeping import EXIT_STORAGE, Housekeeping
 from gateway.mqtt.device_bus import DeviceBus
 from gateway.mqtt.face import MqttFace
@@ -48,6 +50,7 @@ from gateway.store.credentials import CredentialKey
 from gateway.store.directory import DIRECTORY_FILE, Directory
 from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
+from gateway.system_clock import LinuxClock, VouchFile
 from gateway.trials import Trials
 from gateway.wiring import Wiring
 
@@ -55,7 +58,6 @@ log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_REFUSED = 0, 1
 CALM_AFTER_S = 0.5
-HAND_OVER_S = 0.0005
 
 
 def run(config_path: Path) -> int:
@@ -71,8 +73,6 @@ def run(config_path: Path) -> int:
     except OSError as error:
         print(f"{configuration.state_dir}: {error}", file=sys.stderr)
         return EXIT_REFUSED
-    # Between a tap and its gate two threads hand over several times; by default each may wait 5 ms for a busy other.
-    sys.setswitchinterval(HAND_OVER_S)
     with lock:
         return uvloop.run(_serve(configuration, config_path))
 
@@ -106,8 +106,9 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
     except StorageUnavailable as error:
         log.error("journal_not_opened", why=str(error))
         return EXIT_STORAGE
-    recorder = Recorder(VenueState(configuration.zone_map), journal, _now_ms, Uuid7(RandomPool(os.urandom).take))
-    gateway = Gateway(configuration, config_path, recorder, _open_directory(state_dir), key)
+    clock = VenueClock(LinuxClock())
+    recorder = Recorder(VenueState(configuration.zone_map), journal, clock.now_ms, Uuid7(RandomPool(os.urandom).take))
+    gateway = Gateway(configuration, config_path, recorder, _open_directory(state_dir), key, Outside(clock))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, gateway.stop)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload)
@@ -138,15 +139,16 @@ def _calm_collector() -> None:
     gc.set_threshold(20_000, 50, 1_000)
 
 
-def _allowance_terms(configuration: Configuration) -> Terms | None:
-    wanted = configuration.wallet.allowances
-    if wanted is None or configuration.wallet.authority == "venue":
-        return None
-    return Terms(wanted.ask_minor, wanted.low_minor)
+class Outside(msgspec.Struct, frozen=True):
+    """What comes from outside, and all that a simulation has to hold in its hand besides the recorder and its ids.
 
+    Time comes from `clock`, devices are made by `drivers`, a reload reads by `read`.
+    """
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    clock: VenueClock
+    drivers: Mapping[str, DriverEntry] = msgspec.field(default_factory=lambda: DRIVERS)
+    random: Random = msgspec.field(default_factory=SystemRandom)
+    read: Callable[[Path], Configuration] = read_configuration
 
 
 class Gateway:
@@ -159,21 +161,14 @@ class Gateway:
         recorder: Recorder,
         directory: Directory,
         key: CredentialKey,
-        *,
-        drivers: Mapping[str, DriverEntry] = DRIVERS,
-        random: Random | None = None,
-        read: Callable[[Path], Configuration] = read_configuration,
+        outside: Outside,
     ) -> None:
-        """Put the parts together; nothing runs yet.
-
-        Devices are made by `drivers`, chance comes from `random` (the system's when None), a reload reads by `read`:
-        with the recorder's clock and ids, these are all that a simulation has to hold in its hand.
-        """
+        """Put the parts together; nothing runs yet."""
         self.configuration = configuration
-        self.drivers = drivers
+        self.drivers = drivers = outside.drivers
         self.config_path = path
-        self._read = read
-        self._random = random or SystemRandom()
+        self._read = outside.read
+        self._random = outside.random
         # In the order in which they began, so that a run can be repeated exactly.
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._stopping = asyncio.Event()
@@ -203,6 +198,9 @@ class Gateway:
         self.wiring.tap_refused = self.feedback.storage_refused
         self.reporter = Reporter(self)
         self.console = Console(self)
+        self.clock = ClockFlow(
+            recorder, outside.clock, self.reporter.clock_changed, VouchFile(configuration.state_dir).take
+        )
         self.trials = Trials(self, Uuid7(RandomPool(os.urandom).take))
         self.housekeeping = Housekeeping(self)
 
@@ -227,6 +225,7 @@ class Gateway:
         newest = self.recorder.journal.read(self.recorder.journal.last_seq - 1, 1)
         clean = not newest or b'"kind":"gateway.stopped"' in newest[-1].body
         self.recorder.restore()
+        self.clock.start(self.configuration.clock)
         unknown = self._cut_short()
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
         self.recorder.record(started, *unknown, *self._waited())
@@ -247,6 +246,7 @@ class Gateway:
         """Go on from what the disk says, as after a restart: what was under way has an outcome that nobody stored."""
         if unknown := self._cut_short():
             self.recorder.record(*unknown, follow_up=True)
+        self.clock.storage_recovered()
         self.wiring.storage_recovered()
         self.allowances.storage_recovered()
         self.reporter.announce_everything()
@@ -254,18 +254,21 @@ class Gateway:
     async def configure(self, configuration: Configuration) -> None:
         """Bring a configuration into force. Only the devices that changed restart."""
         self.configuration = configuration
+        self.clock.configure(configuration.clock)
+        expiry_max_ms = round(configuration.limits.request_expiry_max_s * 1000)
+        self.recorder.set_back_ms = max(SET_BACK_MS, expiry_max_ms)
         self.recorder.state.set_zones(self._zone_map(configuration))
         self.mqtt.requests.payload_bytes_max = configuration.limits.request_max_kb * 1024
         runnable = {name: one for name, one in configuration.devices.items() if not self.wiring.is_part(one)}
         await self.supervisor.reconcile(runnable)
         self.wiring.configure(configuration, self.supervisor.slots)
         self._configure_feedback(configuration)
-        self.allowances.configure(configuration.wallet_policy, _allowance_terms(configuration))
+        self.allowances.configure(configuration.wallet_policy, terms(configuration.wallet))
         self._end_what_was_removed()
-        own = {**self.reporter.handlers(), **self.wiring.orders.handlers()}
+        own = {**self.reporter.handlers(), **self.wiring.orders.handlers(), **self.clock.handlers()}
         handlers = {**self.wiring.handlers(), "gateway": own}
         grants = {name: client.may for name, client in configuration.clients.items()}
-        self.desk.configure(handlers, grants, round(configuration.limits.request_expiry_max_s * 1000))
+        self.desk.configure(handlers, grants, expiry_max_ms)
         await self.console.configure(configuration)
         self.reporter.announce_everything()
 
@@ -327,7 +330,7 @@ class Gateway:
             self._record_quietly(e.ConfigurationRefused(problems=len(error.problems), first=first))
             self.reporter.announce_everything()
             return
-        if fixed := needs_restart(self.configuration, fresh):
+        if fixed := self.configuration.needs_restart(fresh):
             log.error("configuration_needs_restart", changed=fixed)
             self.reporter.configuration_refused = f"{fixed} cannot change while running; restart the service"
             self._record_quietly(e.ConfigurationRefused(problems=1, first=self.reporter.configuration_refused))

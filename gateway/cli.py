@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway import __version__
+from gateway.web.user_parsers import add_parsers
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from gateway.config.schema import Configuration
 
 OK, REFUSED = 0, 1
-PORT_MAX = 65535
 DEFAULT_CONFIG = Path("/etc/venue-gateway/gateway.yaml")
 
 
@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_broker(commands)
     _add_tickets(commands)
     _add_console(commands)
+    _add_clock(commands)
 
     demo = commands.add_parser("demo", help="a simulated venue with a story, then a live view until Ctrl-C")
     demo.add_argument("--exit", action="store_true", help="end after the story; status 0 only if all came out as told")
@@ -184,12 +185,18 @@ def _add_tickets(commands: Commands) -> None:
 
 
 def _add_console(commands: Commands) -> None:
-    from gateway.web.user_commands import add_parsers  # noqa: PLC0415
-
     console = commands.add_parser("console", help="who may sign in at the local web page: see docs/console.md")
-    for verb in add_parsers(console):
+    for verb in add_parsers(console, _load_or_complain):
         _config_option(verb)
-        verb.set_defaults(run=_console_user)
+
+
+def _add_clock(commands: Commands) -> None:
+    clock = commands.add_parser("clock", help="who vouches for the time")
+    verbs = clock.add_subparsers(metavar="VERB", required=True)
+    vouch = verbs.add_parser("vouch", help="say that this machine's clock is right, where neither NTP nor upstream can")
+    vouch.add_argument("--reason", default="venue-gateway clock vouch", help="how you know; it stands in the journal")
+    _config_option(vouch)
+    vouch.set_defaults(run=_clock_vouch)
 
 
 def _complain(text: str) -> int:
@@ -346,6 +353,13 @@ def _load_or_complain(config: Path) -> Configuration | None:
         return None
 
 
+def _clock_vouch(options: argparse.Namespace) -> int:
+    from gateway.system_clock import vouch  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    return vouch(configuration, options.reason) if configuration else REFUSED
+
+
 def _demo(options: argparse.Namespace) -> int:
     """Become the demonstration, which knows the gateway only from outside.
 
@@ -374,34 +388,8 @@ def _tickets_sign(options: argparse.Namespace) -> int:
         return _complain(f"{options.claims}: {error}")
 
 
-def _console_user(options: argparse.Namespace) -> int:
-    from gateway.web import user_commands  # noqa: PLC0415
-
-    configuration = _load_or_complain(options.config)
-    return REFUSED if configuration is None else user_commands.run(options, configuration.state_dir)
-
-
 def _broker_write(options: argparse.Namespace) -> int:
-    from gateway.mqtt.broker_files import Listener, write_broker_files  # noqa: PLC0415
+    from gateway.mqtt.broker_command import write  # noqa: PLC0415
 
     configuration = _load_or_complain(options.config)
-    if configuration is None:
-        return REFUSED
-    host, _, port = options.listen.rpartition(":")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= PORT_MAX):
-        return _complain(
-            f"--listen takes HOST:PORT such as 0.0.0.0:1883, with a port from 1 to {PORT_MAX}, not {options.listen!r}"
-        )
-    try:
-        files = write_broker_files(
-            configuration,
-            options.folder,
-            listener=Listener(port=int(port), host=host),
-            socket_path=configuration.broker.socket_path,
-            user=options.user,
-        )
-    except OSError as error:
-        return _complain(f"{error.filename or options.folder}: {error.strerror}")
-    print(f"{files.configuration}\n{files.acl}\n{files.passwords}")
-    print(f"Each client's password is in {configuration.state_dir / 'clients'}.")
-    return OK
+    return write(configuration, options.folder, options.listen, options.user) if configuration else REFUSED

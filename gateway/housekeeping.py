@@ -73,7 +73,10 @@ class Housekeeping:
             self._recover()
         if gateway.directory.changed_on_disk():
             gateway.directory_changed()
-        gateway.wiring.orders.reset_due()
+        gateway.clock.look()
+        if gateway.clock.trusted:
+            # Nobody is forgotten at a time of day that nobody vouches for; it is made up for once somebody does.
+            gateway.wiring.orders.reset_due()
         due = now_s >= self._next_fold_s
         if gateway.recorder.fold_if_due(force=due) or due:
             self._next_fold_s = now_s + FOLD_EVERY_S

@@ -119,6 +119,12 @@ class Reporter:
         )
         self._gateway.mqtt.announcer.device_state(slot.name, state)
 
+    def clock_changed(self) -> None:
+        """The clock jumped, or is believed now, or no longer."""
+        if self._told:
+            self.announce_state()
+            self.announce_health()
+
     # Announcing.
 
     def announce_everything(self) -> None:
@@ -226,6 +232,13 @@ class Reporter:
             troubles.append("directory: made with another credential key, so every guest is unknown; import it again")
         if apart_minor := gateway.recorder.state.ledger.imbalance_minor:
             troubles.append(f"wallets: all accounts add up to {apart_minor} and not to 0; keep a copy of the journal")
+        if not gateway.clock.trusted:
+            how = "until then what depends on it is handled as `clock.untrusted` says"
+            troubles.append(f"clock: {gateway.clock.why}; vouch for it with `venue-gateway clock vouch`, {how}")
+        elif apart_s := gateway.clock.off_ms // 1000:
+            troubles.append(
+                f"clock: the system's clock was set and is {apart_s} s ahead of the venue's time; correct it"
+            )
         if gateway.recorder.clock_behind_ms > CLOCK_BEHIND_MAX_MS:
             behind_s = gateway.recorder.clock_behind_ms // 1000
             troubles.append(f"clock: {behind_s} s behind the newest journal entry; check the time synchronisation")
@@ -256,6 +269,9 @@ class Reporter:
             "readers_waiting": len(gateway.recorder.state.ledger.armed),
             "directory_credentials": gateway.directory.counts.credentials,
             "state_rows_unfolded": len(gateway.recorder.state.dirty),
+            "clock_trusted": int(gateway.clock.trusted),
+            "clock_jumps": gateway.clock.jumps,
+            "clock_off_ms": gateway.clock.off_ms,
             "rss_max_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         }
 
@@ -272,7 +288,8 @@ class Reporter:
             for one in configuration.devices.values()
         ]
         gates = [m.ListedDevice(name=name, kind="gate", verbs=tuple(verbs[name])) for name in configuration.gates]
-        return devices + gates
+        tills = [m.ListedDevice(name=name, kind="till", verbs=tuple(verbs[name])) for name in configuration.tills]
+        return devices + gates + tills
 
     def _now(self) -> str:
         return m.timestamp(self._gateway.recorder.now_ms())

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import msgspec
 
 from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading, Tampered
+from gateway.domain import clock_events as c
 from gateway.domain import events as e
 from gateway.domain import zone_events as z
 from gateway.domain.input_events import DeviceTested, InputActive
@@ -26,6 +27,8 @@ _ALARMS = (
     e.DrawerUnknown,
     InputActive,
     DeviceTested,
+    c.ClockDoubted,
+    c.ClockJumped,
 )
 
 _LOGGED_FIELDS = (
@@ -57,6 +60,14 @@ _LOGGED_FIELDS = (
     "input",
     "means",
     "device",
+    "till",
+    "number",
+    "direction",
+    "currency",
+    "by",
+    "by_ms",
+    "followed",
+    "policy",
 )
 """What of an event goes into its log line. Credentials stay out, even as references."""
 

@@ -30,6 +30,7 @@ from gateway.flows.printing import PrintFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
 from gateway.flows.redeem import RedeemFlow
+from gateway.flows.shift import ShiftFlow
 from gateway.flows.why import WhyFlow
 from gateway.flows.zones import OrdersFlow
 from gateway.store.journal import StorageUnavailable
@@ -90,6 +91,7 @@ class Wiring:
         self.outputs = OutputsFlow(self.gates, spawn)
         self._why = WhyFlow(recorder, entry)
         self._redeem = RedeemFlow(recorder, entry.lookup)
+        self._shifts = ShiftFlow(recorder, self.printers)
         self._printer_tasks: dict[str, asyncio.Task[None]] = {}
         self._printer_slots: dict[str, DeviceSlot] = {}
         self._drawer_ports: dict[str, DrawerPort] = {}
@@ -129,6 +131,8 @@ class Wiring:
         self._purchase.configure(configuration.wallet_policy, configuration.wallet.arm_timeout_s, readers)
         self._purchase.lookup.venue_id = configuration.venue.id
         self._redeem.configure(configuration.venue.zone_info, configuration.wallet.arm_timeout_s, readers)
+        self._purchase.cashier.configure(configuration.tills)
+        self._shifts.configure(configuration.tills, configuration.limits, configuration.venue)
         resets = {name: zone.reset_time for name, zone in configuration.zones.items()}
         self.orders.configure(
             {name: at for name, at in resets.items() if at is not None}, configuration.venue.zone_info
@@ -142,6 +146,7 @@ class Wiring:
         found: dict[str, Mapping[str, Handler]] = {name: flow.handlers() for name, flow in flows.items()}
         found["wallet"] = self._purchase.handlers()
         found["entitlements"] = self._redeem.handlers()
+        found |= self._shifts.handlers()
         for gate in self.gates:
             found[gate] = {
                 **found[gate],
@@ -317,7 +322,12 @@ class Wiring:
         self._drawer_ports[device.name] = port
         self._drawer_digests[device.name] = device.digest
         self.drawers[device.name] = DrawerFlow(
-            device.name, self._recorder, port, self._spawn, open_is_high=getattr(options, "open_is_high", None)
+            device.name,
+            self._recorder,
+            port,
+            self._spawn,
+            open_is_high=getattr(options, "open_is_high", None),
+            left_open_s=options.left_open_s,
         )
 
 

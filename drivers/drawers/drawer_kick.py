@@ -28,6 +28,10 @@ class DrawerKickOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             description="Calibrated: what the contact (pin 3) reads while the drawer is open; null without a contact."
         ),
     ] = None
+    left_open_s: Annotated[
+        float,
+        msgspec.Meta(ge=1, le=3600, description="Seconds the drawer may stand open before that is an alarm."),
+    ] = 60.0
 
 
 def drawer_state(status: PrinterStatus | None, open_is_high: bool | None) -> DrawerState:

@@ -28,6 +28,10 @@ class DrawerRelayOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         bool,
         msgspec.Meta(description="Calibrated: true where the input is away from its idle position while it is open."),
     ] = True
+    left_open_s: Annotated[
+        float,
+        msgspec.Meta(ge=1, le=3600, description="Seconds the drawer may stand open before that is an alarm."),
+    ] = 60.0
 
 
 class DrawerRelay:

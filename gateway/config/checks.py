@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -295,10 +295,15 @@ def parse_contact(text: str) -> Contact:
 
 
 def check_clients(
-    clients: Mapping[str, Draft], devices: Devices, gates: Mapping[str, Draft], problems: Problems
+    clients: Mapping[str, Draft],
+    devices: Devices,
+    gates: Mapping[str, Draft],
+    problems: Problems,
+    tills: Collection[str] = (),
 ) -> None:
     """A client is granted verbs that its targets know."""
-    kinds: dict[str, str | None] = {name: name for name in RESERVED_NAMES}
+    # A till that has a device's name is told of elsewhere; its grants are then those of the device.
+    kinds: dict[str, str | None] = {**dict.fromkeys(tills, "till"), **{name: name for name in RESERVED_NAMES}}
     kinds |= {name: device.kind for name, device in devices.items() if device.kind in {"printer", "drawer", None}}
     kinds |= dict.fromkeys(gates, "gate")
     for client in clients.values():

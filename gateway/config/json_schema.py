@@ -22,12 +22,14 @@ from gateway.config.schema import (
     VERBS,
     Authenticity,
     Broker,
+    Clock,
     DriverKind,
     Limits,
+    Till,
     Venue,
-    Wallet,
     Zone,
 )
+from gateway.config.wallet import Wallet
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -38,7 +40,7 @@ _REF = "#/$defs/{name}"
 
 _OWN: list[type[msgspec.Struct]] = [
     Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, Authenticity, InterlockEntry, InputEntry,
-    OutputEntry, ConsoleSettings,
+    OutputEntry, Till, Clock, ConsoleSettings,
 ]  # fmt: skip
 
 
@@ -100,6 +102,8 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         "authenticity": _or_nothing(own["Authenticity"]),
         "feedback": _or_nothing(own["Feedback"]),
         "console": own["ConsoleSettings"],
+        "tills": _named("Places where money is taken, by name.", _or_nothing(own["Till"]), RESERVED_NAMES),
+        "clock": _or_nothing(own["Clock"]),
     }
 
 

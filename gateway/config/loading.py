@@ -24,24 +24,28 @@ from gateway.config.schema import (
     RESERVED_NAMES,
     Authenticity,
     Client,
+    Clock,
     Configuration,
     Device,
     DriverKind,
     Gate,
     Limits,
-    Wallet,
+    Till,
     Zone,
 )
+from gateway.config.tills import check_tills
 from gateway.config.tree import MAX_BYTES, START, Broken, Entry, Mapping, Node, decode, parse
 from gateway.config.venue import (
     URL_FORMS,
     read_authenticity,
     read_broker,
+    read_clock,
     read_limits,
     read_state_dir,
     read_venue,
     read_wallet,
 )
+from gateway.config.wallet import Wallet
 
 __all__ = ["ConfigurationError", "Problem", "json_schema", "load", "loads"]
 
@@ -56,6 +60,8 @@ SECTIONS = (
     "limits",
     "wallet",
     "feedback",
+    "tills",
+    "clock",
     "authenticity",
     "console",
 )
@@ -110,11 +116,13 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     state_dir = read_state_dir(section("state_dir"), base, problems)
     limits = read_limits(section("limits"), problems)
     wallet = read_wallet(section("wallet"), problems)
+    clock = read_clock(section("clock"), problems)
     authenticity = read_authenticity(section("authenticity"), problems)
     devices = read_devices(section("devices"), kinds, problems)
     zones = _drafts(section("zones"), "zones", Zone, problems)
     gates = _drafts(section("gates"), "gates", GateEntry, problems, reserved=RESERVED_NAMES)
     clients = _drafts(section("clients"), "clients", ClientEntry, problems, reserved=("gateway",))
+    tills = _drafts(section("tills"), "tills", Till, problems, reserved=RESERVED_NAMES)
     boards = BoardDrafts(
         _drafts(section("interlocks"), "interlocks", InterlockEntry, problems),
         _drafts(section("inputs"), "inputs", InputEntry, problems),
@@ -124,6 +132,8 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     readers = [name for name, device in devices.items() if device.kind in {"reader", "scanner", None}]
     console = read_console(section("console"), base, problems)
     feedback = read_feedback(section("feedback"), (*readers, *clients), problems)
+    check_tills(tills, devices, gates, clients, problems)
+    checks.check_clients(clients, devices, gates, problems, tills)
     checks.check_broker_user(section("broker"), clients, problems)
     checks.check_broker_devices(clients, devices, problems)
     if len(problems) or venue is None or broker is None:
@@ -142,6 +152,8 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         boards=boards.boards(),
         feedback=feedback or Feedback(),
         console=console,
+        tills={name: msgspec.convert(draft.values, Till) for name, draft in tills.items()},
+        clock=clock or Clock(),
     )
     return msgspec.structs.replace(configuration, digest=_digest(configuration))
 
@@ -178,7 +190,6 @@ def _check(
     checks.check_gates(gates, zones, devices, clients, problems, may_share)
     check_boards(boards, gates, zones, devices, problems)
     check_drawer_relays(devices, gates, problems)
-    checks.check_clients(clients, devices, gates, problems)
 
 
 def _gate(draft: Draft) -> Gate:

@@ -19,8 +19,8 @@ from msgspec import Meta
 from gateway.config.boards import Boards, Contact
 from gateway.config.console import ConsoleSettings
 from gateway.config.feedback import Feedback
+from gateway.config.wallet import Wallet
 from gateway.domain.access import GateRule, ZoneMap
-from gateway.domain.money import BALANCE_MAX_MINOR
 from gateway.domain.wallet import Policy
 
 NAME_PATTERN = "^[a-z0-9][a-z0-9-]{0,62}$"
@@ -35,11 +35,13 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "printer": ("print", "print_raw", "reprint", "cancel", "status"),
     "drawer": ("open", "status"),
     "gate": ("authenticate", "override", "why", "status"),
-    "gateway": ("replay", "status", "lock_down", "emergency_release", "restore", "block", "unblock"),
+    "gateway": ("replay", "status", "lock_down", "emergency_release", "restore", "block", "unblock", "vouch_clock"),
     "wallet": (
         "charge", "top_up", "refund", "tip", "deposit", "hold", "capture", "transfer", "close_out", "balance", "cancel",
+        "sell",
     ),
     "entitlements": ("redeem", "undo", "cancel", "why"),
+    "till": ("open_shift", "cash_in", "cash_out", "count", "close_shift", "x_report", "z_report", "status"),
 }  # fmt: skip
 """What can be asked of each kind of target; `gate` here is an entry under `gates:`, not a relay board."""
 
@@ -256,83 +258,40 @@ class Limits(msgspec.Struct, frozen=True):
     ] = 512
 
 
-_Minor = Annotated[int, Meta(ge=1, le=BALANCE_MAX_MINOR)]
+class Till(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where money is taken: its drawer, its printer, and the clients whose money goes there."""
 
-
-class OfflineLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What wallets that upstream keeps may spend without asking it: terminal risk management, as EMV calls it."""
-
-    transaction_max_minor: Annotated[
-        _Minor | None, Meta(description="Largest single payment, in minor units. Left out: no limit.")
+    drawer: Annotated[Name | None, Meta(description="The cash drawer that its shifts count. Left out: none.")] = None
+    printer: Annotated[
+        Name | None, Meta(description="The printer of its reports. Left out: a request names one, or none is printed.")
     ] = None
-    wallet_total_max_minor: Annotated[
-        _Minor | None,
-        Meta(description="All that one wallet may spend since the last contact, in minor units. Left out: no limit."),
-    ] = None
-    venue_total_max_minor: Annotated[
-        _Minor | None,
-        Meta(description="All that the venue may take since the last contact, in minor units. Left out: no limit."),
-    ] = None
-    consecutive_max: Annotated[
-        Annotated[int, Meta(ge=1, le=1_000_000)] | None,
-        Meta(description="Payments in a row from one wallet since the last contact. Left out: no limit."),
-    ] = None
-    directory_age_max_h: Annotated[
-        Annotated[float, Meta(gt=0, le=100_000)] | None,
-        Meta(description="Oldest directory, in hours, by which a wallet may still spend. Left out: any age."),
-    ] = None
+    clients: Annotated[
+        tuple[Name, ...],
+        Meta(description="Clients whose payments are booked to this till's shift. Each belongs to one till."),
+    ] = ()
+    shift_required: Annotated[
+        bool, Meta(description="true refuses payments of its clients while no shift is open; false books them nowhere.")
+    ] = True
+    language: Annotated[Literal["de", "en"], Meta(description="Language of its reports.")] = "de"
 
 
-class Allowances(msgspec.Struct, frozen=True, kw_only=True):
-    """What this venue holds of wallets that upstream keeps, so that it overspends with no other venue."""
+class Clock(msgspec.Struct, frozen=True, kw_only=True):
+    """When the time is believed, and what is done with what depends on it until then."""
 
-    ask_minor: Annotated[
-        _Minor,
-        Meta(description="How much of a wallet this venue wants to hold, in minor units, once its guest is here."),
-    ] = 5_000
-    low_minor: Annotated[
-        _Minor, Meta(description="More is asked for when less than this is left, in minor units; at most `ask_minor`.")
-    ] = 1_000
-    expiry_margin_s: Annotated[
-        float,
+    trust: Annotated[
+        Literal["auto", "vouched", "system"],
         Meta(
-            ge=1,
-            le=86_400,
-            description="Seconds before the end of an allowance at which this venue stops spending it: more than its "
-            "clock and upstream's can ever disagree.",
+            description="auto believes the system's clock on a machine whose clock outlasts a power cut; vouched only "
+            "once NTP, upstream or a technician vouches for it; system always."
         ),
-    ] = 300.0
-
-
-class Wallet(msgspec.Struct, frozen=True, kw_only=True):
-    """The guests' wallets: who keeps them, and what they may spend."""
-
-    authority: Annotated[
-        Literal["venue", "upstream"],
+    ] = "auto"
+    untrusted: Annotated[
+        Literal["flag", "deny", "last_known"],
         Meta(
-            description="Who says what is in a wallet: venue, a closed loop in which every wallet begins empty; or "
-            "upstream, whose directory brings the balances."
+            description="While nobody vouches for the time: flag admits what depends on it and marks it, deny refuses "
+            "it, last_known decides by the journal's newest time and what passed since."
         ),
-    ] = "venue"
-    arm_timeout_s: Annotated[
-        float, Meta(ge=1, le=600, description="Seconds a reader waits for the card of a request that names it.")
-    ] = 30.0
-    hold_timeout_s: Annotated[
-        float, Meta(ge=1, le=604_800, description="Seconds after which an amount held and not captured is free again.")
-    ] = 900.0
-    balance_max_minor: Annotated[
-        _Minor, Meta(description="The most a wallet may hold, in minor units; more is not taken in.")
-    ] = BALANCE_MAX_MINOR
-    offline: Annotated[
-        OfflineLimits, Meta(description="What may be spent without upstream; only with `authority: upstream`.")
-    ] = OfflineLimits()
-    allowances: Annotated[
-        Allowances | None,
-        Meta(
-            description="Spend only what upstream has granted to this venue, so that venues that are cut off never "
-            "overspend together; only with `authority: upstream`. `{}` takes the defaults. Left out: spend on trust."
-        ),
-    ] = None
+    ] = "flag"
 
 
 class Authenticity(msgspec.Struct, frozen=True, kw_only=True):
@@ -363,9 +322,20 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     boards: Boards = msgspec.field(default_factory=Boards)
     feedback: Feedback = msgspec.field(default_factory=Feedback)
     console: ConsoleSettings | None = None
+    tills: Mapping[str, Till] = msgspec.field(default_factory=dict)
+    clock: Clock = msgspec.field(default_factory=Clock)
     digest: str = ""
     warnings: tuple[str, ...] = ()
     """Lines in the form of problems that stop nothing: `check` prints them, `run` logs them."""
+
+    def needs_restart(self, fresh: Configuration) -> str:
+        """Return what of a fresh configuration differs and is fixed while the daemon runs, or an empty text."""
+        fixed = {
+            "venue.id": self.venue.id != fresh.venue.id,
+            "broker": self.broker != fresh.broker,
+            "state_dir": self.state_dir != fresh.state_dir,
+        }
+        return ", ".join(name for name, differs in fixed.items() if differs)
 
     @property
     def zone_map(self) -> ZoneMap:

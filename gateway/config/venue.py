@@ -12,8 +12,9 @@ import msgspec
 
 from gateway.config.problems import Mark, Problems, listed, quote
 from gateway.config.reading import found, read_struct, struct_type
-from gateway.config.schema import DEFAULT_STATE_DIR, Allowances, Authenticity, Broker, Limits, Venue, Wallet
+from gateway.config.schema import DEFAULT_STATE_DIR, Authenticity, Broker, Clock, Limits, Venue
 from gateway.config.tree import Broken, Entry, Mapping, Scalar
+from gateway.config.wallet import Allowances, Wallet
 
 URL_FORMS = "unix:///path/of/socket, mqtt://host:port or mqtts://host:port"
 SOCKET_PATH_BYTES = 107
@@ -171,6 +172,14 @@ def _check_allowances(section: Entry, values: dict[str, object], problems: Probl
     if low_minor > ask_minor:
         message = f"more than `ask_minor` ({ask_minor}) would be asked for without end; write at most that"
         problems.add(_place(section, "allowances"), "wallet.allowances.low_minor", message)
+
+
+def read_clock(section: Entry | None, problems: Problems) -> Clock | None:
+    """Return when the time is believed, the defaults where nothing is said; None when something is wrong."""
+    if section is None:
+        return Clock()
+    values = read_struct(section.node, struct_type(Clock), "clock", problems, at=section.key_mark)
+    return None if len(problems) else msgspec.convert(values, Clock)
 
 
 def read_authenticity(section: Entry | None, problems: Problems) -> Authenticity | None:

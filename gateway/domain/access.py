@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from gateway.domain.clock import Doubt
 from gateway.domain.reasons import Reason
 from gateway.domain.schedules import LocalTime, Schedule, covers, local_time
 
@@ -135,7 +136,8 @@ class GateRule(msgspec.Struct, frozen=True):
 class Presence(msgspec.Struct, frozen=True, gc=False):
     """What is known here of one guest and the zones, at the moment of the tap.
 
-    `blocked` is True when the venue's own block list names the credential or its holder.
+    `blocked` is True when the venue's own block list names the credential or its holder; `doubt` is there while nobody
+    vouches for the time.
     """
 
     whereabouts: Whereabouts | None
@@ -143,6 +145,7 @@ class Presence(msgspec.Struct, frozen=True, gc=False):
     occupancy: Mapping[str, int]
     day_uses: Mapping[str, DayUses] = {}
     blocked: bool = False
+    doubt: Doubt | None = None
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
@@ -161,7 +164,9 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 class Case:
     """One question: a guest at a gate at a moment. What several rules need is worked out once."""
 
-    __slots__ = ("_local", "_openers", "already_there", "full", "now_ms", "presence", "rule", "schedules", "timezone")
+    __slots__ = (
+        "_local", "_openers", "already_there", "doubt", "full", "now_ms", "presence", "rule", "schedules", "timezone",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -173,6 +178,8 @@ class Case:
         timezone: ZoneInfo,
     ) -> None:
         """Put the question; times are UTC milliseconds, `timezone` is the venue's."""
+        doubt = presence.doubt
+        self.doubt = doubt if doubt is not None and doubt.suspends_rules else None
         self.rule, self.schedules, self.presence = rule, schedules, presence
         self.now_ms, self.timezone = now_ms, timezone
         self.already_there = _is_already_there(rule, zones, presence, now_ms)
@@ -239,9 +246,9 @@ def decide(
         return Reason.BLOCKED
     if zones.is_exit(rule.from_zone, rule.to_zone):
         return _leave(presence)
-    if fault := credential_fault(credential, now_ms):
-        return fault
     case = Case(rule, zones, schedules, presence, now_ms, timezone)
+    if fault := credential_fault(credential, now_ms, case.doubt):
+        return fault
     best = Reason.WRONG_ZONE
     for entitlement in entitlements:
         verdict = judge(entitlement, case)
@@ -252,10 +259,12 @@ def decide(
     return best
 
 
-def credential_fault(credential: Credential, now_ms: int) -> Reason | None:
+def credential_fault(credential: Credential, now_ms: int, doubt: Doubt | None = None) -> Reason | None:
     """Return why a credential that is not blocked opens no way in: it was replaced, or its time is over."""
     if credential.state == "replaced":
         return Reason.REPLACED
+    if doubt is not None and doubt.suspends_rules and credential.valid_until_ms is not None:
+        return Reason.EXPIRED if credential.state == "expired" else doubt.verdict(credential.valid_until_ms)
     over = credential.valid_until_ms is not None and now_ms >= credential.valid_until_ms
     return Reason.EXPIRED if over or credential.state == "expired" else None
 
@@ -271,7 +280,15 @@ def judge(entitlement: Entitlement, case: Case) -> Grant | Reason:
         counted = case.today(entitlement)
         today = DayUses(counted.day, counted.uses + taken)
     flags = (Reason.ALREADY_INSIDE.value,) if case.already_there and case.rule.anti_passback == "soft" else ()
+    if case.doubt is not None and is_time_limited(entitlement):
+        flags = (*flags, Reason.CLOCK_UNTRUSTED.value)
     return Grant(entitlement.id, case.uses(entitlement) + taken, today, flags)
+
+
+def is_time_limited(entitlement: Entitlement) -> bool:
+    """Return True where the right depends on what time it is."""
+    times = entitlement.valid_from_ms, entitlement.valid_until_ms, entitlement.schedule, entitlement.uses_per_day
+    return times != (None, None, None, None)
 
 
 def _leave(presence: Presence) -> Grant:
@@ -285,6 +302,8 @@ def _zone(entitlement: Entitlement, case: Case) -> Reason | None:
 
 
 def _validity(entitlement: Entitlement, case: Case) -> Reason | None:
+    if case.doubt is not None:
+        return case.doubt.verdict(entitlement.valid_until_ms) if is_time_limited(entitlement) else None
     if entitlement.valid_from_ms is not None and case.now_ms < entitlement.valid_from_ms:
         return Reason.NOT_YET_VALID
     if entitlement.valid_until_ms is not None and case.now_ms >= entitlement.valid_until_ms:
@@ -293,7 +312,7 @@ def _validity(entitlement: Entitlement, case: Case) -> Reason | None:
 
 
 def _schedule(entitlement: Entitlement, case: Case) -> Reason | None:
-    if entitlement.schedule is None:
+    if entitlement.schedule is None or case.doubt is not None:
         return None
     schedule = case.schedules.get(entitlement.schedule)
     # A schedule that is not known cannot be met: the safe side is the closed gate.
@@ -337,6 +356,7 @@ _PROGRESS = {
         [
             Reason.WRONG_ZONE,
             Reason.EXPIRED,
+            Reason.CLOCK_UNTRUSTED,
             Reason.NOT_YET_VALID,
             Reason.OUTSIDE_SCHEDULE,
             Reason.NO_USES_LEFT,

@@ -12,12 +12,15 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import bench, money
+from gateway.domain import clock_events as c
 from gateway.domain import events as e
 from gateway.domain import redemption_events as r
+from gateway.domain import shift_events as s
 from gateway.domain import wallet_events as w
 from gateway.domain import zone_events as z
 from gateway.domain.ledger import wallet
 from gateway.domain.reasons import Reason, message_for
+from gateway.domain.shifts import differences_minor, totals
 
 Status = Literal["accepted", "done", "denied", "failed", "unknown"]
 
@@ -65,6 +68,12 @@ BEGINNINGS: frozenset[type] = frozenset(
         z.ZoneRestored,
         z.CredentialBlocked,
         z.CredentialUnblocked,
+        c.ClockVouched,
+        s.ShiftOpened,
+        s.ShiftCashMoved,
+        s.ShiftCounted,
+        s.ShiftClosed,
+        s.ShiftReported,
     }
 )
 """The events that give a request its first answer; others say later what became of it."""
@@ -131,8 +140,41 @@ def _order_answer(event: e.AnyEvent) -> Answer | None:
         case z.CredentialUnblocked():
             note = "Off the block list. What the directory says still counts."
             return Answer("done", None, note, {"credential": event.credential, "holder": event.holder})
+        case c.ClockVouched():
+            return Answer("done", None, "The time is believed.", {"at_ms": event.at_ms, "moved_ms": event.moved_ms})
+        case _:
+            return _shift_answer(event)
+
+
+def _shift_answer(event: e.AnyEvent) -> Answer | None:
+    """Return the answer to a request about a shift. Before it is closed none tells what should be in the drawer."""
+    match event:
+        case s.ShiftOpened():
+            return Answer("done", None, "The shift is open.", {"shift": event.shift, "floats": event.floats})
+        case s.ShiftCashMoved():
+            amount = money.text(event.amount_minor, event.currency)
+            way = "put into" if event.direction == "in" else "taken out of"
+            data = {"shift": event.shift, "amount_minor": event.amount_minor, "currency": event.currency}
+            return Answer("done", None, f"{amount} {way} the drawer.", data)
+        case s.ShiftCounted():
+            return Answer("done", None, "Counted.", {"shift": event.shift, "counted": event.counted})
+        case s.ShiftClosed():
+            return Answer("done", None, _closed(event), _closed_data(event))
+        case s.ShiftReported():
+            named = {"shift": event.shift, "report": event.report, "number": event.number, "job": event.job}
+            return Answer("done", None, "The report is being printed." if event.job else "No printer was named.", named)
         case _:
             return None
+
+
+def _closed(event: s.ShiftClosed) -> str:
+    apart = [money.text(minor, currency) for currency, minor in differences_minor(event).items() if minor]
+    return f"Closed with Z {event.number}. Difference: {', '.join(apart) or 'none'}."
+
+
+def _closed_data(event: s.ShiftClosed) -> dict[str, Any]:
+    sums = {"expected": event.expected, "counted": event.counted, "difference": differences_minor(event)}
+    return {"shift": event.shift, "number": event.number, "job": event.job, "totals": totals(event.lines), **sums}
 
 
 def _granted(event: e.EntryGranted) -> dict[str, Any]:
@@ -191,6 +233,7 @@ _DONE: dict[w.Action, str] = {
     "capture": "Paid",
     "transfer": "Handed over",
     "close_out": "Pay out",
+    "sale": "Sold for",
 }
 
 
@@ -219,8 +262,9 @@ def _wallet_answer(
 
 def _moved(event: w.WalletTransferred) -> dict[str, Any]:
     data = {"transfer": event.transfer, "action": event.action, "amount_minor": event.amount_minor}
-    balance_minor = event.balances.get(wallet(event.holder))
-    whose = {"currency": event.currency, "holder": event.holder, "balance_minor": balance_minor}
+    whose: dict[str, Any] = {"currency": event.currency}
+    if event.holder:
+        whose |= {"holder": event.holder, "balance_minor": event.balances.get(wallet(event.holder))}
     more = {"credential": event.credential, "of": event.of, "refunded_minor": event.refunded_minor}
     return {**data, **whose, **{name: value for name, value in more.items() if value is not None}}
 

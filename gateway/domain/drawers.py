@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Literal
 
 from gateway.domain import events as e
+from gateway.domain.booking import InShift
 from gateway.domain.reasons import Reason, message_for
 from gateway.domain.state import VenueState
 
@@ -23,9 +24,9 @@ def is_opening(state: VenueState, drawer: str, opening: str) -> bool:
     return opening in state.drawer(drawer).openings
 
 
-def contact_opened(drawer: str, *, asked: bool) -> list[e.AnyEvent]:
-    """The contact saw the drawer open; `asked` when a pulse was sent for that."""
-    return [] if asked else [e.DrawerForced(drawer=drawer)]
+def contact_opened(drawer: str, *, asked: bool, in_shift: InShift | None = None) -> list[e.AnyEvent]:
+    """The contact saw the drawer open; `asked` when a pulse was sent for that, `in_shift` its place in a shift."""
+    return [] if asked else [e.DrawerForced(drawer=drawer, in_shift=in_shift)]
 
 
 def contact_closed(drawer: str) -> list[e.AnyEvent]:

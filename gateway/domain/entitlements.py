@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway.domain.access import DayUses, Entitlement
+from gateway.domain.access import DayUses, Entitlement, is_time_limited
+from gateway.domain.clock import Doubt
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import Line, Used
 from gateway.domain.redemptions import Part, Redeemed
@@ -41,12 +42,17 @@ class Purse:
         schedules: Mapping[str, Schedule],
         now_ms: int,
         timezone: ZoneInfo,
+        doubt: Doubt | None = None,
     ) -> None:
-        """Begin with the counts as they are; `timezone` is the venue's, times are UTC milliseconds."""
+        """Begin with the counts as they are; `timezone` is the venue's, times are UTC milliseconds.
+
+        `doubt` is there while nobody vouches for the time.
+        """
         redeemable = [one for one in entitlements if one.item]
         # What ends first is used first: so the guest loses nothing. Otherwise in the order of the directory.
         self.entitlements = sorted(redeemable, key=lambda one: one.valid_until_ms or NEVER_MS)
         self.now_ms, self.schedules = now_ms, schedules
+        self.doubt = doubt if doubt is not None and doubt.suspends_rules else None
         self.local: LocalTime = local_time(now_ms, timezone)
         self.taken: dict[str, int] = {}
         self._uses, self._day_uses = uses, day_uses
@@ -190,6 +196,8 @@ def _serves(entitlement: Entitlement, line: Line) -> bool:
 
 
 def _validity(entitlement: Entitlement, purse: Purse) -> Reason | None:
+    if purse.doubt is not None:
+        return purse.doubt.verdict(entitlement.valid_until_ms) if is_time_limited(entitlement) else None
     if entitlement.valid_from_ms is not None and purse.now_ms < entitlement.valid_from_ms:
         return Reason.NOT_YET_VALID
     if entitlement.valid_until_ms is not None and purse.now_ms >= entitlement.valid_until_ms:
@@ -198,7 +206,7 @@ def _validity(entitlement: Entitlement, purse: Purse) -> Reason | None:
 
 
 def _schedule(entitlement: Entitlement, purse: Purse) -> Reason | None:
-    if entitlement.schedule is None:
+    if entitlement.schedule is None or purse.doubt is not None:
         return None
     schedule = purse.schedules.get(entitlement.schedule)
     # A schedule that is not known cannot be met: the safe side is to give nothing away.
@@ -229,6 +237,7 @@ _PROGRESS = {
         [
             Reason.NO_ENTITLEMENT,
             Reason.EXPIRED,
+            Reason.CLOCK_UNTRUSTED,
             Reason.NOT_YET_VALID,
             Reason.OUTSIDE_SCHEDULE,
             Reason.NO_USES_LEFT,

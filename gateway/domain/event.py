@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -17,4 +19,9 @@ class RequestRef(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="kind"):
-    """Base of every fact. The tag `kind` is its name on the wire and in the journal."""
+    """Base of every fact. The tag `kind` is its name on the wire and in the journal.
+
+    `clock` marks what was recorded while nobody vouched for the time (I10).
+    """
+
+    clock: Literal["", "untrusted"] = ""

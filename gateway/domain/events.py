@@ -14,10 +14,13 @@ import msgspec
 
 from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChanged
 from gateway.domain.bench import BenchEvent
+from gateway.domain.booking import InShift
+from gateway.domain.clock_events import ClockEvent
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import RedemptionEvent
+from gateway.domain.shift_events import ShiftEvent
 from gateway.domain.wallet_events import (
     WalletArmed,
     WalletCancelled,
@@ -233,6 +236,7 @@ class DrawerOpening(Event, frozen=True, tag="drawer.opening"):
     drawer: str
     client: str
     reason: str
+    in_shift: InShift | None = None
     request: RequestRef | None = None
 
 
@@ -268,6 +272,7 @@ class DrawerForced(Event, frozen=True, tag="drawer.forced"):
     """Alarm: the drawer opened and nobody asked."""
 
     drawer: str
+    in_shift: InShift | None = None
 
 
 class DrawerLeftOpen(Event, frozen=True, tag="drawer.left_open"):
@@ -366,6 +371,8 @@ AnyEvent: TypeAlias = (
     | ConfigurationLoaded
     | ConfigurationRefused
     | DirectoryLoaded
+    | ClockEvent
+    | ShiftEvent
     | WalletArmed
     | WalletTransferred
     | WalletHeld

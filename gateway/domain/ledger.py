@@ -40,7 +40,10 @@ class Account(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, 
 
 
 class Posted(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """What is kept of a transfer or hold: whose it was and where the money went, for a refund and to know its id."""
+    """What is kept of a transfer or hold: whose it was and where the money went, for a refund and to know its id.
+
+    `by` is what a sale was paid with that no wallet paid.
+    """
 
     action: w.Action
     holder: str
@@ -48,6 +51,7 @@ class Posted(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     sales_minor: int = 0
     tips_minor: int = 0
     deposits_minor: int = 0
+    by: str = ""
 
     @property
     def total_minor(self) -> int:
@@ -219,9 +223,11 @@ class Ledger:
         lines = dict.fromkeys(("sales", "tips", "deposits"), 0)
         for leg in event.legs:
             kind = leg.credit.partition(":")[0]
-            if leg.debit == wallet(event.holder) and kind in lines:
+            if (leg.debit == wallet(event.holder) or event.action == "sale") and kind in lines:
                 lines[kind] += leg.amount_minor
-        self._post(event.transfer, Posted(event.action, event.holder, _fingerprint(event), *lines.values()))
+        by = event.legs[0].debit.partition(":")[0] if event.action == "sale" else ""
+        sums = lines["sales"], lines["tips"], lines["deposits"]
+        self._post(event.transfer, Posted(event.action, event.holder, _fingerprint(event), *sums, by))
 
     def _post(self, transfer: str, posted: Posted) -> None:
         self.transfers[transfer] = posted

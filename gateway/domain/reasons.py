@@ -27,6 +27,7 @@ class Reason(StrEnum):
     GATE_UNAVAILABLE = "gate_unavailable"
     INTERLOCKED = "interlocked"
     EMERGENCY = "emergency"
+    CLOCK_UNTRUSTED = "clock_untrusted"
     DIRECTORY_UNAVAILABLE = "directory_unavailable"
     BUSY = "busy"
     STORAGE_UNAVAILABLE = "storage_unavailable"
@@ -47,6 +48,14 @@ class Reason(StrEnum):
     UNKNOWN_TRANSFER = "unknown_transfer"
     HOLD_ENDED = "hold_ended"
     HOLD_OPEN = "hold_open"
+
+    # Shifts.
+    SHIFT_OPEN = "shift_open"
+    NO_SHIFT_OPEN = "no_shift_open"
+    NOT_COUNTED = "not_counted"
+    COUNT_OUTDATED = "count_outdated"
+    UNKNOWN_REPORT = "unknown_report"
+    UNKNOWN_PRINTER = "unknown_printer"
 
     # How a reader that waits for a card can end.
     UNKNOWN_READER = "unknown_reader"
@@ -102,13 +111,14 @@ MESSAGES: dict[Reason, str] = {
     Reason.WRONG_ZONE: "The ticket does not cover the zone behind this gate.",
     Reason.OUTSIDE_SCHEDULE: "The ticket is not valid at this time of the week.",
     Reason.ALREADY_INSIDE: "The guest is already inside. Scan them out first.",
-    Reason.NO_USES_LEFT: "The ticket has already been used.",
+    Reason.NO_USES_LEFT: "It has been used already.",
     Reason.NO_USES_LEFT_TODAY: "The ticket has been used up for today.",
     Reason.CAPACITY_REACHED: "The zone behind this gate is full. Let someone out first.",
     Reason.GATE_LOCKED: "This gate is locked down by staff.",
     Reason.GATE_UNAVAILABLE: "The gate's lock or contact does not answer. Check cable and power, or use another gate.",
     Reason.INTERLOCKED: "Another gate of this interlock is not shut. Wait until it is, then try again.",
     Reason.EMERGENCY: "Emergency release is active. Gates stand open and nobody is checked.",
+    Reason.CLOCK_UNTRUSTED: "Nobody vouches for the time, so this cannot be judged. Call the technician.",
     Reason.DIRECTORY_UNAVAILABLE: "No directory has been loaded yet. Import one with `venue-gateway directory import`.",
     Reason.BUSY: "Too much is waiting already. Try again in a moment.",
     Reason.STORAGE_UNAVAILABLE: "The gateway cannot write to its disk, so nothing is admitted. Call the operator.",
@@ -127,6 +137,12 @@ MESSAGES: dict[Reason, str] = {
     Reason.UNKNOWN_TRANSFER: "There is no such transfer. Use the `transfer` from the answer to the first request.",
     Reason.HOLD_ENDED: "The hold is over: captured, released or timed out. Charge the guest anew.",
     Reason.HOLD_OPEN: "A part of the wallet is still held. Capture or cancel that first.",
+    Reason.SHIFT_OPEN: "This till has a shift open already. Close that first.",
+    Reason.NO_SHIFT_OPEN: "This till has no shift open. Open one with `open_shift`.",
+    Reason.NOT_COUNTED: "The drawer has not been counted. Count it, then close the shift.",
+    Reason.COUNT_OUTDATED: "Cash has moved since the drawer was counted. Count it again.",
+    Reason.UNKNOWN_REPORT: "This till has no Z report of this number.",
+    Reason.UNKNOWN_PRINTER: "There is no printer of this name in the configuration.",
     Reason.UNKNOWN_READER: "There is no reader of this name. Use one of the configuration's readers.",
     Reason.PAYMENT_TIMED_OUT: "Nobody held a card to the reader in time. Nothing was charged.",
     Reason.PAYMENT_CANCELLED: "The request was cancelled. Nothing was charged.",

@@ -14,63 +14,22 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import allowance_events as a
-from gateway.domain import bench, ledger, redemptions
+from gateway.domain import bench, ledger, redemptions, shifts
+from gateway.domain import clock_events as c
 from gateway.domain import events as e
+from gateway.domain import shift_events as s
 from gateway.domain import wallet_events as w
 from gateway.domain import zone_events as z
 from gateway.domain.access import DayUses, Presence, Whereabouts, ZoneMap
 from gateway.domain.answers import Answer, first_answer, later_answer
+from gateway.domain.clock import Doubt, Standing
+from gateway.domain.state_parts import DrawerState, GateState, GateStatus, Job, JobStatus, OpenEntry, StoredAnswer
 from gateway.domain.zones import Block, Closure, block_key
+
+__all__ = ["DrawerState", "GateState", "GateStatus", "Job", "OpenEntry", "StoredAnswer", "VenueState"]
 
 FINISHED_JOBS_KEPT = 200
 """How many finished print jobs stay known for a status query or a reprint."""
-
-GateStatus = Literal["locked", "released", "forced", "held_open", "fault"]
-JobStatus = Literal["queued", "printing", "held", "done", "failed", "unknown"]
-
-
-class OpenEntry(msgspec.Struct):
-    """A granted entry whose outcome is not known yet."""
-
-    granted: e.EntryGranted
-    released: bool = False
-
-
-class GateState(msgspec.Struct):
-    """Where one gate stands. `entry` is the passage it is released for."""
-
-    status: GateStatus = "locked"
-    entry: str | None = None
-    fault: str | None = None
-
-
-class Job(msgspec.Struct):
-    """One print job. `why` says what holds it, or how it ended."""
-
-    queued: e.PrintQueued
-    status: JobStatus = "queued"
-    why: str = ""
-
-    @property
-    def open(self) -> bool:
-        """True while the job still waits or prints."""
-        return self.status in {"queued", "printing", "held"}
-
-
-class DrawerState(msgspec.Struct):
-    """One drawer: the openings under way, and whether an alarm stands."""
-
-    openings: dict[str, e.DrawerOpening] = {}
-    alarm: Literal["", "forced", "left_open"] = ""
-
-
-class StoredAnswer(msgspec.Struct, frozen=True, gc=False):
-    """What a request id was answered and when, and the digest of what it had asked."""
-
-    fingerprint: str
-    answer: Answer
-    at_ms: int = 0
-
 
 Answered = tuple[e.RequestRef, Answer]
 _ROW_TYPES: dict[str, Any] = {
@@ -88,8 +47,10 @@ _ROW_TYPES: dict[str, Any] = {
     **ledger.ROW_TYPES,
     **redemptions.ROW_TYPES,
     **bench.ROW_TYPES,
+    **shifts.ROW_TYPES,
+    "clock": Standing,
 }
-ON_DISK: frozenset[str] = frozenset({"request", *ledger.ON_DISK, *redemptions.ON_DISK})
+ON_DISK: frozenset[str] = frozenset({"request", *ledger.ON_DISK, *redemptions.ON_DISK, *shifts.ON_DISK})
 """Kinds of rows that only grow: once stored they are looked up by key and leave the memory."""
 
 
@@ -123,6 +84,8 @@ class VenueState:
         self.ledger = ledger.Ledger(self._touch)
         self.redemptions = redemptions.Redemptions(self._touch, self._set_uses, self._set_day_uses)
         self.bench = bench.Bench(self._touch)
+        self.shifts = shifts.Shifts(self._touch)
+        self.clocks: dict[str, Standing] = {}
         self.dirty: set[tuple[str, str]] = set()
         self.dropped_jobs: list[str] = []
         self._tables: dict[str, dict[str, Any]] = {
@@ -137,9 +100,11 @@ class VenueState:
             "job": self.jobs,
             "drawer": self.drawers,
             "request": self.requests,
+            "clock": self.clocks,
             **self.ledger.tables,
             **self.redemptions.tables,
             **self.bench.tables,
+            **self.shifts.tables,
         }
 
     def set_zones(self, zones: ZoneMap) -> None:
@@ -149,10 +114,10 @@ class VenueState:
         for here in self.where.values():
             self.occupancy.update(zones.path(here.zone))
 
-    def presence(self, holder: str, credential: str = "") -> Presence:
+    def presence(self, holder: str, credential: str = "", doubt: Doubt | None = None) -> Presence:
         """Return what a decision about `holder`, who shows the credential of this reference, needs to know."""
         blocked = bool(self.blocks) and self.is_blocked(credential, holder)
-        return Presence(self.where.get(holder), self.uses, self.occupancy, self.day_uses, blocked)
+        return Presence(self.where.get(holder), self.uses, self.occupancy, self.day_uses, blocked, doubt)
 
     def is_blocked(self, credential: str, holder: str) -> bool:
         """Return True when the venue's own block list names the credential or its holder."""
@@ -314,15 +279,35 @@ class VenueState:
 
     def _opening(self, event: e.DrawerOpening) -> None:
         self.drawer(event.drawer).openings[event.opening] = event
+        self.shifts.drawer_opened(event.in_shift, event.client, event.reason)
         self._touch("drawer", event.drawer)
 
     def _opening_ended(self, event: e.DrawerOpened | e.DrawerFailed | e.DrawerUnknown) -> None:
         self.drawer(event.drawer).openings.pop(event.opening, None)
         self._touch("drawer", event.drawer)
 
+    def _drawer_forced(self, event: e.DrawerForced) -> None:
+        self._drawer_alarm(event.drawer, "forced")
+        self.shifts.drawer_opened(event.in_shift, shifts.NOBODY, "")
+
+    def _transferred(self, event: w.WalletTransferred) -> None:
+        self.ledger.transferred(event)
+        self.shifts.booked(event.booked)
+
     def _drawer_alarm(self, name: str, alarm: Literal["", "forced", "left_open"]) -> None:
         self.drawer(name).alarm = alarm
         self._touch("drawer", name)
+
+    # The clock.
+
+    @property
+    def clock(self) -> Standing | None:
+        """What was last said of the clock: that it is vouched for, or in doubt; None where nobody said anything."""
+        return self.clocks.get("")
+
+    def _clock(self, event: Standing) -> None:
+        self.clocks[""] = event
+        self._touch("clock", "")
 
     # Rows.
 
@@ -380,11 +365,18 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     e.PrintUnknown: lambda state, event: state._job(event.job, "unknown", event.message),
     e.DrawerOpening: VenueState._opening,
     **dict.fromkeys((e.DrawerOpened, e.DrawerFailed, e.DrawerUnknown), VenueState._opening_ended),
-    e.DrawerForced: lambda state, event: state._drawer_alarm(event.drawer, "forced"),
+    e.DrawerForced: VenueState._drawer_forced,
     e.DrawerLeftOpen: lambda state, event: state._drawer_alarm(event.drawer, "left_open"),
     e.DrawerClosed: lambda state, event: state._drawer_alarm(event.drawer, ""),
+    c.ClockVouched: VenueState._clock,
+    c.ClockDoubted: VenueState._clock,
     w.WalletArmed: lambda state, event: state.ledger.armed_for(event),
-    w.WalletTransferred: lambda state, event: state.ledger.transferred(event),
+    w.WalletTransferred: VenueState._transferred,
+    s.ShiftOpened: lambda state, event: state.shifts.opened(event),
+    s.ShiftCashMoved: lambda state, event: state.shifts.booked(event.booked),
+    s.ShiftCounted: lambda state, event: state.shifts.counted(event),
+    s.ShiftClosed: lambda state, event: state.shifts.closed(event),
+    s.ShiftReported: lambda state, event: state.shifts.reported(event),
     w.WalletHeld: lambda state, event: state.ledger.held(event),
     w.WalletHoldEnded: lambda state, event: state.ledger.hold_ended(event),
     w.WalletDenied: lambda state, event: state.ledger.ended(event),

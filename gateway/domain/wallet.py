@@ -224,9 +224,10 @@ def _hold(book: Book, policy: Policy, asked: Asked) -> w.WalletHeld | Reason:
 
 def _legs(book: Book, asked: Asked) -> tuple[w.Leg, ...] | Reason:
     """Return where the money goes, or why it cannot."""
-    order, own = asked.order, wallet(asked.guest.holder)
+    order, holder = asked.order, asked.guest.holder
+    own = wallet(holder) if holder else f"{order.by}:{order.client}"
     match order.action:
-        case "charge":
+        case "charge" | "sale":
             return _paid(order, own)
         case "capture":
             return _captured(book.ledger, asked) or _paid(order, own)
@@ -275,7 +276,8 @@ def _refunded(asked: Asked) -> tuple[w.Leg, ...] | Reason:
         return Reason.UNKNOWN_TRANSFER
     if asked.refunded_minor + order.amount_minor > original.total_minor:
         return Reason.OVER_CHARGED_AMOUNT
-    own, skip, left = wallet(original.holder), asked.refunded_minor, order.amount_minor
+    own = wallet(original.holder) if original.holder else f"{original.by}:{order.client}"
+    skip, left = asked.refunded_minor, order.amount_minor
     legs: list[w.Leg] = []
     lines = (
         (f"sales:{order.client}", original.sales_minor),

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gateway.domain.allowance_events import Allowance
+from gateway.domain.booking import Booked
 from gateway.domain.event import Event, RequestRef
 from gateway.domain.reasons import Reason
 
@@ -30,6 +31,7 @@ Action: TypeAlias = Literal[
     "opening",
     "grant",
     "return",
+    "sale",
 ]
 Medium: TypeAlias = Literal["cash", "card", "voucher"]
 
@@ -89,7 +91,8 @@ class WalletTransferred(Event, frozen=True, tag="wallet.transferred"):
 
     `refunded_minor` is how much of `of` has been given back with this; `held_minor` what stays held in the wallet after
     a capture; `opening_minor` what upstream has put into the wallet in all; `allowance` how the wallet's allowance
-    stands afterwards, where one was granted, spent or handed back.
+    stands afterwards, where one was granted, spent or handed back. `booked` is the shift it belongs to. A sale that no
+    wallet pays has no `holder`.
     """
 
     transfer: str
@@ -108,6 +111,7 @@ class WalletTransferred(Event, frozen=True, tag="wallet.transferred"):
     opening_minor: int | None = None
     allowance: Allowance | None = None
     spent: Spent | None = None
+    booked: Booked | None = None
     request: RequestRef | None = None
 
 

@@ -14,7 +14,7 @@ OK = "ok"
 def credential_verdicts(credential: Credential, case: Case, *, leaving: bool) -> dict[str, str]:
     """Return what the rules about the credential itself say: `ok` or the reason word. Leaving asks less of it."""
     blocked = Reason.BLOCKED if credential.state == "blocked" else None
-    fault = None if leaving else credential_fault(credential, case.now_ms)
+    fault = None if leaving else credential_fault(credential, case.now_ms, case.doubt)
     return {
         "block_list": Reason.BLOCKED if case.presence.blocked else OK,
         "credential_state": blocked or fault or OK,

@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from gateway.config.wallet import Wallet
 from gateway.domain import events as e
 from gateway.domain import wallet_events as w
 from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChanged
@@ -55,6 +56,14 @@ class Terms(msgspec.Struct, frozen=True):
 
     ask_minor: int
     low_minor: int
+
+
+def terms(wallet: Wallet) -> Terms | None:
+    """Return the terms of a configuration; None where it wants no allowances."""
+    wanted = wallet.allowances
+    if wanted is None or wallet.authority == "venue":
+        return None
+    return Terms(wanted.ask_minor, wanted.low_minor)
 
 
 class AllowanceFlow:

@@ -74,7 +74,7 @@ class BenchFlow:
         """Take the devices, `boards` among them being relay boards. Returns what serves each verb of each."""
         self._devices = devices
         signals: tuple[bench.Action, ...] = ("beep", "light", "show")
-        quiet = {verb: Handler(partial(self._take_signal, verb)) for verb in signals}
+        quiet: dict[str, Handler] = {verb: Handler(partial(self._take_signal, verb)) for verb in signals}
         pulse = {"pulse": Handler(self._take_pulse, moves_metal=True)}
         return {name: pulse if name in boards else quiet for name in devices}
 

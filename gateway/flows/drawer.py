@@ -11,9 +11,10 @@ import structlog
 from msgspec import Meta
 
 from drivers.api import DeviceOffline, DeviceTimeout, Drawer, DriverError, PrinterStatus
-from gateway.domain import drawers
+from gateway.domain import drawers, shifts
 from gateway.domain import events as e
 from gateway.domain.answers import Answer, denied
+from gateway.domain.booking import InShift
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
 from gateway.flows.noting import note
@@ -114,10 +115,12 @@ class DrawerFlow:
             drawer=self.name,
             client=request.client,
             reason=reason,
+            in_shift=self._in_shift(),
             request=request.ref,
         )
         commit = self._recorder.record(opening)
-        self._spawn(self._open(opening, request.expires_at_ms, commit))
+        # By the loop's clock from here on: the other one may be set while the disk takes its time (I6, I10).
+        self._spawn(self._open(opening, self._recorder.deadline_s(request.expires_at_ms), commit))
 
     def take_status(self, request: Request) -> Answer:
         """Answer how the drawer is; `contact` is `unknown` where there is none or it says nothing."""
@@ -130,7 +133,7 @@ class DrawerFlow:
         """`open`, `closed`, or `unknown` where there is no contact or it has said nothing."""
         return {True: "open", False: "closed", None: "unknown"}[self._is_open]
 
-    async def _open(self, opening: e.DrawerOpening, expires_at_ms: int | None, commit: Commit) -> None:
+    async def _open(self, opening: e.DrawerOpening, deadline_s: float | None, commit: Commit) -> None:
         """Wait for the disk, then pulse. Called once per opening and never again for the same one (I2)."""
         try:
             await commit
@@ -138,8 +141,8 @@ class DrawerFlow:
             log.error("drawer_opening_not_stored", drawer=self.name, opening=opening.opening)
             return
         left_s = PULSE_TIMEOUT_S
-        if expires_at_ms is not None:
-            left_s = min(left_s, (expires_at_ms - self._recorder.now_ms()) / MS_PER_S)
+        if deadline_s is not None:
+            left_s = min(left_s, deadline_s - _now_s())
         if left_s <= 0:
             # The disk took so long that whoever asked may have walked away (I6).
             self._end(drawers.failed(opening, Reason.REQUEST_EXPIRED))
@@ -241,8 +244,13 @@ class DrawerFlow:
         self._asked_until_s = float("-inf")
         if not first:
             self._alarm = "" if asked else "forced"
-            self._note(*drawers.contact_opened(self.name, asked=asked))
+            self._note(*drawers.contact_opened(self.name, asked=asked, in_shift=self._in_shift()))
         self._left_open_timer = asyncio.get_running_loop().call_later(self._left_open_s, self._left_open)
+
+    def _in_shift(self) -> InShift | None:
+        """Return the place of an opening in the shift that has this drawer."""
+        shift = self._recorder.state.shifts.at_drawer(self.name)
+        return shifts.next_opening(shift, self._recorder.now_ms()) if shift is not None else None
 
     def _closed(self, *, first: bool) -> None:
         self.close()

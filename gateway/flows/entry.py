@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -25,8 +26,7 @@ from gateway.store.journal import StorageUnavailable
 
 log = structlog.get_logger(__name__)
 
-MS_PER_S = 1000
-TAP_WAITS_MS = 5000
+TAP_WAITS_S = 5.0
 """A guest at a reader of our own has given up by then; a gate that opens later opens for whoever stands there."""
 
 Holder = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -121,8 +121,13 @@ class EntryFlow:
     def _record(self, gate: GateFlow, event: e.EntryGranted | e.EntryDenied, expires_at_ms: int | None) -> Commit:
         commit = self._recorder.record(event)
         if isinstance(event, e.EntryGranted) and event.actuates:
-            self._spawn(self._open(gate, event, commit, expires_at_ms))
+            self._spawn(self._open(gate, event, commit, self._deadline_s(expires_at_ms)))
         return commit
+
+    def _deadline_s(self, expires_at_ms: int | None) -> float:
+        """By the loop's clock: the other one may be set while the disk takes its time (I6, I10)."""
+        deadline_s = self._recorder.deadline_s(expires_at_ms)
+        return asyncio.get_running_loop().time() + TAP_WAITS_S if deadline_s is None else deadline_s
 
     def decide(
         self, gate: GateFlow, found: Found, source: str, request: e.RequestRef | None, now_ms: int
@@ -150,7 +155,7 @@ class EntryFlow:
             found.credential,
             found.entitlements,
             self.lookup.directory.schedules,
-            state.presence(found.holder, found.ref),
+            state.presence(found.holder, found.ref, self._recorder.doubt),
             now_ms,
             self.timezone,
         )
@@ -220,15 +225,14 @@ class EntryFlow:
             request=request,
         )
 
-    async def _open(self, gate: GateFlow, granted: e.EntryGranted, commit: Commit, expires_at_ms: int | None) -> None:
+    async def _open(self, gate: GateFlow, granted: e.EntryGranted, commit: Commit, deadline_s: float) -> None:
         """Wait for the disk, then open. A grant that could not be stored opens nothing."""
         try:
             await commit
         except StorageUnavailable:
             log.error("entry_not_stored", entry=granted.entry, gate=gate.name)
             return
-        until_ms = granted.since_ms + TAP_WAITS_MS if expires_at_ms is None else expires_at_ms
-        left_s = (until_ms - self._recorder.now_ms()) / MS_PER_S
+        left_s = deadline_s - asyncio.get_running_loop().time()
         if left_s <= 0:
             # The disk took so long that whoever tapped may have walked away (I6).
             gate.give_back(granted.entry)

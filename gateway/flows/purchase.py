@@ -21,6 +21,7 @@ from gateway.domain.reasons import Reason
 from gateway.domain.wallet import Asked, Guest, Policy, decide, standing
 from gateway.flows import purchase_data as d
 from gateway.flows.authenticity import Authenticity
+from gateway.flows.booking import Cashier
 from gateway.flows.desk import Handler, RefusedRequest, Request, read_data
 from gateway.flows.lookup import Found, Lookup, Presented
 from gateway.flows.purchase_deadlines import Deadlines
@@ -51,6 +52,7 @@ class PurchaseFlow:
         self._arm_timeout_s = 30.0
         self._readers: Mapping[str, ReaderPort] = {}
         self._deadlines = Deadlines(recorder)
+        self.cashier = Cashier(recorder)
 
     def configure(self, policy: Policy, arm_timeout_s: float, readers: Mapping[str, ReaderPort]) -> None:
         """Take new rules and readers; a reader that is gone waits no more. At the start, holds get their timers."""
@@ -75,6 +77,7 @@ class PurchaseFlow:
             "refund": self._take_refund,
             "capture": self._take_capture,
             "cancel": self._take_cancel,
+            "sell": self._take_sell,
         }
         return {verb: Handler(take) for verb, take in takers.items()}
 
@@ -136,7 +139,30 @@ class PurchaseFlow:
     def _take_deposit(self, request: Request) -> Answer | None:
         data = read_data(request, d.DepositData)
         action: w.Action = "deposit" if data.action == "pay" else "deposit_return"
+        if data.by is not None:
+            return self._take_returned(request, data, data.by)
         return self._take(request, data, self._order(request, action, data.currency, data.amount_minor))
+
+    def _take_returned(self, request: Request, data: d.DepositData, by: w.Medium) -> Answer | None:
+        """Give a deposit back to a guest who has no wallet."""
+        if data.action != "return" or data.reader is not None or data.credential is not None:
+            note = "`data.by` is for `return` without `reader` and `credential`; `sell` takes a deposit in cash."
+            raise RefusedRequest(denied(Reason.MALFORMED, note))
+        return self._without_wallet(
+            request, self._order(request, "deposit_return", data.currency, data.amount_minor, by=by)
+        )
+
+    def _take_sell(self, request: Request) -> Answer | None:
+        data = read_data(request, d.SellData)
+        return self._without_wallet(
+            request, self._order(request, "sale", data.currency, data.amount_minor, by=data.by, **_parts(data))
+        )
+
+    def _without_wallet(self, request: Request, order: w.Order) -> Answer | None:
+        """Decide what cash, a card or a voucher pays for."""
+        if order.currency != self._policy.currency:
+            raise RefusedRequest(denied(Reason.WRONG_CURRENCY, f"Tills here take {self._policy.currency} only."))
+        return self._decided(order, Guest(""), request.ref, None)
 
     def _take_hold(self, request: Request) -> Answer | None:
         data = read_data(request, d.HoldData)
@@ -222,9 +248,13 @@ class PurchaseFlow:
             )
         if order.currency != self._policy.currency:
             raise RefusedRequest(denied(Reason.WRONG_CURRENCY, f"Wallets here hold {self._policy.currency} only."))
+        if order.action != "balance" and (refusal := self.cashier.refusal(order.client)):
+            raise RefusedRequest(denied(refusal))
         if (known := self._recorder.transfer(order.transfer)) is not None:
             # The answer to it has been let go since; the transfer itself is remembered for ever.
-            return _done_before(order) if known.fingerprint == request.fingerprint else denied(_CONFLICT)
+            return (
+                _done_before(order) if known.fingerprint == request.fingerprint else denied(Reason.IDEMPOTENCY_CONFLICT)
+            )
         if payer.credential is not None:
             # A number that a client merely names proves nothing.
             technology = payer.credential.technology if isinstance(payer.credential, Presented) else ""
@@ -269,6 +299,9 @@ class PurchaseFlow:
         return self._decided(order, guest, request, reader)
 
     def _decided(self, order: w.Order, guest: Guest, request: RequestRef | None, reader: str | None) -> Answer | None:
+        if refusal := self.cashier.refusal(order.client):
+            self._deny(order, refusal, guest.credential, request, reader, guest)
+            return None
         payee_opening = self._directory.wallet(order.to) if order.to and self._policy.upstream else None
         asked = Asked(
             order=order,
@@ -288,8 +321,9 @@ class PurchaseFlow:
         elif not verdict:
             return _done_before(order)
         else:
-            self._recorder.record(*verdict)
-            self._after(verdict[-1])
+            facts = [*verdict[:-1], self.cashier.booked(verdict[-1])]
+            self._recorder.record(*facts)
+            self._after(facts[-1])
         return None
 
     def _after(self, fact: e.AnyEvent) -> None:
@@ -317,9 +351,7 @@ class PurchaseFlow:
                 credential=ref,
                 holder=guest.holder if guest is not None else None,
                 reader=reader,
-                available_minor=standing(self._ledger, guest, self._policy).available_minor
-                if guest is not None
-                else None,
+                available_minor=standing(self._ledger, guest, self._policy).available_minor if guest else None,
                 request=request,
             )
         )
@@ -331,9 +363,8 @@ class PurchaseFlow:
 
     def _identify(self, found: Found, action: w.Action) -> Guest | Reason:
         """Return whose wallet a credential opens, or why it opens none."""
-        credential = known_guest(
-            found, self._recorder.state, self._recorder.now_ms(), after_expiry=action in _AFTER_EXPIRY
-        )
+        now_ms, doubt = self._recorder.now_ms(), self._recorder.doubt
+        credential = known_guest(found, self._recorder.state, now_ms, doubt, after_expiry=action in _AFTER_EXPIRY)
         if isinstance(credential, Reason):
             return credential
         if not self._policy.upstream:
@@ -357,14 +388,11 @@ class PurchaseFlow:
         )
 
 
-_CONFLICT = Reason.IDEMPOTENCY_CONFLICT
-
-
 def _done_before(order: w.Order) -> Answer:
     return Answer("done", None, "This was done before.", {"transfer": order.transfer})
 
 
-def _parts(data: d.ChargeData | d.CaptureData) -> dict[str, int]:
+def _parts(data: d.ChargeData | d.CaptureData | d.SellData) -> dict[str, int]:
     return {"tip_minor": data.tip_minor, "deposit_minor": data.deposit_minor}
 
 

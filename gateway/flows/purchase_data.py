@@ -67,6 +67,19 @@ class DepositData(Payer, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     amount_minor: Amount
     action: Annotated[Literal["pay", "return"], Meta(description="`return` gives it back.")] = "pay"
+    by: Annotated[
+        Literal["cash", "card"] | None, Meta(description="With `return`: give it back so, to a guest without a wallet.")
+    ] = None
+
+
+class SellData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Take money for something that no wallet pays."""
+
+    amount_minor: Amount
+    by: Annotated[Literal["cash", "card", "voucher"], Meta(description="What the guest gave for it.")]
+    tip_minor: Part = 0
+    deposit_minor: Part = 0
+    currency: Currency | None = None
 
 
 class HoldData(Payer, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -15,7 +15,10 @@ import msgspec
 
 from gateway.domain import events as e
 from gateway.domain.answers import Answer, begins
+from gateway.domain.clock import Doubt
 from gateway.domain.ledger import Posted
+from gateway.domain.shift_events import ShiftClosed
+from gateway.domain.shifts import report_key
 from gateway.domain.sieve import Sieve
 from gateway.domain.state import ON_DISK, StoredAnswer, VenueState, request_key
 from gateway.store.journal import Journal, Row, StorageUnavailable
@@ -26,6 +29,8 @@ GATHER_MS = 5
 """Under load whoever only follows what happens hears of it this often: the next guest at the gate goes first."""
 GATHER_ENTRIES_MAX = 200
 MS_PER_S = 1000
+SET_BACK_MS = 60_000
+"""A clock that goes back by less stands still meanwhile."""
 DIRTY_ROWS_MAX = 20_000
 """Changed rows that make a fold due; few folds touch each database page less often than many."""
 
@@ -83,6 +88,8 @@ class Recorder:
         self._lost: StorageUnavailable | None = None
         self._unstored: dict[str, int] = {}
         self._never_stored: set[str] = set()
+        self.doubt: Doubt | None = None
+        self.set_back_ms = SET_BACK_MS
         self._seen_ms = 0
         self._untold: list[Committed] = []
         self._to_follow: list[Committed] = []
@@ -90,12 +97,26 @@ class Recorder:
         self._folded = Sieve()
 
     def now_ms(self) -> int:
-        """Return UTC milliseconds. Within a run it never goes back, so that no expired request comes to life again.
+        """Return UTC milliseconds. It does not go back a little, so that no expired request comes to life again.
 
-        A journal that is ahead of the clock, because the clock was wrong in an earlier run, does not move it.
+        A clock that was set back further than any request may reach ahead is followed. A journal that is ahead of the
+        clock, because the clock was wrong in an earlier run, does not move it.
         """
-        self._seen_ms = max(self._seen_ms, self._now_ms())
+        now_ms = self._now_ms()
+        if now_ms > self._seen_ms or now_ms < self._seen_ms - self.set_back_ms:
+            self._seen_ms = now_ms
         return self._seen_ms
+
+    def deadline_s(self, expires_at_ms: int | None) -> float | None:
+        """Return the end of a request by the loop's clock, which nobody sets; None for one without an end."""
+        if expires_at_ms is None:
+            return None
+        return asyncio.get_running_loop().time() + (expires_at_ms - self.now_ms()) / MS_PER_S
+
+    @property
+    def last_at_ms(self) -> int:
+        """The greatest time in the journal."""
+        return self._last_at_ms
 
     @property
     def clock_behind_ms(self) -> int:
@@ -121,6 +142,8 @@ class Recorder:
         """
         if self.lost is not None:
             raise self.lost
+        if self.doubt is not None:
+            events = tuple(msgspec.structs.replace(event, clock="untrusted") for event in events)
         # Time never goes backwards in the journal, whatever the clock does.
         now_ms = max(self.now_ms(), self._last_at_ms)
         commit: Commit = asyncio.get_running_loop().create_future()
@@ -163,6 +186,14 @@ class Recorder:
             return known
         stored = self.journal.state_row("refunded", transfer)
         return msgspec.json.decode(stored, type=int) if stored is not None else 0
+
+    def z_report(self, till: str, number: int) -> ShiftClosed | None:
+        """Return the closed shift of a till and number, from memory or from the stored rows."""
+        known = self.state.shifts.z_reports.get(report_key(till, number))
+        if known is not None:
+            return known
+        stored = self.journal.state_row("z_report", report_key(till, number))
+        return msgspec.json.decode(stored, type=ShiftClosed) if stored is not None else None
 
     def forget_answers(self, keys: Sequence[str]) -> None:
         """Let stored answers go that nobody will ask for again; the next fold deletes their rows."""

@@ -161,7 +161,8 @@ class RedeemFlow:
             if asked.credential is not None
             else self._lookup.holder(asked.holder or "")
         )
-        return explained(found, self._recorder.state, self._purse(found.entitlements), now_ms)
+        state, doubt = self._recorder.state, self._recorder.doubt
+        return explained(found, state, self._purse(found.entitlements), now_ms, doubt)
 
     # From the order to the fact.
 
@@ -201,7 +202,7 @@ class RedeemFlow:
         reader: str | None,
     ) -> None:
         """Decide for the guest who carries a credential, and record what follows."""
-        guest = known_guest(found, self._recorder.state, self._recorder.now_ms())
+        guest = known_guest(found, self._recorder.state, self._recorder.now_ms(), self._recorder.doubt)
         purse = self._purse(found.entitlements)
         verdict = Refusal(guest) if isinstance(guest, Reason) else entitlements.decide(lines, purse)
         whose = {"credential": found.ref or None, "reader": reader}
@@ -240,9 +241,9 @@ class RedeemFlow:
         )
 
     def _purse(self, found: Sequence[Entitlement]) -> Purse:
-        state = self._recorder.state
-        schedules = self._lookup.directory.schedules
-        return Purse(found, state.uses, state.day_uses, schedules, self._recorder.now_ms(), self._timezone)
+        state, schedules = self._recorder.state, self._lookup.directory.schedules
+        now_ms, doubt = self._recorder.now_ms(), self._recorder.doubt
+        return Purse(found, state.uses, state.day_uses, schedules, now_ms, self._timezone, doubt)
 
     # What ends when nobody comes.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.domain import entitlements
 from gateway.domain.answers import Answer
+from gateway.domain.clock import Doubt
 from gateway.domain.entitlements import Purse
 from gateway.domain.reasons import Reason, message_for
 from gateway.domain.state import VenueState
@@ -14,9 +15,9 @@ from gateway.flows.lookup import Found
 from gateway.flows.till import known_guest
 
 
-def explained(found: Found, state: VenueState, purse: Purse, now_ms: int) -> Answer:
+def explained(found: Found, state: VenueState, purse: Purse, now_ms: int, doubt: Doubt | None) -> Answer:
     """Return every rule's verdict, `ok` or its reason word, and what is left of each item."""
-    guest = known_guest(found, state, now_ms)
+    guest = known_guest(found, state, now_ms, doubt)
     refusal = guest if isinstance(guest, Reason) else None
     unloaded = found.fault is Reason.DIRECTORY_UNAVAILABLE
     data: dict[str, Any] = {

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from gateway.domain.access import Credential
+from gateway.domain.access import Credential, credential_fault
+from gateway.domain.clock import Doubt
 from gateway.domain.reasons import Reason
 from gateway.domain.state import VenueState
 from gateway.flows.lookup import Found
 
 
-def known_guest(found: Found, state: VenueState, now_ms: int, *, after_expiry: bool = False) -> Credential | Reason:
+def known_guest(
+    found: Found, state: VenueState, now_ms: int, doubt: Doubt | None, *, after_expiry: bool = False
+) -> Credential | Reason:
     """Return the credential that counts, or the reason against it; with `after_expiry` also one whose time is over.
 
-    What staff blocked here comes first, as at a gate: it is refused whatever else is known of it.
+    What staff blocked here comes first, as at a gate: it is refused whatever else is known of it. `doubt` is there
+    while nobody vouches for the time.
     """
     if found.fault is Reason.DIRECTORY_UNAVAILABLE:
         return found.fault
@@ -22,11 +26,6 @@ def known_guest(found: Found, state: VenueState, now_ms: int, *, after_expiry: b
         return found.fault or Reason.UNKNOWN_CREDENTIAL
     if credential.state == "blocked":
         return Reason.BLOCKED
-    if credential.state == "replaced":
-        return Reason.REPLACED
-    return Reason.EXPIRED if not after_expiry and _is_over(credential, now_ms) else credential
-
-
-def _is_over(credential: Credential, now_ms: int) -> bool:
-    until_ms = credential.valid_until_ms
-    return credential.state == "expired" or (until_ms is not None and now_ms >= until_ms)
+    if after_expiry and credential.state != "replaced":
+        return credential
+    return credential_fault(credential, now_ms, doubt) or credential

@@ -63,7 +63,7 @@ class WhyFlow:
 
     def _personal(self, gate: GateFlow, found: Found, credential: access.Credential) -> dict[str, Any]:
         state = self._recorder.state
-        presence = state.presence(found.holder, found.ref)
+        presence = state.presence(found.holder, found.ref, self._recorder.doubt)
         schedules = self._entry.lookup.directory.schedules
         now_ms = self._recorder.now_ms()
         case = access.Case(gate.rule, state.zones, schedules, presence, now_ms, self._entry.timezone)

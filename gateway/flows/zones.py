@@ -116,13 +116,19 @@ class OrdersFlow:
         ref, holder, reason = self._whom(request)
         if len(self._recorder.state.blocks) >= zones.BLOCKS_MAX:
             raise RefusedRequest(denied(Reason.BUSY, "The block list is full. Put the blocks into the directory."))
-        fields = {"credential": ref, "holder": holder, "client": request.client, "reason": reason}
-        self._recorder.record(z.CredentialBlocked(**fields, request=request.ref))
+        self._recorder.record(
+            z.CredentialBlocked(
+                credential=ref, holder=holder, client=request.client, reason=reason, request=request.ref
+            )
+        )
 
     def _take_unblock(self, request: Request) -> None:
         ref, holder, reason = self._whom(request)
-        fields = {"credential": ref, "holder": holder, "client": request.client, "reason": reason}
-        self._recorder.record(z.CredentialUnblocked(**fields, request=request.ref))
+        self._recorder.record(
+            z.CredentialUnblocked(
+                credential=ref, holder=holder, client=request.client, reason=reason, request=request.ref
+            )
+        )
 
     def _zone(self, request: Request) -> tuple[str, str]:
         asked = read_data(request, ZoneData)

@@ -28,7 +28,9 @@ ACKNOWLEDGE_S = 0.005
 PACKET_ID_MAX = 0xFFFF
 PACKET_OVERHEAD_BYTES = 128 * 1024
 """What a packet may hold beside its payload: a topic of at most 64 KiB and as much in properties."""
-MESSAGES_PER_TURN = 64
+REST_BYTES_MAX = 64 * 1024
+"""More than this is left to the broker while what is here already waits for its turn."""
+MESSAGES_PER_TURN = 16
 """So many messages are taken before whoever taps at a reader of our own has a turn: a few milliseconds' worth (I8)."""
 QOS_1 = mqtt5.QoS.AT_LEAST_ONCE
 QOS_0 = mqtt5.QoS.AT_MOST_ONCE
@@ -242,9 +244,9 @@ class Connection(asyncio.Protocol):
         return None
 
     def _rest_a_turn(self) -> None:
-        """Let readers and gates have their turn before the rest of a flood; the broker holds it back meanwhile."""
+        """Let readers, gates and those just answered have their turn; the broker holds back the rest of a flood."""
         self._resting = True
-        if self._transport is not None:
+        if self._transport is not None and len(self._rest) > REST_BYTES_MAX:
             self._transport.pause_reading()
         self._loop.call_soon(self._go_on)
 

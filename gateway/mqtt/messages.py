@@ -15,6 +15,8 @@ from gateway.domain.feedback import Told
 from gateway.domain.reasons import Reason
 from gateway.flows import purchase_data as wallets
 from gateway.flows import redeem_data
+from gateway.flows import shift as shifts
+from gateway.flows.clock import VouchData
 from gateway.flows.drawer import OpenData
 from gateway.flows.entry import AuthenticateData, OverrideData
 from gateway.flows.printing import JobData, PrintData, RawData
@@ -119,6 +121,15 @@ VERB_DATA: Mapping[str, type[msgspec.Struct]] = {
     "restore": ZoneData,
     "block": BlockData,
     "unblock": BlockData,
+    "vouch_clock": VouchData,
+    "sell": wallets.SellData,
+    "open_shift": shifts.OpenShiftData,
+    "cash_in": shifts.CashData,
+    "cash_out": shifts.CashData,
+    "count": shifts.CountData,
+    "close_shift": shifts.ReportData,
+    "x_report": shifts.ReportData,
+    "z_report": shifts.ZReportData,
 }
 """The `data` of each verb, as the flow that serves it wants it; a verb means the same at every target that has it."""
 
@@ -150,6 +161,15 @@ VERB_EXAMPLES: Mapping[str, str] = {
     "restore": '{"zone": "hall", "reason": "all clear"}',
     "block": '{"holder": "guest-1", "reason": "card reported stolen"}',
     "unblock": '{"holder": "guest-1", "reason": "card found"}',
+    "sell": '{"amount_minor": 450, "by": "cash"}',
+    "open_shift": '{"floats": {"EUR": 15000}}',
+    "cash_in": '{"amount_minor": 5000, "reason": "change from the safe"}',
+    "cash_out": '{"amount_minor": 20000, "reason": "to the safe"}',
+    "count": '{"counted": [{"currency": "EUR", "pieces": {"5000": 2, "1000": 4, "200": 13}}]}',
+    "close_shift": '{"printer": "bar-printer"}',
+    "x_report": "{}",
+    "z_report": '{"number": 12}',
+    "vouch_clock": '{"reason": "by the station clock", "now_ms": 1782934200000}',
 }
 """One right `data` of each verb: shown to whoever sent a wrong one, and in the AsyncAPI document."""
 
@@ -199,7 +219,7 @@ class ListedDevice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """One device or gate of the venue and what can be asked of it."""
 
     name: str
-    kind: Literal["reader", "scanner", "board", "printer", "drawer", "bus", "gate"]
+    kind: Literal["reader", "scanner", "board", "printer", "drawer", "bus", "gate", "till"]
     driver: str = ""
     verbs: tuple[str, ...] = ()
 

@@ -6,31 +6,14 @@ import argparse
 import getpass
 import secrets
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 from gateway.config.console import USERS_FILE
-from gateway.web.users import ROLES, Role, Users, UsersError
+from gateway.web.users import Role, Users, UsersError
 
 OK, REFUSED = 0, 1
 _GENERATED_BYTES = 12
-
-
-def add_parsers(console: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Describe the commands to argparse, and yield the parser of each."""
-    user = console.add_subparsers(metavar="NOUN", required=True).add_parser("user", help="the users of the console")
-    verbs = user.add_subparsers(metavar="VERB", dest="verb", required=True)
-    new = verbs.add_parser("add", help="add a user; the password is asked for, or read from standard input")
-    new.add_argument("name")
-    new.add_argument("--role", required=True, choices=ROLES)
-    new.add_argument("--generate", action="store_true", help="make a password up and print it")
-    new.add_argument("--again", action="store_true", help="give a user who is there another password and role")
-    yield new
-    gone = verbs.add_parser("remove", help="take a user out; they are signed out at once")
-    gone.add_argument("name")
-    yield gone
-    yield verbs.add_parser("list", help="print every user and their role")
 
 
 def run(options: argparse.Namespace, state_dir: Path) -> int:

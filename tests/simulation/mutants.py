@@ -13,10 +13,12 @@ import gateway.domain.printing as printing_module
 import gateway.domain.wallet as wallet_module
 from gateway.domain.ledger import Ledger
 from gateway.domain.state import VenueState
+from gateway.flows.clock import ClockFlow
 from gateway.flows.desk import Desk
 from gateway.flows.entry import EntryFlow
 from gateway.flows.gate import GateFlow
 from gateway.flows.recorder import Recorder
+from gateway.flows.venue_clock import Step, VenueClock
 from gateway.mqtt.connection import Outcome
 from gateway.mqtt.feed import Feed
 from gateway.store.committer import Committer
@@ -65,7 +67,7 @@ def no_request_dedupe() -> AbstractContextManager[None]:
 def check_then_act() -> AbstractContextManager[None]:
     """Another tap may come between the decision and its record."""
 
-    def tap(self, gate_name, technology, value, source, request=None, expires_at_ms=None):
+    def tap(self, gate_name, technology, value, source, request=None, expires_at_ms=None, **_evidence):
         gate, now_ms = self.gates[gate_name], self._recorder.now_ms()
         event = self.decide(gate, self.lookup.find(technology, value, now_ms), source, request, now_ms)
 
@@ -179,6 +181,33 @@ def blocked_are_served() -> AbstractContextManager[None]:
     return patched(VenueState, "is_blocked", lambda self, credential, holder: False)
 
 
+def clock_believed_at_once() -> AbstractContextManager[None]:
+    """Whatever the machine's clock says after a power cut is taken for the time."""
+    return patched(ClockFlow, "_voucher", lambda self: "ntp")
+
+
+def clock_follows_whoever_sets_it() -> AbstractContextManager[None]:
+    """A time that was vouched for is given up for any that somebody sets."""
+    return patched(VenueClock, "_stepped", lambda self, by_ms, before_ms: self.on_step(Step(by_ms, followed=True)))
+
+
+@contextmanager
+def journal_goes_back_with_the_clock() -> Iterator[None]:
+    """Entries are stamped with the clock's time, also where it is earlier than that of the entry before."""
+
+    def check(self, rows, *, follow_up):
+        if self.failed is not None:
+            raise self.failed
+        return sum(len(row.body) for row in rows)
+
+    with patched(Journal, "_check", check):
+        Recorder._last_at_ms = property(lambda self: 0, lambda self, at_ms: None)
+        try:
+            yield
+        finally:
+            del Recorder._last_at_ms
+
+
 REQUIRED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "acknowledge-before-commit": acknowledge_before_commit,
     "synchronous-normal": synchronous_normal,
@@ -198,6 +227,9 @@ MUTANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "captured-twice": captured_twice,
     "half-a-transfer": half_a_transfer,
     "blocked-are-served": blocked_are_served,
+    "clock-believed-at-once": clock_believed_at_once,
+    "clock-follows-whoever-sets-it": clock_follows_whoever_sets_it,
+    "journal-goes-back": journal_goes_back_with_the_clock,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,9 +18,14 @@ from gateway.store.rows import GENESIS, Row, chain
 from tests.simulation.money import Money
 from tests.simulation.timeline import Timeline
 
+if TYPE_CHECKING:
+    from tests.simulation.clock import MachineClock
+
 CARD_MARK = b"SECRET-CARD-"
 """Part of every card number of this world, and of nothing else in it."""
 QUEUE_JOBS = 4
+SETTLED_S = 9.0
+"""After so long under NTP everything that was recorded before is on disk, and nothing new is in doubt."""
 EFFECTS = {
     "entry.granted": ("authenticate", "override"),
     "entry.denied": ("authenticate", "override"),
@@ -109,6 +114,9 @@ class Observers:
         self.feed_floor = 0
         self.feed_begun = False
         self.money = Money(self)
+        self.machine: MachineClock | None = None
+        self.clock_policy = ""
+        self.newest_at_ms = 0
 
     def note(self, what: str, *details: object) -> None:
         """Put one line into the trace."""
@@ -143,6 +151,7 @@ class Observers:
         for thing in ("entry", "job", "opening"):
             if thing in event:
                 self.by_thing.setdefault(event[thing], set()).add(kind)
+        self._check_clock(row, event)
         if (request := event.get("request")) is not None:
             self._check_effect((request["client"], request["id"]), event)
         if kind == "entry.granted" and event.get("actuates", True):
@@ -154,6 +163,27 @@ class Observers:
         if kind.startswith("print."):
             self._check_queue(event)
         self.money.on_disk(event)
+
+    def _check_clock(self, row: Any, event: dict[str, Any]) -> None:
+        """Time does not go back, and while nobody can have vouched for it, it is neither believed nor unmarked."""
+        if row.at_ms < self.newest_at_ms:
+            self.violated("I10", f"row {row.seq} is from before row {row.seq - 1}")
+        self.newest_at_ms = row.at_ms
+        machine = self.machine
+        if machine is None:
+            return
+        timed = event["kind"] == "entry.granted" and event["zone"] and event["entitlement"].startswith("timed-")
+        marked, flagged = event.get("clock") == "untrusted", "clock_untrusted" in event.get("flags", ())
+        refused = event.get("reason") in ("expired", "not_yet_valid") and str(event["holder"]).startswith("timed-")
+        if refused and not marked and machine.vouched and not machine.battery:
+            self.violated("I10", f"a time that was vouched for was given up for one that was set: {event}")
+        if not machine.vouched:
+            if not marked:
+                self.violated("I10", f"row {row.seq} ({event['kind']}) is not marked, and nobody vouched for the time")
+            if timed and (self.clock_policy == "deny" or flagged != (self.clock_policy == "flag")):
+                self.violated("I10", f"a timed ticket was admitted against the policy {self.clock_policy}: {event}")
+        elif machine.settled_s is not None and self.timeline.now_s - machine.settled_s > SETTLED_S and marked:
+            self.violated("I10", f"row {row.seq} ({event['kind']}) is marked although NTP has long been there")
 
     def _check_effect(self, key: tuple[str, str], event: dict[str, Any]) -> None:
         effects = self.by_request.setdefault(key, [])
@@ -217,7 +247,6 @@ class Observers:
 
     def pulse(self, gate: str) -> str | None:
         """A lock is told to open: for which durable grant? Returns its entry."""
-        now_ms = self.timeline.now_ms
         self.note("pulse", gate)
         self.stats["pulses"] += 1
         open_grants = [
@@ -232,9 +261,17 @@ class Observers:
         self.pulsed.add(grant["entry"])
         request = grant.get("request")
         asked = self.asked.get((request["client"], request["id"])) if request else None
-        if asked is not None and asked.expires_at_ms is not None and asked.expires_at_ms <= now_ms:
+        if asked is not None and self._is_over(asked.expires_at_ms, grant):
             self.violated("I6", f"{gate} was opened for a request that had expired")
         return str(grant["entry"])
+
+    def _is_over(self, expires_at_ms: int | None, event: dict[str, Any]) -> bool:
+        """A gateway that took a request in doubt about the time may be late by as much as the machine was off.
+
+        Whether it had reason to doubt is looked at when the event reaches the disk.
+        """
+        knew = event.get("clock") != "untrusted"
+        return knew and expires_at_ms is not None and expires_at_ms <= self.timeline.now_ms
 
     def kick(self, drawer: str) -> None:
         self.note("kick", drawer)
@@ -247,9 +284,10 @@ class Observers:
             return
         self.kicked.add(waiting[-1])
         for key, effects in self.by_request.items():
-            if any(event.get("opening") == waiting[-1] for event in effects):
+            opening = next((event for event in effects if event.get("opening") == waiting[-1]), None)
+            if opening is not None:
                 expires = self.asked[key].expires_at_ms if key in self.asked else None
-                if expires is not None and expires <= self.timeline.now_ms:
+                if self._is_over(expires, opening):
                     self.violated("I6", f"{drawer} was opened for a request that had expired")
 
     def paper(self, printer: str, data: bytes) -> None:

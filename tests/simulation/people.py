@@ -49,8 +49,10 @@ class Guests:
         kind = random.random()
         if kind < 0.55:
             return random.choice(venue.SINGLE_CARDS)
-        if kind < 0.9:
+        if kind < 0.75:
             return random.choice(venue.STAFF_CARDS)
+        if kind < 0.9:
+            return random.choice(venue.TIMED_CARDS)
         return random.choice((*venue.COPIED_CARDS, venue.BLOCKED_CARD, venue.UNKNOWN_CARD, venue.LATE_CARD))
 
     def opened(self, gate: str, entry: str | None) -> None:

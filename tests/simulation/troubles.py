@@ -51,6 +51,8 @@ class Troubles:
             (self._device_trouble, 6),
             (self._reload, 3),
             (self._fold, 4),
+            (self._clock_jump, 2),
+            (self._ntp, 1),
         ):
             for _ in range(random.randint(0, most)):
                 after(random.uniform(0.0, CHAOS_S), action)
@@ -149,12 +151,28 @@ class Troubles:
         if self.world.gateway is None:
             return
         self.yaml = self.random.choice((None, venue.CONFIGURATION, venue.REVISED))
+        if self.yaml is not None:
+            self.yaml = self.world.with_clock(self.yaml)
         self.world.gateway.reload()
 
     def _fold(self) -> None:
         """Changed state is written now, as it is four times an hour."""
         if self.world.gateway is not None:
             self.world.gateway.recorder.fold_if_due(force=True)
+
+    def _clock_jump(self) -> None:
+        """Somebody sets the clock an hour wrong, and it is set right after a while."""
+        self.world.machine.jump()
+        self.world.observers.note("jump", self.world.machine.off_ms)
+        # Whoever comes just then has a ticket that is valid now, and would not be an hour before or after.
+        reader = self.world.readers[self.random.choice(("reader-n", "reader-s"))]
+        self.world.timeline.after(0.1, reader.tap, self.random.choice(venue.TIMED_CARDS))
+        self.world.timeline.after(self.random.choice((0.3, 2.0, 6.0)), self._ntp)
+
+    def _ntp(self) -> None:
+        """NTP comes, where there is any."""
+        self.world.machine.comes_right()
+        self.world.observers.note("ntp")
 
     # Whoever stands at a gate, meanwhile.
 
@@ -200,6 +218,7 @@ class Troubles:
         """Everything works again from here on."""
         self.world.observers.note("mended")
         self._disk_mended()
+        self._ntp()
         disk = self.world.disk
         disk.slow_until_s, disk.kill_between = 0.0, 0.0
         self._broker_mended()
@@ -225,6 +244,13 @@ class Troubles:
             world.clients.open_drawer("till", **well),
             *world.tills.probe(well),
         ]
+
+        # When whoever came first has gone through.
+        world.timeline.after(3.0, self._probe_the_time, well)
+
+    def _probe_the_time(self, well: dict[str, Any]) -> None:
+        """The clock is right again, so a ticket with a time of validity counts."""
+        self._probes.append(self.world.clients.authenticate(venue.TIMED_CARDS[-1], **well))
 
     def _probe_tap(self, reader: str, card: str) -> None:
         self.world.readers[reader].tap(card)

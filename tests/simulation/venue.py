@@ -20,14 +20,16 @@ from gateway.config.schema import (
     Gate,
     Limits,
     Venue,
-    Wallet,
     Zone,
 )
+from gateway.config.wallet import Wallet
+from gateway.mqtt.messages import timestamp
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Directory
 from gateway.store.importing import import_directory
 from tests.simulation.devices import TECHNOLOGY, SimOptions
 from tests.simulation.observers import QUEUE_JOBS
+from tests.simulation.timeline import START_MS
 
 KEY = CredentialKey(b"a simulated key of 32 bytes, yes")
 SINGLES = 24
@@ -35,6 +37,8 @@ STAFF = 6
 TILL_READER = "reader-t"
 READERS = {"reader-n": "north", "reader-s": "south", "reader-x": "exit", "reader-v": "vip"}
 HOLD_S = 6.0
+TIMED_MS = 1_800_000
+"""Half an hour to each side, so that a clock an hour off says that they are not valid."""
 EXPIRY_MAX_S = 30.0
 
 
@@ -49,7 +53,15 @@ COPIED_CARDS = [card(0x100 + number) for number in range(4)]
 STAFF_CARDS = [card(0x200 + number) for number in range(STAFF)]
 PROBE_CARDS = [card(0x300 + number) for number in range(8)]
 """Staff who come only at the end, when all must work again."""
+TIMED_CARDS = [card(0x500 + number) for number in range(6)]
+"""Valid for some hours around this evening, in two ways, and as often as one likes."""
 BLOCKED_CARD, UNKNOWN_CARD, LATE_CARD = card(0x400), card(0x401), card(0x402)
+
+
+def _around(span_ms: int) -> dict[str, str]:
+    """A time of validity that this evening is in the middle of."""
+    ends = {"valid_from": START_MS - span_ms, "valid_until": START_MS + span_ms}
+    return {name: timestamp(at_ms) for name, at_ms in ends.items()}
 
 
 def _rows() -> Iterator[dict[str, Any]]:
@@ -69,6 +81,9 @@ def _rows() -> Iterator[dict[str, Any]]:
     for number, value in enumerate([*STAFF_CARDS, *PROBE_CARDS]):
         yield credential(value, f"staff-{number}")
         yield entitlement(f"staff-{number}", f"staff-{number}", zones=["vip", "hall"], reentry=True)
+    for number, value in enumerate(TIMED_CARDS):
+        yield credential(value, f"timed-{number}")
+        yield entitlement(f"timed-{number}", f"timed-{number}", reentry=True, **_around(TIMED_MS))
     yield credential(BLOCKED_CARD, "guest-b", state="blocked")
     yield entitlement("b", "guest-b")
     yield credential(LATE_CARD, "guest-l")

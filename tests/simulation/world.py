@@ -18,19 +18,21 @@ from typing import Any
 import msgspec
 import structlog
 
-from gateway.app import Gateway
+from gateway.app import Gateway, Outside
 from gateway.config.problems import ConfigurationError, Problem
-from gateway.config.schema import Configuration
+from gateway.config.schema import Clock, Configuration
 from gateway.domain import events as e
 from gateway.domain.ids import Uuid7
 from gateway.domain.state import ON_DISK, DrawerState, GateState, VenueState
 from gateway.flows.recorder import Recorder
+from gateway.flows.venue_clock import VenueClock
 from gateway.store.directory import Directory
 from gateway.store.errors import StorageUnavailable
 from gateway.store.journal import Journal
 from tests.simulation import disk as disk_module
 from tests.simulation import venue
 from tests.simulation.broker import Broker
+from tests.simulation.clock import MachineClock
 from tests.simulation.devices import Board, Reader, ReceiptPrinter, driver_table
 from tests.simulation.disk import Disk
 from tests.simulation.observers import Observers
@@ -101,8 +103,14 @@ class World:
         self.guests = Guests(self.timeline, self.dice("guests"), self.observers, self.readers, self.boards)
         self.clients = Clients(self.timeline, self.dice("clients"), self.observers, self.broker)
         self.tills = Tills(self, self.dice("tills"))
-        self.configuration = venue.CONFIGURATION
+        luck = self.dice("clock")
+        self.machine = MachineClock(self.timeline, luck, battery=luck.random() < 0.5)
+        self.observers.machine = self.machine
+        self.clock_rules = Clock(untrusted=luck.choice(("flag", "deny", "last_known")))
+        self.observers.clock_policy = self.clock_rules.untrusted
+        self.configuration = self.with_clock(venue.CONFIGURATION)
         self.gateway: Gateway | None = None
+        self.journal: Journal | None = None
         self.life = 0
         self.over = False
         self.power_cut = False
@@ -113,6 +121,10 @@ class World:
         self.troubles = Troubles(self)
         for reader in self.readers.values():
             reader.on_tap = self.troubles.tapped
+
+    def with_clock(self, configuration: Configuration) -> Configuration:
+        """The configuration with this run's rules about the clock."""
+        return msgspec.structs.replace(configuration, clock=self.clock_rules)
 
     def dice(self, name: str) -> Random:
         """A source of luck of its own, so that one part's throws do not shift those of another."""
@@ -183,17 +195,17 @@ class World:
         except StorageUnavailable as error:
             self.observers.violated("I5", f"the journal cannot be opened: {error}")
             return 74
+        self.journal = journal
         ids = Uuid7(self.dice(f"ids-{self.life}").randbytes)
-        recorder = Recorder(VenueState(self.configuration.zone_map), journal, lambda: self.timeline.now_ms, ids)
+        clock = VenueClock(self.machine)
+        recorder = Recorder(VenueState(self.configuration.zone_map), journal, clock.now_ms, ids)
         self.gateway = Gateway(
             self.configuration,
             Path("/simulated.yaml"),
             recorder,
             self.directory,
             venue.KEY,
-            drivers=self.drivers,
-            random=self.dice(f"gateway-{self.life}"),
-            read=self.read_configuration,
+            Outside(clock, self.drivers, self.dice(f"gateway-{self.life}"), self.read_configuration),
         )
         self.gateway.history = History(self, journal)
         return await self.gateway.run()
@@ -206,6 +218,12 @@ class World:
         if self.broker.link is not None:
             self.broker.link.vanish()
         self.disk.crash(power_cut=self.power_cut)
+        if self.journal is not None:
+            # The process is gone, and with it every connection it had open.
+            self.journal._reader.close()
+            self.journal = None
+        if self.power_cut:
+            self.machine.power_cut()
         self.observers.opened_image(self.disk.rows(), power_cut=self.power_cut)
         self.observers.life_ended(self._cursor_age_s())
         self.gateway, self.power_cut, self.stopping = None, False, False
@@ -264,10 +282,10 @@ class World:
         for seq in sorted(self.observers.events):
             fresh.apply(_decode_event(self.observers.rows[seq].body))
         state = gateway.recorder.state
-        names = ("uses", "where", "entries", "gates", "jobs", "drawers", "closures", "blocks")
+        names = ("uses", "clocks", "where", "entries", "gates", "jobs", "drawers", "closures", "blocks")
         tables = {name: (getattr(state, name), getattr(fresh, name)) for name in names}
-        ledgers = state.ledger.tables, fresh.ledger.tables
-        tables |= {kind: (ledgers[0][kind], ledgers[1][kind]) for kind in ledgers[0] if kind not in ON_DISK}
+        for one, other in ((state.ledger, fresh.ledger), (state.redemptions, fresh.redemptions)):
+            tables |= {kind: (one.tables[kind], other.tables[kind]) for kind in one.tables if kind not in ON_DISK}
         for name, (one, other) in tables.items():
             said, true = _plain(one), _plain(other)
             if said != true:

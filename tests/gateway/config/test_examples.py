@@ -81,6 +81,8 @@ BOTH_REFUSE = {
     "verb": ("[print, status]", "[print, stauts]"),
     "client key": ("{may:", "{can:"),
     "limit": ("zones:", "limits: {print_queue_jobs: 0}\nzones:"),
+    "till's language": ("zones:", "tills: {bar: {language: fr}}\nzones:"),
+    "clock's policy": ("zones:", "clock: {untrusted: guess}\nzones:"),
     "wallet's authority": ("zones:", "wallet: {authority: bank}\nzones:"),
     "fraction of a cent": ("zones:", "wallet: {balance_max_minor: 10.5}\nzones:"),
     "unknown offline limit": ("zones:", "wallet: {authority: upstream, offline: {max: 5}}\nzones:"),

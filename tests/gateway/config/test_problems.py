@@ -486,7 +486,7 @@ CLIENT_CASES = {
         "{gateway: [print]}",
         (
             '12:33: clients.tab.may.gateway[0]: "print" is nothing to ask of the gateway; the gateway knows '
-            "`replay`, `status`, `lock_down`, `emergency_release`, `restore`, `block`, `unblock`"
+            "`replay`, `status`, `lock_down`, `emergency_release`, `restore`, `block`, `unblock`, `vouch_clock`"
         ),
     ),
     "verb of the wallet": (
@@ -494,7 +494,7 @@ CLIENT_CASES = {
         (
             '12:32: clients.tab.may.wallet[0]: "pay" is nothing to ask of the wallet; '
             "the wallet knows `charge`, `top_up`, `refund`, `tip`, `deposit`, `hold`, `capture`, `transfer`, "
-            "`close_out`, `balance`, `cancel`"
+            "`close_out`, `balance`, `cancel`, `sell`"
         ),
     ),
     "unknown target": (

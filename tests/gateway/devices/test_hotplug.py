@@ -85,6 +85,7 @@ async def test_devices_come_and_go_in_any_order(tmp_path: Path) -> None:
                 sockets[name].plug()
             await until(lambda chosen=chosen: all(slots[name].online for name in chosen), ONLINE_S)
         relay = sockets["relay"].device
+        assert await relay.receive(4) == RELAY_OPEN, "a board that was just plugged in is told to open"
         relay.received.clear()
         await slots["relay"].lock().pulse(1, 50)
         assert await relay.receive(8) == RELAY_CLOSED + RELAY_OPEN

@@ -12,6 +12,7 @@ from gateway.domain import events as e
 from gateway.domain import redemption_events as r
 from gateway.domain import wallet_events as w
 from gateway.domain.allowance_events import Allowance
+from gateway.domain.booking import Booked, InShift, Line
 from gateway.domain.reasons import Reason
 from gateway.domain.state import DrawerState, GateState, VenueState
 
@@ -28,7 +29,16 @@ OF_MONEY: dict[str, Any] = {
     "undone": {"e-1": 1},
     "spent": w.Spent("contact-1", 3, 1, 3),
     "allowance": Allowance(2, 9, 3, 4, 5, 1, 3),
+    "booked": Booked("shift-1", {"EUR/sales/cash": Line(3, 1)}),
+    "in_shift": InShift("shift-1", 3, 3),
+    "floats": {"EUR": 3},
+    "expected": {"EUR": 6},
+    "counted": {"EUR": 5},
+    "pieces": {"EUR": {"1": 5}},
+    "openings": ((3, "client-1", "reason-1"),),
 }
+OF_SHIFTS: dict[str, Any] = {"lines": {"EUR/sales/cash": Line(3, 1)}}
+"""What has one meaning in the facts about shifts and another in those about redemptions."""
 
 
 def sample(event_type: type[e.Event], **given: Any) -> Any:
@@ -47,8 +57,9 @@ def bare(event_type: type[e.Event]) -> Any:
 
 
 def _value(field: str, hint: Any) -> Any:
-    if field in OF_MONEY:
-        return OF_MONEY[field]
+    known = OF_SHIFTS if typing.get_origin(hint) is dict and field in OF_SHIFTS else OF_MONEY
+    if field in known:
+        return known[field]
     if typing.get_origin(hint) is Literal:
         return typing.get_args(hint)[0]
     if typing.get_origin(hint) is tuple:
@@ -70,6 +81,7 @@ def _value(field: str, hint: Any) -> Any:
 
 def snapshot(state: VenueState) -> Mapping[str, Any]:
     """Return what a state knows, without what only a look-up has put into it."""
+    parts = (state.ledger, state.redemptions, state.shifts)
     return {
         "uses": {key: uses for key, uses in state.uses.items() if uses},
         "day_uses": dict(state.day_uses),
@@ -83,8 +95,8 @@ def snapshot(state: VenueState) -> Mapping[str, Any]:
         "drawers": {key: value for key, value in _plain(state.drawers) if value != msgspec.to_builtins(DrawerState())},
         "queue": [job.queued.job for job in state.jobs_for("bar")],
         "requests": dict(_plain(state.requests)),
-        **{kind: dict(_plain(table)) for kind, table in state.ledger.tables.items()},
-        **{kind: dict(_plain(table)) for kind, table in state.redemptions.tables.items()},
+        "clock": dict(_plain(state.clocks)),
+        **{kind: dict(_plain(table)) for part in parts for kind, table in part.tables.items()},
     }
 
 

@@ -54,7 +54,16 @@ async def test_a_clock_that_goes_back_does_not_take_the_journal_with_it() -> Non
     await house.recorder.record(queued("b", None))
     times = [row.at_ms for row in house.journal.disk.rows]
     assert times[1] >= times[0] >= START_MS
-    assert house.recorder.now_ms() >= START_MS
+    assert house.recorder.now_ms() >= START_MS - 3_600_000, "a clock that was set right is followed"
+
+
+async def test_i06_a_clock_that_goes_back_a_little_stands_still_so_that_nothing_expired_comes_to_life() -> None:
+    house = House()
+    before_ms = house.recorder.now_ms()
+    house.clock.offset_ms = -59_000
+    assert house.recorder.now_ms() == before_ms
+    house.recorder.set_back_ms = 50_000
+    assert house.recorder.now_ms() == before_ms - 59_000
 
 
 async def test_a_journal_that_is_ahead_does_not_move_the_clock_of_the_next_run() -> None:

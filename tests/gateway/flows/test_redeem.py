@@ -10,6 +10,7 @@ import pytest
 
 from gateway.domain.access import Entitlement
 from gateway.domain.answers import Answer
+from gateway.domain.clock import Doubt
 from gateway.domain.reasons import Reason
 from gateway.domain.wallet import Policy
 from gateway.flows.lookup import Lookup
@@ -239,6 +240,27 @@ async def test_why_tells_every_rule_and_touches_nothing(bar: Bar) -> None:
     refused = bar.ask("why", "w3", credential=shown(BEN))
     assert (refused.data["decision"], refused.data["reason"]) == ("denied", Reason.BLOCKED)
     assert len(bar.house.events) == before
+
+
+@pytest.mark.parametrize(
+    ("doubt", "reason"),
+    [
+        (None, Reason.EXPIRED),
+        (Doubt("flag"), None),
+        (Doubt("deny"), Reason.CLOCK_UNTRUSTED),
+        (Doubt("last_known"), Reason.EXPIRED),
+        (Doubt("flag", known_ms=2), Reason.EXPIRED),
+    ],
+)
+async def test_i10_what_has_a_time_goes_by_the_policy_while_nobody_vouches_for_it(
+    bar: Bar, doubt: Doubt | None, reason: Reason | None
+) -> None:
+    bar.directory.add(ANNA, "anna", Entitlement("drinks", "anna", (), valid_until_ms=2, uses_total=3, item="drink"))
+    bar.house.recorder.doubt = doubt
+    bar.ask("redeem", lines=DRINK, credential=shown())
+    await settle()
+    assert bar.answer().reason is reason
+    assert bar.uses == ({} if reason else {"drinks": 1})
 
 
 # A signed ticket at a till.

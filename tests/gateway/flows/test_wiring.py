@@ -28,6 +28,7 @@ class NoOptions(msgspec.Struct):
 class TillOptions(msgspec.Struct):
     printer: str = "printer"
     open_is_high: bool = True
+    left_open_s: float = 60.0
 
 
 DRIVERS = {
@@ -169,6 +170,7 @@ async def test_a_reload_brings_new_limits_to_the_printers_there_are() -> None:
 
 class CoilOptions(msgspec.Struct):
     relay: str = "relays.3"
+    left_open_s: float = 60.0
     contact: str = "inputs.4"
     open_is_active: bool = False
 
