@@ -46,7 +46,7 @@ class Venue:
         self.socket_path = str(self._sockets / "mqtt.sock")
         self.state_dir = self.folder / "state"
         self.config = self.folder / "venue.yaml"
-        self.port, self.open_port = _free_ports(2)
+        self.port, self.open_port = free_ports(2)
         self.local = LocalGate()
         self.naive_directory = guests / "naive.db"
         self._processes: list[subprocess.Popen[str]] = []
@@ -189,7 +189,7 @@ class Venue:
             file.write(f"\nlistener {self.open_port} 127.0.0.1\nallow_anonymous true\n")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return free ports on loopback; all are held until all are found, so that they differ."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in held]

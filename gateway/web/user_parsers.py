@@ -12,7 +12,7 @@ REFUSED = 1
 
 
 def add_parsers(console: argparse.ArgumentParser, load: Callable[[Path], Any]) -> Iterator[argparse.ArgumentParser]:
-    """Describe the commands to argparse, and yield the parser of each; `load` reads the configuration they are about."""
+    """Describe the commands to argparse, and yield the parser of each; `load` reads their configuration."""
     user = console.add_subparsers(metavar="NOUN", required=True).add_parser("user", help="the users of the console")
     verbs = user.add_subparsers(metavar="VERB", dest="verb", required=True)
     new = verbs.add_parser("add", help="add a user; the password is asked for, or read from standard input")
