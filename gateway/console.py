@@ -141,10 +141,8 @@ class Console:
         except StorageUnavailable as error:
             log.error("console_lookup_failed", why=str(error))
             return {"holder": "", "fault": Reason.STORAGE_UNAVAILABLE}
-        asked = {"credential": shown} if isinstance(shown, Presented) else {"holder": found.holder or holder}
-        if not isinstance(shown, Presented) and not asked["holder"]:
-            return {**known, "gates": []}
-        data = msgspec.json.encode(asked)
+        by = "credential" if isinstance(shown, Presented) else "ref" if shown is not None else "holder"
+        data = msgspec.json.encode({by: holder if shown is None else shown})
         return {**known, "gates": [self._why(gate, data, client) for gate in gateway.wiring.gates]}
 
     def _why(self, gate: str, data: bytes, client: str) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class BenchFlow:
         self._recorder = recorder
         self._spawn = spawn
         self._devices: Mapping[str, BenchPort] = {}
+        self._able: dict[type, list[str]] = {}
 
     def configure(
         self, devices: Mapping[str, BenchPort], boards: Collection[str]
@@ -84,7 +85,10 @@ class BenchFlow:
         if device is None or not device.online:
             return []
         driver = device.live()
-        return [verb for verb, ability in VERBS.items() if isinstance(driver, ability)]
+        # Remembered for each model: to ask takes long, and the console asks for every device five times a second.
+        if type(driver) not in self._able:
+            self._able[type(driver)] = [verb for verb, ability in VERBS.items() if isinstance(driver, ability)]
+        return self._able[type(driver)]
 
     def _take_signal(self, action: bench.Action, request: Request) -> None:
         self._begin(action, request, read_data(request, TryData))
