@@ -7,8 +7,11 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import bench as b
+from gateway.domain import clock_events as c
 from gateway.domain import events as e
+from gateway.domain import input_events as i
 from gateway.domain import redemption_events as r
+from gateway.domain import shift_events as s
 from gateway.domain import wallet_events as w
 from gateway.domain import zone_events as z
 from gateway.domain.reasons import Reason
@@ -76,13 +79,21 @@ _TONES: dict[type, Tone] = {
     r.RedemptionMade: "good",
     r.RedemptionDenied: "bad",
     r.RedemptionFailed: "info",
+    i.InputActive: "alarm",
+    i.InputIdle: "good",
+    i.DeviceTested: "info",
+    c.ClockVouched: "info",
+    c.ClockDoubted: "bad",
+    c.ClockJumped: "bad",
+    s.ShiftOpened: "info",
+    s.ShiftClosed: "info",
     b.BenchStarted: "info",
     b.BenchEnded: "info",
 }
 """The kinds that are shown. The rest says the same once more, as a gate's pulse after its grant."""
-_PLACES = ("gate", "printer", "drawer", "device", "reader", "zone")
+_PLACES = ("gate", "printer", "drawer", "device", "input", "reader", "zone", "till")
 _SOURCES = ("override_by", "source", "client")
-_NOTES = ("why", "message", "override_reason", "first", "detail")
+_NOTES = ("why", "message", "override_reason", "first", "detail", "means", "action")
 
 
 def is_shown(committed: Committed) -> bool:

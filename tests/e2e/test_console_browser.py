@@ -111,6 +111,8 @@ async def test_an_operator_signs_in_and_sees_a_tap_as_it_happens(venue: Venue, b
     await (await venue.device("north-reader")).do("tap", uid=(guest := venue.guests.tag()).value)
     await in_browser(browser.sees, "#events", guest.holder)
     await in_browser(browser.picture, "console-events")
+    await in_browser(lambda: browser.script("document.querySelector('#events a').click()"))
+    await in_browser(browser.sees, "#found", guest.holder)
     assert not await in_browser(browser.complaints, "401")
 
 

@@ -4,6 +4,7 @@ export const venue = { gateway: {}, devices: [], gates: [], zones: [], printers:
 export const rows = [];
 export const me = { user: "", role: "", csrf: "" };
 export const line = { up: false };
+export const wanted = { holder: "" };
 export const asked = new Map();
 const ROWS_KEPT = 300;
 let source = null;

@@ -1,7 +1,8 @@
 // What is only looked at: overview, events, gates, devices, drawers, printing, sync.
 import { chart, gauge } from "./charts.js";
 import { el, fill, follow } from "./dom.js";
-import { ask, me, rows, venue } from "./live.js";
+import { ask, me, rows, venue, wanted } from "./live.js";
+import * as words from "./words.js";
 import { ago, clock, day, money, reason, t } from "./words.js";
 
 // A state is always a colour and a word.
@@ -15,10 +16,10 @@ export const maySee = () => me.role === "staff" || me.role === "technician";
 
 function said(last) {
   if (!last) return el("span.quiet", {}, t("never"));
-  const words = Object.entries(last.data).filter(([, value]) => value !== null && value !== false && value !== "")
+  const told = Object.entries(last.data).filter(([, value]) => value !== null && value !== false && value !== "")
     .map(([name, value]) => (value === true ? t(name) : (name === "why" ? String(value) : `${t(name)} ${t(value)}`))).join(", ");
   const at = Date.parse(last.at);
-  return el("span", {}, `${t(last.kind)} `, words && el("em", {}, words), el("span.quiet", {}, ` · ${clock(at)}`));
+  return el("span", {}, `${t(last.kind)} `, told && el("em", {}, told), el("span.quiet", {}, ` · ${clock(at)}`));
 }
 
 export function deviceCard(one) {
@@ -54,7 +55,7 @@ export function rowLine(row) {
     el("time", {}, clock(row.at_ms)),
     el("span.what", {}, t(row.kind)),
     el("span.where", {}, where),
-    el("span.detail", {}, [reason(row.reason), money_, row.note, row.holder, row.credential && `⌗${row.credential}`, row.source !== where && row.source].filter(Boolean).join(" · ")));
+    el("span.detail", {}, [reason(row.reason), money_, row.note && words.said(row.note), row.credential && `⌗${row.credential}`, row.source !== where && row.source].filter(Boolean).join(" · "), row.holder && [" · ", el("a", { href: "#guests", onclick: () => { wanted.holder = row.holder; } }, row.holder)]));
 }
 
 const watching = { onlyBad: false, paused: null };

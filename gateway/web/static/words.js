@@ -24,7 +24,8 @@ const WORDS = {
     "zone.locked_down": "GESPERRT", "zone.released": "NOTÖFFNUNG", "zone.restored": "wieder normal", "credential.blocked": "Karte gesperrt", "credential.unblocked": "Karte entsperrt",
     "print.done": "gedruckt", "print.held": "Druck hält an", "print.failed": "nicht gedruckt", "print.unknown": "Druck UNKLAR", "drawer.opening": "Lade geöffnet", "drawer.failed": "Lade blieb zu", "drawer.unknown": "Lade UNKLAR", "drawer.forced": "LADE AUFGEBROCHEN", "drawer.left_open": "LADE STEHT OFFEN", "drawer.closed": "Lade zu",
     "device.online": "Gerät bereit", "device.offline": "Gerät weg", "gateway.started": "Gateway gestartet", "configuration.loaded": "Konfiguration geladen", "configuration.refused": "Konfiguration abgelehnt", "directory.loaded": "Verzeichnis geladen",
-    "wallet.transferred": "bezahlt", "wallet.held": "vorgemerkt", "wallet.denied": "Zahlung abgelehnt", "wallet.failed": "Zahlung abgebrochen", "redemption.made": "eingelöst", "redemption.denied": "nicht eingelöst", "redemption.failed": "Einlösen abgebrochen", "bench.started": "Test begonnen", "bench.ended": "Test beendet",
+    "wallet.transferred": "bezahlt", "wallet.held": "vorgemerkt", "wallet.denied": "Zahlung abgelehnt", "wallet.failed": "Zahlung abgebrochen", "redemption.made": "eingelöst", "redemption.denied": "nicht eingelöst", "redemption.failed": "Einlösen abgebrochen", "bench.started": "Test begonnen", "bench.ended": "Test beendet", "input.active": "MELDER AKTIV", "input.idle": "Melder ruhig", "device.tested": "Gerät getestet", "clock.vouched": "Uhr bestätigt", "clock.doubted": "Uhr unsicher", "clock.jumped": "Uhr gesprungen", "shift.opened": "Schicht begonnen", "shift.closed": "Schicht beendet",
+    door_held: "Tür steht offen", alarm: "Alarm",
   },
   en: {
     overview: "Overview", taps: "Events", gates: "Gates", devices: "Devices", printing: "Printing", guests: "Guests", sync: "Sync",
@@ -49,7 +50,7 @@ const WORDS = {
     "zone.locked_down": "LOCKED DOWN", "zone.released": "EMERGENCY", "zone.restored": "back to normal", "credential.blocked": "card blocked", "credential.unblocked": "card unblocked",
     "print.done": "printed", "print.held": "print held", "print.failed": "not printed", "print.unknown": "print UNKNOWN", "drawer.opening": "drawer opened", "drawer.failed": "drawer stayed shut", "drawer.unknown": "drawer UNKNOWN", "drawer.forced": "DRAWER FORCED", "drawer.left_open": "DRAWER LEFT OPEN", "drawer.closed": "drawer shut",
     "device.online": "device ready", "device.offline": "device away", "gateway.started": "gateway started", "configuration.loaded": "configuration loaded", "configuration.refused": "configuration refused", "directory.loaded": "directory loaded",
-    "wallet.transferred": "paid", "wallet.held": "reserved", "wallet.denied": "payment refused", "wallet.failed": "payment given up", "redemption.made": "redeemed", "redemption.denied": "not redeemed", "redemption.failed": "redeeming given up", "bench.started": "test begun", "bench.ended": "test over",
+    "wallet.transferred": "paid", "wallet.held": "reserved", "wallet.denied": "payment refused", "wallet.failed": "payment given up", "redemption.made": "redeemed", "redemption.denied": "not redeemed", "redemption.failed": "redeeming given up", "bench.started": "test begun", "bench.ended": "test over", "input.active": "INPUT ACTIVE", "input.idle": "input at rest", "device.tested": "device tested", "clock.vouched": "clock confirmed", "clock.doubted": "clock in doubt", "clock.jumped": "clock jumped", "shift.opened": "shift opened", "shift.closed": "shift closed",
   },
 };
 
@@ -63,8 +64,10 @@ export function kept(name) {
 export function keep(name, value) {
   try { localStorage.setItem(name, value); } catch { /* a private window forgets, and that is all */ }
 }
-export function t(word) { return WORDS[language][word] ?? String(word ?? "").replaceAll("_", " "); }
-export function reason(word) { return word ? reasons[word]?.[language] || reasons[word]?.en || t(word) : ""; }
+export function t(word) { return said(word, String(word ?? "").replaceAll("_", " ")); }
+// A word of ours in the reader's language, and anything else as it came.
+export function said(word, other = String(word ?? "")) { return Object.hasOwn(WORDS[language], word) ? WORDS[language][word] : other; }
+export function reason(word) { return word ? (Object.hasOwn(reasons, word) && (reasons[word][language] || reasons[word].en)) || t(word) : ""; }
 export function switchLanguage() {
   language = language === "de" ? "en" : "de";
   keep("language", language);

@@ -1,6 +1,6 @@
 // What is worked with: the look-up of a guest, the technician's bench, the configuration.
 import { el, fill, follow } from "./dom.js";
-import { call, venue } from "./live.js";
+import { call, venue, wanted } from "./live.js";
 import { badge, name, order } from "./parts.js";
 import { day, money, reason, t } from "./words.js";
 
@@ -21,6 +21,11 @@ export function guests(page) {
     try { fill(found, guest(await call("/api/lookup", asked))); } catch (error) { fill(found, el("p.warn", {}, error.message)); }
   });
   page.append(el("h2", {}, t("guests")), form, found);
+  if (wanted.holder) {
+    what.value = wanted.holder;
+    wanted.holder = "";
+    form.requestSubmit();
+  }
   return () => {};
 }
 
