@@ -14,6 +14,7 @@ import uvloop
 
 from benchmarks.figures import Run
 from benchmarks.measure import QUICK, Bench, Sizes
+from benchmarks.peer import Installed, installed
 from benchmarks.people import KEPT, directory_for, keep_out_of_git
 from benchmarks.report import print_table, write_json
 from benchmarks.venue import Venue
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a smoke run: few taps, few guests, figures of no worth")
     parser.add_argument("--repetitions", type=int, help=f"how many; {Sizes().repetitions} if left out")
     parser.add_argument("--output", type=Path, help=f"where the JSON goes; {LATEST.name} beside this file")
+    parser.add_argument("--without-peer", action="store_true", help="install no other gateway to compare with")
     options = parser.parse_args()
     sizes = QUICK if options.quick else Sizes()
     if options.repetitions:
@@ -35,17 +37,18 @@ def main() -> int:
     # Ended by a signal, the venue must still be taken down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        runs = _measure(sizes)
+        keep_out_of_git()
+        peer = Installed(None, "left out by --without-peer") if options.without_peer else installed()
+        runs = _measure(sizes, peer)
     except KeyboardInterrupt:
         return 130
-    print_table(runs)
-    write_json(output, runs)
+    print_table(runs, peer.reason)
+    write_json(output, runs, peer.reason)
     print(f"written: {output}")
     return 0
 
 
-def _measure(sizes: Sizes) -> list[Run]:
-    keep_out_of_git()
+def _measure(sizes: Sizes, peer: Installed) -> list[Run]:
     began_s = time.monotonic()
     guests = directory_for(sizes.guests)
     print(f"{sizes.guests:,} guests in the directory ({time.monotonic() - began_s:.1f} s)", flush=True)
@@ -53,14 +56,14 @@ def _measure(sizes: Sizes) -> list[Run]:
         venue.start_broker()
         venue.start_comparison()
         try:
-            return uvloop.run(_repeat(venue, sizes))
+            return uvloop.run(_repeat(venue, sizes, peer))
         except BaseException:
             print(venue.log_tail(), file=sys.stderr)
             raise
 
 
-async def _repeat(venue: Venue, sizes: Sizes) -> list[Run]:
-    with closing(Bench(venue, sizes)) as bench:
+async def _repeat(venue: Venue, sizes: Sizes, peer: Installed) -> list[Run]:
+    with closing(Bench(venue, sizes, peer)) as bench:
         print(f"first start: {await bench.prepare():.2f} s", flush=True)
         return [await _once(bench, number + 1, sizes.repetitions) for number in range(sizes.repetitions)]
 

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -19,7 +20,6 @@ import aiohttp
 from selenium import webdriver
 
 from benchmarks.devices import PRINTERS, House, at, tap
-from benchmarks.venue import free_ports
 from gateway.config.console import USERS_FILE
 from gateway.web.users import Users
 
@@ -35,7 +35,8 @@ class Watched(House):
     def __init__(self) -> None:
         """Choose a port and write the file of users; nothing runs yet."""
         super().__init__()
-        self.port = free_ports(1)[0]
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            self.port: int = held.getsockname()[1]
         Users(self.folder / "state" / USERS_FILE).put(USER, "technician", PASSWORD)
 
     def _yaml(self) -> str:

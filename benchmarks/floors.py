@@ -24,6 +24,7 @@ from benchmarks.wire import BareClient, Timing
 
 ECHO_BASE = "venue/echo"
 NAIVE_BASE = "venue/naive"
+PEER_BASE = "venue/peer"
 
 
 def bare_database(path: Path, page_bytes: int = 4096) -> sqlite3.Connection:

@@ -13,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from benchmarks.floors import ECHO_BASE, NAIVE_BASE
+from benchmarks.crowd import Crowd
+from benchmarks.floors import ECHO_BASE, NAIVE_BASE, PEER_BASE
 from benchmarks.local import LocalGate
 from benchmarks.people import KEPT, ROOT
 
@@ -30,8 +31,6 @@ STOP_TIMEOUT_S = 10.0
 PULSE_MS = 200
 """Longer than any tap takes: in a row of taps the relay then stays closed until the last."""
 _MEMORY = "/dev/shm"  # noqa: S108 - made by mkdtemp inside it
-_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
-"""Ends a process also when this one is killed (util-linux)."""
 
 
 class Venue:
@@ -46,13 +45,16 @@ class Venue:
         self.socket_path = str(self._sockets / "mqtt.sock")
         self.state_dir = self.folder / "state"
         self.config = self.folder / "venue.yaml"
-        self.port, self.open_port = free_ports(2)
+        self.crowded_config = self.folder / "crowd.yaml"
+        self.port, self.open_port = _free_ports(2)
         self.local = LocalGate()
+        self.crowd = Crowd()
         self.naive_directory = guests / "naive.db"
         self._processes: list[subprocess.Popen[str]] = []
         self.daemon: subprocess.Popen[str]
         self._take_guests(guests)
         self.config.write_text(self._yaml())
+        self.crowded_config.write_text(_yaml_of(self.socket_path, {"local": self.local, **self.crowd.gates}))
 
     @property
     def password(self) -> str:
@@ -79,14 +81,15 @@ class Venue:
         self._grant_comparison(folder)
         with (self.folder / "broker.log").open("w") as log:
             self._start(["mosquitto", "-c", str(folder / "mosquitto.conf")], stderr=log)
-        _wait_for(lambda: Path(self.socket_path).exists() and _listens(self.port), "the broker")
+        wait_for(lambda: Path(self.socket_path).exists() and listens(self.port), "the broker")
 
-    def start_daemon(self) -> None:
-        """Start the gateway; returns at once."""
+    def start_daemon(self, config: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
+        """Start the gateway, on another configuration or in another environment if one is given; returns at once."""
         self.local.restarted()
+        self.crowd.restarted()
         with self.log.open("a") as log:
-            command = [sys.executable, "-m", "gateway", "run", "--config", str(self.config)]
-            self.daemon = self._start(command, stderr=log)
+            command = [sys.executable, "-m", "gateway", "run", "--config", str(config or self.config)]
+            self.daemon = self._start(command, stderr=log, environment=environment)
 
     def kill_daemon(self) -> None:
         """Kill the gateway without a chance to tidy up."""
@@ -136,16 +139,26 @@ class Venue:
             if process.stdout is not None:
                 process.stdout.close()
         self.local.close()
+        self.crowd.close()
         for folder in (self.folder, self._sockets, self._memory):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _start(
-        self, command: Sequence[str], stdout: int = subprocess.DEVNULL, stderr: IO[str] | None = None
+        self,
+        command: Sequence[str],
+        stdout: int = subprocess.DEVNULL,
+        stderr: IO[str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[str]:
-        with_us = _WITH_US if shutil.which(_WITH_US[0]) else []
         # In a session of its own, so that Ctrl-C reaches this process only, which then ends the others in order.
         process = subprocess.Popen(
-            [*with_us, *command], cwd=ROOT, text=True, start_new_session=True, stdout=stdout, stderr=stderr
+            [*with_us(), *command],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            start_new_session=True,
+            stdout=stdout,
+            stderr=stderr,
         )
         self._processes.append(process)
         return process
@@ -157,30 +170,16 @@ class Venue:
             os.link(guests / name, self.state_dir / name)
 
     def _yaml(self) -> str:
-        gates = "".join(f"  {gate}: {{to: hall}}\n" for gate in GATES)
-        grants = ", ".join(f"{gate}: [authenticate]" for gate in GATES)
-        return (
-            "venue: {id: bench, timezone: Europe/Berlin, currency: EUR}\n"
-            f"broker: unix://{self.socket_path}\n"
-            "state_dir: state\n"
-            "zones: {hall: {}}\n"
-            "devices:\n"
-            f"  reader: {{driver: rdm6300, port: {self.local.reader.port}}}\n"
-            f"  relay: {{driver: lcus, port: {self.local.relay.port}}}\n"
-            "gates:\n"
-            f"  local: {{to: hall, readers: [reader], lock: relay.1, pulse_ms: {PULSE_MS}}}\n"
-            f"{gates}"
-            f"clients: {{{CLIENT}: {{may: {{{grants}}}}}}}\n"
-        )
+        return _yaml_of(self.socket_path, {"local": self.local})
 
     def _grant_comparison(self, folder: Path) -> None:
-        """Let the same client ask the echo and the naive service, and these two answer.
+        """Let the same client ask the echo, the naive service and the peer, and these answer.
 
         The rest of the ACL stays as generated, so every request passes the same checks, whoever answers it.
         """
         acl, conf = folder / "mosquitto.acl", folder / "mosquitto.conf"
         user = f"user {CLIENT}\n"
-        more = "".join(f"topic readwrite {base}/#\n" for base in (ECHO_BASE, NAIVE_BASE))
+        more = "".join(f"topic readwrite {base}/#\n" for base in (ECHO_BASE, NAIVE_BASE, PEER_BASE))
         text = acl.read_text()
         if user not in text:
             raise RuntimeError(f"{acl} does not name the user {CLIENT}")
@@ -189,7 +188,32 @@ class Venue:
             file.write(f"\nlistener {self.open_port} 127.0.0.1\nallow_anonymous true\n")
 
 
-def free_ports(count: int) -> list[int]:
+def with_us() -> list[str]:
+    """Return what to put before a command so that its process ends also when this one is killed (util-linux)."""
+    return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+
+
+def _yaml_of(socket_path: str, wired: Mapping[str, LocalGate]) -> str:
+    """Return the configuration of a venue whose gates ask over MQTT, but for these, which have devices on a wire."""
+    devices, gates = "", ""
+    for name, gate in wired.items():
+        devices += f"  {name}-reader: {{driver: rdm6300, port: {gate.reader.port}}}\n"
+        devices += f"  {name}-relay: {{driver: lcus, port: {gate.relay.port}}}\n"
+        gates += f"  {name}: {{to: hall, readers: [{name}-reader], lock: {name}-relay.1, pulse_ms: {PULSE_MS}}}\n"
+    asking = "".join(f"  {gate}: {{to: hall}}\n" for gate in GATES)
+    grants = ", ".join(f"{gate}: [authenticate]" for gate in GATES)
+    return (
+        "venue: {id: bench, timezone: Europe/Berlin, currency: EUR}\n"
+        f"broker: unix://{socket_path}\n"
+        "state_dir: state\n"
+        "zones: {hall: {}}\n"
+        f"devices:\n{devices}"
+        f"gates:\n{gates}{asking}"
+        f"clients: {{{CLIENT}: {{may: {{{grants}}}}}}}\n"
+    )
+
+
+def _free_ports(count: int) -> list[int]:
     """Return free ports on loopback; all are held until all are found, so that they differ."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in held]
@@ -198,12 +222,14 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Return whether a server answers on a port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait_for(condition: Callable[[], bool], what: str) -> None:
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Wait until a condition holds. Raises TimeoutError, which names `what` did not come up."""
     until = time.monotonic() + START_TIMEOUT_S
     while not condition():
         if time.monotonic() > until:

@@ -25,6 +25,8 @@ class BareClient(asyncio.Protocol):
 
     def __init__(self, client_id: str, username: str | None, password: bytes | None) -> None:
         self.on_publish: OnPublish = lambda _: None
+        self.on_taken: Callable[[int], None] = lambda _: None
+        """Called with the number of each publication that the broker has acknowledged."""
         self._connect = mqtt5.ConnectPacket(
             client_id=client_id,
             username=username,
@@ -67,10 +69,12 @@ class BareClient(asyncio.Protocol):
         self._send(mqtt5.SubscribePacket(self._next_id(), [wanted]).write())
         await asyncio.wait_for(self._subscribed, PATIENCE_S)
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Publish with QoS 1."""
-        packet = mqtt5.PublishPacket(topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=self._next_id())
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Publish with QoS 1; returns the publication's number."""
+        number = self._next_id()
+        packet = mqtt5.PublishPacket(topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=number)
         self._send(packet.write())
+        return number
 
     def close(self) -> None:
         """Drop the connection."""
@@ -107,6 +111,7 @@ class BareClient(asyncio.Protocol):
         elif isinstance(packet, mqtt5.PubAckPacket):
             if int(packet.reason_code) >= 0x80:
                 raise RuntimeError(f"the broker refused a publication: {packet.reason_code!r}")
+            self.on_taken(packet.packet_id)
         elif isinstance(packet, mqtt5.ConnAckPacket):
             self._settle(self._connected, [packet.reason_code])
         elif isinstance(packet, mqtt5.SubAckPacket):
