@@ -3,8 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PACKAGES := gateway drivers simulators
-PROOFS := tests/faults tests/fuzz tests/soak $(addprefix tests/e2e/test_,kill_under_load.py disk_faults.py clock_jumps.py \
-	memory_limit.py hostile_neighbours.py broker_outage.py)
+PROOFS := tests/faults tests/fuzz tests/soak tests/gateway/devices/test_hotplug.py $(addprefix tests/e2e/test_, \
+	kill_under_load.py plugging.py disk_faults.py clock_jumps.py memory_limit.py hostile_neighbours.py broker_outage.py)
 export PYTHON
 
 .PHONY: help pictures setup demo test prove soak sim bench scale lint format types imports check generated asyncapi schema licences \

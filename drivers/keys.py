@@ -11,7 +11,8 @@ from msgspec import Meta
 from drivers.api import DeviceFault
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
-MAX_FILE_BYTES = 4096
+"""Where systemd puts what `LoadCredential=` names (systemd.exec(5))."""
+_MAX_FILE_BYTES = 4096
 _OTHERS = 0o077
 
 KeyFile = Annotated[
@@ -20,7 +21,8 @@ KeyFile = Annotated[
         min_length=1,
         max_length=255,
         description="File with the key as hex digits and nothing else: the name of a systemd credential of the "
-        "service, or an absolute path that only the daemon can read (mode 0600).",
+        "service (LoadCredential=), or an absolute path that only the daemon can read (mode 0600). The key itself "
+        "never stands in this file.",
         examples=["osdp-key"],
     ),
 ]
@@ -29,17 +31,18 @@ KeyFile = Annotated[
 def read_key(name: str, byte_count: int) -> bytes:
     """Return the key of `byte_count` bytes that stands as hex in a file; it never shows in an error.
 
-    A name without a slash is a systemd credential. Raises DeviceFault when the file is not there, can be read by others
-    or holds something else.
+    A plain name is a systemd credential. Raises DeviceFault when the file is not there, can be read by others or holds
+    something else.
     """
     path = _path(name)
     try:
-        if path.stat().st_mode & _OTHERS and not _is_credential(path):
-            raise DeviceFault(f"the key file {path} can be read by others: run chmod 600 {path}")
         with path.open("rb") as file:
-            text = file.read(MAX_FILE_BYTES)
+            # The rights of systemd's credentials are its own business: their folder is closed to others.
+            if os.fstat(file.fileno()).st_mode & _OTHERS and not _is_credential(path):
+                raise DeviceFault(f"the key file {path} can be read by others; run: chmod 600 {path}")
+            text = file.read(_MAX_FILE_BYTES)
     except OSError as error:
-        raise DeviceFault(f"the key file {path} cannot be read: {os.strerror(error.errno or 0)}") from error
+        raise DeviceFault(f"the key file {path} cannot be read: {os.strerror(error.errno or 0)}") from None
     try:
         key = bytes.fromhex(text.decode("ascii"))
     except ValueError:
@@ -50,8 +53,10 @@ def read_key(name: str, byte_count: int) -> bytes:
 
 
 def _path(name: str) -> Path:
-    if "/" in name:
+    if name.startswith("/"):
         return Path(name)
+    if "/" in name or name.startswith("."):
+        raise DeviceFault(f"the key file {name} is neither a plain name nor an absolute path")
     folder = os.environ.get(CREDENTIALS)
     if not folder:
         raise DeviceFault(
@@ -64,4 +69,4 @@ def _path(name: str) -> Path:
 def _is_credential(path: Path) -> bool:
     """True for a file in the folder that systemd made for this service alone."""
     folder = os.environ.get(CREDENTIALS)
-    return bool(folder) and path.is_relative_to(Path(str(folder)))
+    return bool(folder) and path.parent == Path(str(folder))

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from drivers.api import DeviceFault
 from drivers.codecs.ndef import NdefText
 from drivers.codecs.nfc_chips import is_random_uid
 from drivers.nfc import keys, line
@@ -140,10 +141,10 @@ def main(serve: Serve) -> None:
     status = EXIT_BROKEN
     try:
         setup = _first_line()
-        rules = keys.load(setup.options.prove, os.environ.get(keys.CREDENTIALS))
+        rules = keys.load(setup.options.prove)
         threading.Thread(target=_listen, args=(channel,), daemon=True).start()
         serve(setup, channel, Desk(setup, rules, channel.say))
-    except (Stopped, keys.KeyProblem) as error:
+    except (Stopped, DeviceFault) as error:
         channel.say(line.Trouble(str(error)))
         status = EXIT_TROUBLE
     finally:

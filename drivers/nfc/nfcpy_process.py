@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from drivers.codecs.nfc_chips import Chip, chip_by_sak
 from drivers.nfc import line
+from drivers.nfc.acr122 import Signals
 from drivers.nfc.card import CardGone, CardSilent
 from drivers.nfc.child import Channel, Desk, Stopped, main
 
@@ -29,6 +31,8 @@ else:
 
 USB_DEVICES = Path("/sys/bus/usb/devices")
 TYPE2_TIMEOUT_S = 0.1
+SIGNAL_TIMEOUT_S = 3.0
+"""An ACR122U answers a beep when the last one is over."""
 _BIT_RATES = {"A": "106A", "B": "106B", "F": "212F"}
 _ISO_DEP = 0x20
 _FELICA_LITE = b"\x88\xb4"
@@ -163,12 +167,12 @@ def serve(setup: line.Setup, channel: Channel, desk: Desk) -> None:
     known = (device.vendor_name, device.product_name, device.chipset_name)
     channel.say(line.Ready(" ".join(part for part in known if part)))
     targets = [nfc.clf.RemoteTarget(_BIT_RATES[one]) for one in setup.technologies]
+    signals = Signals(channel.signals, sender(clf))
     try:
         while True:
             began = time.monotonic()
             _look(clf, targets, channel, desk)
-            while channel.signals:
-                _show(clf, channel.signals.popleft())
+            signals.show()
             time.sleep(max(0.0, setup.poll_ms / 1000 - (time.monotonic() - began)))
     except OSError as error:
         raise Stopped(_why_lost(setup.connect, error)) from None
@@ -190,15 +194,15 @@ def _look(clf: Frontend, targets: list[Target], channel: Channel, desk: Desk) ->
             return
 
 
-def _show(clf: Frontend, wanted: line.Signal) -> None:
-    """Sound what the device has: nfcpy knows the ACR122U's light and buzzer, which go together."""
-    if wanted.what != "beep":
-        return
-    for _ in range(min(wanted.count, 3)):
-        clf.device.turn_on_led_and_buzzer()
-        time.sleep(min(wanted.duration_ms, 200) / 1000)
-        clf.device.turn_off_led_and_buzzer()
-        time.sleep(min(wanted.off_ms, 100) / 1000)
+def sender(clf: Frontend) -> Callable[[bytes], None]:
+    """Return how a light or a sound gets to the device; of those that nfcpy knows, only the ACR122U has them.
+
+    nfcpy itself would light it red with every beep, also for a guest who may go in.
+    """
+    escape = getattr(getattr(clf.device, "chipset", None), "ccid_xfr_block", None)
+    if escape is None:
+        return lambda _command: None
+    return lambda command: escape(bytearray(command), timeout=SIGNAL_TIMEOUT_S)
 
 
 def _why_lost(connect: str, error: OSError) -> str:

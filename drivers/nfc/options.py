@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from drivers.keys import KeyFile
+
 Hex = Annotated[
     str,
     Meta(
@@ -16,15 +18,6 @@ Hex = Annotated[
     ),
 ]
 Parameter = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,32}$", description="Name of a parameter of the URL.")]
-KeyFile = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=200,
-        description="File with nothing but the key, 32 hex digits: a name in the service's credentials directory "
-        "(systemd's LoadCredential=), or an absolute path (mode 0600). The key itself never stands in this file.",
-    ),
-]
 
 
 class ProofRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

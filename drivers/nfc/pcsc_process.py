@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from drivers.codecs.nfc_chips import chip_by_atr
 from drivers.nfc import line
+from drivers.nfc.acr122 import Signals
 from drivers.nfc.card import OK, CardGone, CardSilent
 from drivers.nfc.child import Channel, Desk, Stopped, main
 
@@ -30,23 +31,6 @@ GET_UID = bytes.fromhex("FFCA000000")
 _TYPE2_CHIPS = frozenset({"ultralight", "ultralight_c"})
 _ESCAPE_CODE = 3500
 """CCID escape by libccid (ifd-ccid README, "Vendor commands"): SCARD_CTL_CODE(3500)."""
-_TICKS_MAX, _TICK_MS = 0xFF, 100
-_BLINK = {"green": 0xA0, "red": 0x50, "amber": 0xF0, "beep": 0x00}
-"""Mask and first state of the light that blinks; as no final state is masked, it is as before afterwards."""
-
-
-def led_and_buzzer(wanted: line.Signal) -> bytes:
-    """Return the ACR122U's command for a signal (API 2.04, 6.2): state, cycle times in 100 ms, count, buzzer link."""
-    on, off = max(1, _ticks(wanted.duration_ms)), _ticks(wanted.off_ms)
-    count = max(1, min(_TICKS_MAX, wanted.count))
-    # The buzzer sounds during the first part of the cycle for a beep, and not at all for a light.
-    link = 0x01 if wanted.what == "beep" else 0x00
-    blink = _BLINK[wanted.what]
-    return bytes([0xFF, 0x00, 0x40, blink, 0x04, on, off, count, link])
-
-
-def _ticks(duration_ms: int) -> int:
-    return min(_TICKS_MAX, round(duration_ms / _TICK_MS))
 
 
 class PcscCard:
@@ -104,6 +88,7 @@ def serve(setup: line.Setup, channel: Channel, desk: Desk) -> None:
     reader = _find(context, setup.connect)
     channel.say(line.Ready(reader))
     state = scard.SCARD_STATE_UNAWARE
+    signals = Signals(channel.signals, lambda command: _send(context, reader, command))
     while True:
         channel.alive()
         result, states = scard.SCardGetStatusChange(context, WAIT_MS, [(reader, state)])
@@ -114,8 +99,7 @@ def serve(setup: line.Setup, channel: Channel, desk: Desk) -> None:
             raise Stopped(f"{reader} is gone: check its cable, and that pcscd runs")
         if state & scard.SCARD_STATE_PRESENT and not state & scard.SCARD_STATE_MUTE:
             _take(context, reader, bytes(byte & 0xFF for byte in atr), desk)
-        while channel.signals:
-            _show(context, reader, channel.signals.popleft())
+        signals.show()
 
 
 def _find(context: Context, wanted: str) -> str:
@@ -142,17 +126,16 @@ def _take(context: Context, reader: str, atr: bytes, desk: Desk) -> None:
         scard.SCardDisconnect(handle, scard.SCARD_LEAVE_CARD)
 
 
-def _show(context: Context, reader: str, wanted: line.Signal) -> None:
-    """Show a signal; with no card there the command goes past it, which libccid must be set to allow."""
-    command = list(led_and_buzzer(wanted))
+def _send(context: Context, reader: str, command: bytes) -> None:
+    """Send a command to the reader; with no card there it goes past it, which libccid must be set to allow."""
     result, handle, protocol = scard.SCardConnect(context, reader, scard.SCARD_SHARE_SHARED, _protocols())
     if result == scard.SCARD_S_SUCCESS:
-        scard.SCardTransmit(handle, protocol, command)
+        scard.SCardTransmit(handle, protocol, list(command))
     else:
         result, handle, _ = scard.SCardConnect(context, reader, scard.SCARD_SHARE_DIRECT, 0)
         if result != scard.SCARD_S_SUCCESS:
             return
-        scard.SCardControl(handle, scard.SCARD_CTL_CODE(_ESCAPE_CODE), command)
+        scard.SCardControl(handle, scard.SCARD_CTL_CODE(_ESCAPE_CODE), list(command))
     scard.SCardDisconnect(handle, scard.SCARD_LEAVE_CARD)
 
 

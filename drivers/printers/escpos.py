@@ -22,7 +22,7 @@ from drivers.printers.escpos_asking import StatusChannel
 from drivers.printers.escpos_profile import load_profile
 from drivers.printers.escpos_render import render
 from drivers.printers.logo import LogoFolder, LogoName, Logos
-from drivers.transports import Transport, open_transport
+from drivers.transports import Transport, is_lost_within, open_transport
 
 CHUNK_BYTES = 1024
 MAX_MISSES = 2
@@ -194,7 +194,7 @@ class EscposPrinter:
         try:
             await self._greet(link, first=first)
             misses = 0
-            while not await _is_lost_within(link, self._options.heartbeat_s if self._asks else None):
+            while not await is_lost_within(link, self._options.heartbeat_s if self._asks else None):
                 misses = 0 if await self._is_well(link) else misses + 1
                 if misses >= MAX_MISSES:
                     raise DeviceTimeout(f"{link.name} no longer answers: check its power, its cable and its display")
@@ -264,15 +264,6 @@ class EscposPrinter:
 def _half_sent(name: str, error: Exception) -> DeviceFault:
     why = "it takes no more data: load paper, close the cover" if isinstance(error, TimeoutError) else str(error)
     return DeviceFault(f"{name} got only part of a job, and some of it may be printed: {why}")
-
-
-async def _is_lost_within(link: Transport, wait_s: float | None) -> bool:
-    try:
-        async with asyncio.timeout(wait_s):
-            await link.lost()
-    except TimeoutError:
-        return False
-    return True
 
 
 def _now_s() -> float:

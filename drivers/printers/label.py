@@ -14,7 +14,7 @@ from drivers.noise import NoiseReport
 from drivers.printers.address import DEFAULT_BAUD, PrinterAddress, check_address, line_time_s
 from drivers.printers.label_layout import Page, lay_out
 from drivers.printers.logo import LogoFolder, LogoName, Logos
-from drivers.transports import Transport, open_transport
+from drivers.transports import Transport, is_lost_within, open_transport
 
 CHUNK_BYTES = 4096
 MAX_MISSES = 2
@@ -139,7 +139,7 @@ class LabelPrinter:
         self._emit(Online(f"{can_tell}; {trouble}" if trouble else can_tell))
         self._publish(status)
         misses = 0
-        while not await _is_lost_within(link, self._options.heartbeat_s if self._asks else None):
+        while not await is_lost_within(link, self._options.heartbeat_s if self._asks else None):
             if self._lock.locked():
                 continue
             status = await self._asked(link)
@@ -226,12 +226,3 @@ class LabelPrinter:
         self._broken = fault
         link.abort()
         return fault
-
-
-async def _is_lost_within(link: Transport, wait_s: float | None) -> bool:
-    try:
-        async with asyncio.timeout(wait_s):
-            await link.lost()
-    except TimeoutError:
-        return False
-    return True

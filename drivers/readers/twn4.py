@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
-from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, Emit, Online, Reading
+from drivers.api import Colour, DeviceFault, DeviceOffline, DeviceTimeout, Emit, Online, Reading
 from drivers.codecs import twn4
 from drivers.codecs.decoder import Refused
 from drivers.codecs.twn4 import Answer, Twn4Decoder
@@ -23,7 +23,6 @@ LATE_S = 0.2
 MAX_BEEPS = 10
 VOLUME = 100
 FREQUENCY_HZ = 2400
-Colour = Literal["red", "green", "amber", "blue", "white"]
 _LEDS: dict[str, int] = {
     "red": twn4.RED,
     "green": twn4.GREEN,
@@ -74,6 +73,7 @@ class Twn4Reader:
         self._searching = False
         self._waiting = 0
         self._dark_at_s: float | None = None
+        self._late_until_s = 0.0
 
     async def run(self) -> None:
         """Search tags until cancelled; raises DriverError when the port is gone or nothing answers on it."""
@@ -103,6 +103,8 @@ class Twn4Reader:
 
         Returns when the reader has taken the command. Another colour meanwhile takes the place of the first.
         """
+        # The end of an earlier colour must not fall between this one and its own end.
+        self._dark_at_s = None
         await self._order(twn4.led_off(twn4.ALL_LEDS))
         await self._order(twn4.led_on(_LEDS[colour]))
         self._dark_at_s = asyncio.get_running_loop().time() + on_ms / 1000
@@ -153,20 +155,23 @@ class Twn4Reader:
 
     async def _ask(self, transport: Transport, command: bytes) -> Answer:
         """Send one command when the line is free and return its answer."""
+        loop = asyncio.get_running_loop()
         async with self._line:
-            answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            await asyncio.sleep(max(0.0, self._late_until_s - loop.time()))
+            answer: asyncio.Future[Answer] = loop.create_future()
             self._answer, self._searching = answer, command == twn4.SEARCH_TAG
             try:
                 transport.write(command)
                 async with asyncio.timeout(self._options.answer_timeout_ms / 1000):
                     return await answer
             except TimeoutError as error:
-                # Answers carry no number: a late one must not be taken for that to the next command.
-                self._answer = None
-                await asyncio.sleep(LATE_S)
                 raise DeviceTimeout(f"no answer on {self._options.port} in time") from error
             finally:
                 self._answer = None
+                if answer.cancelled():
+                    # Nobody waits for it any more, but it may still come; and answers carry no number, so that the
+                    # next command would take it for its own, and each one after that the answer of the one before.
+                    self._late_until_s = loop.time() + LATE_S
 
     def _on_closed(self, closed: asyncio.Future[DeviceOffline]) -> None:
         if self._answer is not None and not self._answer.done():

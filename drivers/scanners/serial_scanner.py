@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import msgspec
-from msgspec import Meta
 
-from drivers.api import Emit, Online, Reading
-from drivers.codecs.decoder import Refused
+from drivers.api import Emit, Online
 from drivers.codecs.scanner_line import ScannerLineDecoder
-from drivers.noise import NoiseReport
 from drivers.options import Baud, Port
-from drivers.repeats import RepeatFilter
+from drivers.scanners.scans import ScannerOptions, Scans
 from drivers.transports import open_transport
 
 
-class SerialScannerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SerialScannerOptions(ScannerOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A scanner set up as a serial device (RS-232 or USB virtual COM port) that ends each code with CR, LF or both."""
 
     port: Port
     baud: Baud = 9600
-    prefix: Annotated[str, Meta(max_length=32, description="Characters the scanner puts before each code.")] = ""
-    suffix: Annotated[
-        str, Meta(max_length=32, description="Characters the scanner puts after each code, without CR and LF.")
-    ] = ""
-    strip_aim: Annotated[
-        bool,
-        Meta(description="Take an AIM identifier such as ]Q1 off the code; it says whether it was a QR code."),
-    ] = True
-    repeat_ms: Annotated[
-        int,
-        Meta(ge=0, le=60_000, description="The same code again within this time is still the same scan."),
-    ] = 1000
 
 
 class SerialScanner:
@@ -47,8 +31,7 @@ class SerialScanner:
     def __init__(self, options: SerialScannerOptions, emit: Emit) -> None:
         self._options = options
         self._emit = emit
-        self._repeats = RepeatFilter(options.repeat_ms)
-        self._noise = NoiseReport(emit)
+        self._scans = Scans(options, emit)
         self._decoder = self._new_decoder()
 
     async def run(self) -> None:
@@ -59,15 +42,11 @@ class SerialScanner:
                 self._emit(Online())
                 raise await transport.lost()
         finally:
-            self._noise.close()
+            self._scans.close()
 
     def _on_bytes(self, data: bytes) -> None:
         self._decoder.receive_data(data)
-        for event in self._decoder:
-            if isinstance(event, Refused):
-                self._noise.add(event.byte_count, event.why)
-            elif self._repeats.is_new(event.text, asyncio.get_running_loop().time()):
-                self._emit(Reading("barcode", event.text, event.symbology))
+        self._scans.take(self._decoder)
 
     def _new_decoder(self) -> ScannerLineDecoder:
         options = self._options

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
-from drivers.api import Emit, Online, Reading
+from drivers.api import Emit, Online
 from drivers.codecs import wedge
-from drivers.codecs.decoder import Refused
-from drivers.codecs.scanner_line import ScannedLine
 from drivers.codecs.wedge import WedgeDecoder
-from drivers.noise import NoiseReport
-from drivers.repeats import RepeatFilter
+from drivers.scanners.scans import ScannerOptions, Scans
 from drivers.transports.keyboard import open_keyboard
 
 
-class WedgeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WedgeOptions(ScannerOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A scanner set up as a keyboard (HID) that ends each code with Enter or Tab."""
 
     port: Annotated[
@@ -32,18 +28,6 @@ class WedgeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     layout: Annotated[
         wedge.Layout, Meta(description="The keyboard layout the scanner is set to: us or de (German).")
     ] = "us"
-    prefix: Annotated[str, Meta(max_length=32, description="Characters the scanner puts before each code.")] = ""
-    suffix: Annotated[
-        str, Meta(max_length=32, description="Characters the scanner puts after each code, without Enter and Tab.")
-    ] = ""
-    strip_aim: Annotated[
-        bool,
-        Meta(description="Take an AIM identifier such as ]Q1 off the code; it says whether it was a QR code."),
-    ] = True
-    repeat_ms: Annotated[
-        int,
-        Meta(ge=0, le=60_000, description="The same code again within this time is still the same scan."),
-    ] = 1000
     pause_ms: Annotated[
         int, Meta(ge=50, le=10_000, description="Keys further apart than this do not belong to one code.")
     ] = 1000
@@ -60,8 +44,7 @@ class WedgeScanner:
     def __init__(self, options: WedgeOptions, emit: Emit) -> None:
         self._options = options
         self._emit = emit
-        self._repeats = RepeatFilter(options.repeat_ms)
-        self._noise = NoiseReport(emit)
+        self._scans = Scans(options, emit)
         self._decoder = self._new_decoder()
 
     async def run(self) -> None:
@@ -72,20 +55,13 @@ class WedgeScanner:
                 self._emit(Online(keyboard.name))
                 raise await keyboard.lost()
         finally:
-            self._noise.close()
+            self._scans.close()
 
     def _on_key(self, code: int, value: int, at_s: float) -> None:
-        self._take(self._decoder.key(code, value, at_s))
+        self._scans.take(self._decoder.key(code, value, at_s))
 
     def _on_lost(self) -> None:
-        self._take(self._decoder.lost())
-
-    def _take(self, events: list[ScannedLine | Refused]) -> None:
-        for event in events:
-            if isinstance(event, Refused):
-                self._noise.add(event.byte_count, event.why)
-            elif self._repeats.is_new(event.text, asyncio.get_running_loop().time()):
-                self._emit(Reading("barcode", event.text, event.symbology))
+        self._scans.take(self._decoder.lost())
 
     def _new_decoder(self) -> WedgeDecoder:
         options = self._options

@@ -8,10 +8,10 @@ from drivers.api import DeviceFault
 from drivers.transports.printer_device import open_printer_device
 from drivers.transports.serial import open_serial
 from drivers.transports.tcp import open_tcp
-from drivers.transports.transport import OnBytes, Transport
+from drivers.transports.transport import OnBytes, Transport, is_lost_within
 from drivers.transports.usb_printer import open_usb_printer
 
-__all__ = ["OnBytes", "Transport", "open_transport"]
+__all__ = ["OnBytes", "Transport", "is_lost_within", "open_transport"]
 
 _TCP = re.compile(r"tcp://(?:\[(?P<ip6>[^\]]+)\]|(?P<host>[^/:]+)):(?P<port>[0-9]{1,5})")
 _PRINTER = re.compile(r"(?:lp://)?(?P<path>(?<=lp://)/\S+|/dev/(?:usb/)?lp[0-9]{1,3})")

@@ -153,3 +153,13 @@ class Transport(asyncio.Protocol):
 
     def _offline(self) -> DeviceOffline:
         return DeviceOffline(f"the connection to {self.name} is closed")
+
+
+async def is_lost_within(link: Transport, wait_s: float | None) -> bool:
+    """Wait for the loss of a link, for `wait_s` seconds at most; return whether it came."""
+    try:
+        async with asyncio.timeout(wait_s):
+            await link.lost()
+    except TimeoutError:
+        return False
+    return True

@@ -25,6 +25,8 @@ class DeviceSlot:
         self.faults: Counter[Fault] = Counter()
         """How often its driver misbehaved, which is not the same as a device that was unplugged."""
         self.driver: Any = None
+        self.bus: Any = None
+        """The driver of the bus that its own was built with."""
         self.task: asyncio.Task[None] | None = None
 
     @property

@@ -169,16 +169,24 @@ class Supervisor:
             return
         log.error("driver_left_behind", device=slot.name, driver=slot.device.driver)
         slot.faults["hang"] += 1
-        slot.driver = None
+        self._leave_behind(slot)
+
+    def _leave_behind(self, slot: DeviceSlot) -> None:
+        """Forget a driver; whoever shared it as a bus would talk to nobody, and is built anew with the next one."""
+        left, slot.driver = slot.driver, None
+        for other, link in self._links.items():
+            if left is not None and other.bus is left and not link.cut.done():
+                link.cut.set_result(_Ended(f"its bus {slot.name} was left behind and is started anew"))
 
     def _driver(self, slot: DeviceSlot) -> Driver:
         """Return a device's driver, made at the first call; one that shares a bus is handed the bus's driver.
 
         There is one driver for all links: it alone knows what it said before the last one broke, as of a contact.
         """
-        if slot.driver is None:
-            bus = self.slots.get(getattr(slot.device.options, "bus", None) or "")
-            slot.driver = self._build(slot, *(() if bus is None else (self._driver(bus),)))
+        host = self.slots.get(getattr(slot.device.options, "bus", None) or "")
+        bus = None if host is None else self._driver(host)
+        if slot.driver is None or slot.bus is not bus:
+            slot.driver, slot.bus = self._build(slot, *(() if bus is None else (bus,))), bus
         driver: Driver = slot.driver
         return driver
 

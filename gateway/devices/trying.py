@@ -92,7 +92,7 @@ async def try_alone(
     if drivers[device.driver].kind == "drawer":
         return await _drawer_alone(configuration, trial, say, drivers, bus)
     heard = Heard()
-    async with _Opened(device, heard, drivers, bus) as slot:
+    async with _Opened(configuration, device, heard, drivers, bus) as slot:
         say(f"{trial.device}: {slot.status}{f', {slot.detail}' if slot.detail else ''}")
         if not slot.online:
             return False
@@ -105,7 +105,7 @@ async def _drawer_alone(
     device = configuration.devices[trial.device]
     options: Any = device.options
     carrier = configuration.devices[carrier_of(device)]
-    async with _Opened(carrier, Heard(), drivers, bus) as slot:
+    async with _Opened(configuration, carrier, Heard(), drivers, bus) as slot:
         say(f"{carrier.name}: {slot.status}{f', {slot.detail}' if slot.detail else ''}")
         if not slot.online or not _allowed(trial, f"opens {trial.device}", say):
             return slot.online
@@ -128,19 +128,26 @@ async def _told(work: Awaitable[bool], say: Say) -> bool:
 
 
 class _Opened:
-    """One device under a supervisor of its own, from open to closed."""
+    """One device, with the bus it is on, under a supervisor of its own, from open to closed."""
 
     def __init__(
-        self, device: Device, heard: Heard, drivers: Mapping[str, DriverEntry], bus: MessageBus | None
+        self,
+        configuration: Configuration,
+        device: Device,
+        heard: Heard,
+        drivers: Mapping[str, DriverEntry],
+        bus: MessageBus | None,
     ) -> None:
         self._device = device
+        shared = configuration.devices.get(getattr(device.options, "bus", None) or "")
+        self._devices = {one.name: one for one in (shared, device) if one is not None}
         self._heard = heard
         self._changed = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._supervisor = Supervisor(loop.create_task, SystemRandom(), self._event, self._status, drivers, bus)
 
     async def __aenter__(self) -> DeviceSlot:
-        await self._supervisor.reconcile({self._device.name: self._device})
+        await self._supervisor.reconcile(self._devices)
         slot = self._supervisor.slots[self._device.name]
         try:
             async with asyncio.timeout(OPEN_S):
@@ -154,8 +161,9 @@ class _Opened:
     async def __aexit__(self, *_: object) -> None:
         await self._supervisor.close()
 
-    def _event(self, _: DeviceSlot, event: DeviceEvent) -> None:
-        self._heard(event)
+    def _event(self, slot: DeviceSlot, event: DeviceEvent) -> None:
+        if slot.device is self._device:
+            self._heard(event)
 
     def _status(self, _: DeviceSlot) -> None:
         self._changed.set()

@@ -6,7 +6,8 @@ Each reader has one task at most, and what is newest is shown: a guest must not 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -108,10 +109,21 @@ class FeedbackFlow:
                 log.warning("feedback_not_shown", reader=shown.place, why=str(error) or "no answer")
 
     async def _signal(self, device: object, signal: Signal, shown: Shown) -> None:
+        """Give all of a signal that the device can; one that refuses its light may sound all the same."""
+        failed: DriverError | None = None
+        for part in self._parts(device, signal, shown):
+            try:
+                await part()
+            except DriverError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    def _parts(self, device: object, signal: Signal, shown: Shown) -> Iterator[Callable[[], Awaitable[None]]]:
         on_ms = self._show_ms if shown.until_ms is None else max(1, shown.until_ms - self._now_ms())
         if isinstance(device, Light) and signal.colour != "none":
-            await device.light(signal.colour, on_ms)
+            yield partial(device.light, signal.colour, on_ms)
         if isinstance(device, Beeper) and signal.tone != "none":
-            await device.beep(*TONES[signal.tone])
+            yield partial(device.beep, *TONES[signal.tone])
         if isinstance(device, Display) and (line := self.book.line(shown)):
-            await device.show(line, on_ms)
+            yield partial(device.show, line, on_ms)

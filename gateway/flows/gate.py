@@ -85,7 +85,7 @@ class GateFlow:
         self._alarm: Literal["", "forced", "held_open"] = ""
         self._watched = True
         self._lock_moved_for = ""
-        self._lock_open_until_s = 0.0
+        self._lock_open_until_s = self._lock_open_before_s = 0.0
         self.neighbours: tuple[GateFlow, ...] = ()
         """The gates of its interlocks: it opens only while each of them is shut."""
         self._closed = False
@@ -212,6 +212,7 @@ class GateFlow:
             return
         pulse_s = self._gate.pulse_ms / 1000 + PULSE_SLACK_S
         # Set before the pulse and without regard to its outcome: a lock that may be open counts as open.
+        self._lock_open_before_s = self._lock_open_until_s
         self._lock_open_until_s = asyncio.get_running_loop().time() + pulse_s
         async with asyncio.timeout(min(RELEASE_TIMEOUT_S, within_s)):
             await self._lock.lock().pulse(self._gate.lock.channel, self._gate.pulse_ms)
@@ -236,7 +237,8 @@ class GateFlow:
     def _release_failed(self, entry: str, error: Exception) -> None:
         """Nothing was sent: the gate stayed shut, so the guest keeps the ticket."""
         log.warning("gate_release_failed", gate=self.name, entry=entry, why=str(error))
-        self._lock_open_until_s = 0.0
+        # The pulse before this one, for a guest who was quick, may still be on.
+        self._lock_open_until_s = self._lock_open_before_s
         self.give_back(entry)
 
     def give_back(self, entry: str) -> None:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Self, TypeVar
 
 from drivers.api import DeviceEvent, Driver, DriverError, Online
+from simulators.line import Line
 
 PATIENCE_S = 5.0
 Kind = TypeVar("Kind")
@@ -80,6 +81,17 @@ class PtyDevice:
             self.received += data
             self._changed.set()
             self.on_bytes(data)
+
+
+class PtySide(Line):
+    """The simulator's end of a pty that a test already holds."""
+
+    def __init__(self, device: PtyDevice) -> None:
+        super().__init__()
+        self.device = device
+
+    def write(self, data: bytes) -> None:
+        self.device.send(data)
 
 
 class Events(list[DeviceEvent]):

@@ -108,17 +108,18 @@ class Board(Thing):
             (self.driver.told_active.add if active else self.driver.told_active.discard)(channel)
             self.emit(InputChanged(channel, active))
 
-    def close_relay(self, channel: int) -> None:
+    def close_relay(self, channel: int, pulse_ms: int) -> None:
         if self.timeline.killed:
             return
         gate = self.gates[channel]
-        entry = self.observers.pulse(gate)
+        entry = self.observers.pulse(gate, pulse_ms / 1000)
         if self.on_opened is not None:
             self.on_opened(gate, entry)
 
     def contact(self, channel: int, active: bool) -> None:
         if channel in self.contacts and self.contacts[channel] != active:
             self.contacts[channel] = active
+            self.observers.contact(self.gates[channel], active=active)
             self.tell(channel, active)
 
 
@@ -202,7 +203,7 @@ class BoardDriver(LinkDriver):
         if trouble == "deaf":
             await asyncio.sleep(0.3)
             raise DeviceTimeout("the board did not answer")
-        board.close_relay(channel)
+        board.close_relay(channel, pulse_ms)
         if trouble == "hangs":
             await asyncio.sleep(HANG_S)
         if trouble == "mute":

@@ -181,6 +181,11 @@ def blocked_are_served() -> AbstractContextManager[None]:
     return patched(VenueState, "is_blocked", lambda self, credential, holder: False)
 
 
+def interlocks_are_ignored() -> AbstractContextManager[None]:
+    """A gate opens whatever its neighbours do."""
+    return patched(GateFlow, "_interlocked", lambda self: None)
+
+
 def clock_believed_at_once() -> AbstractContextManager[None]:
     """Whatever the machine's clock says after a power cut is taken for the time."""
     return patched(ClockFlow, "_voucher", lambda self: "ntp")
@@ -227,6 +232,7 @@ MUTANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "captured-twice": captured_twice,
     "half-a-transfer": half_a_transfer,
     "blocked-are-served": blocked_are_served,
+    "interlocks-are-ignored": interlocks_are_ignored,
     "clock-believed-at-once": clock_believed_at_once,
     "clock-follows-whoever-sets-it": clock_follows_whoever_sets_it,
     "journal-goes-back": journal_goes_back_with_the_clock,

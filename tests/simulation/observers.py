@@ -83,9 +83,17 @@ class Asked(msgspec.Struct):
 class Observers:
     """Everything that is watched in one run. `trace` is the run itself: equal traces are equal runs."""
 
-    def __init__(self, timeline: Timeline, grants_of: Mapping[str, Collection[tuple[str, str]]]) -> None:
+    def __init__(
+        self,
+        timeline: Timeline,
+        grants_of: Mapping[str, Collection[tuple[str, str]]],
+        interlocked: Mapping[str, Collection[str]],
+    ) -> None:
         self.timeline = timeline
         self.grants_of = grants_of
+        self.interlocked = interlocked
+        self.ajar: set[str] = set()
+        self.unlocked_until_s: dict[str, float] = {}
         self.folder = b"/nowhere"
         self.violations: list[Violation] = []
         self.trace = sha256()
@@ -245,10 +253,15 @@ class Observers:
 
     # The metal.
 
-    def pulse(self, gate: str) -> str | None:
-        """A lock is told to open: for which durable grant? Returns its entry."""
+    def contact(self, gate: str, *, active: bool) -> None:
+        """A gate was pushed open, or fell shut."""
+        (self.ajar.add if active else self.ajar.discard)(gate)
+
+    def pulse(self, gate: str, pulse_s: float) -> str | None:
+        """A lock is told to open for a time: for which durable grant? Returns its entry."""
         self.note("pulse", gate)
         self.stats["pulses"] += 1
+        self._check_interlock(gate, pulse_s)
         open_grants = [
             one
             for one in self.grants.get(gate, ())
@@ -264,6 +277,13 @@ class Observers:
         if asked is not None and self._is_over(asked.expires_at_ms, grant):
             self.violated("I6", f"{gate} was opened for a request that had expired")
         return str(grant["entry"])
+
+    def _check_interlock(self, gate: str, pulse_s: float) -> None:
+        now_s = self.timeline.now_s
+        for other in self.interlocked.get(gate, ()):
+            if other in self.ajar or self.unlocked_until_s.get(other, 0.0) > now_s:
+                self.violated("interlock", f"{gate} was opened while {other} stood open")
+        self.unlocked_until_s[gate] = now_s + pulse_s
 
     def _is_over(self, expires_at_ms: int | None, event: dict[str, Any]) -> bool:
         """A gateway that took a request in doubt about the time may be late by as much as the machine was off.
@@ -346,6 +366,8 @@ class Observers:
             self.feed_floor = max([self.feed_floor, *(seq for at_s, seq in self.acknowledged if at_s <= until_s)])
         self.acknowledged.clear()
         self.feed_begun = False
+        # A pulse is over before the next life has read its journal.
+        self.unlocked_until_s.clear()
 
     def _check_told(self, entry: dict[str, Any]) -> None:
         seq = entry["seq"]

@@ -234,8 +234,9 @@ class Troubles:
         """Ask for one of everything."""
         world = self.world
         cards = iter(venue.PROBE_CARDS)
-        for name in ("reader-n", "reader-s"):
-            world.timeline.after(0.1, self._probe_tap, name, next(cards))
+        # The south gate waits for the guest at the other door of its interlock.
+        for name, after_s in (("reader-n", 0.1), ("reader-s", 2.0)):
+            world.timeline.after(after_s, self._probe_tap, name, next(cards))
         well = {"expires_in_s": 10.0, "repeats": False}
         self._probes = [
             world.clients.authenticate(next(cards), **well),
@@ -246,7 +247,7 @@ class Troubles:
         ]
 
         # When whoever came first has gone through.
-        world.timeline.after(3.0, self._probe_the_time, well)
+        world.timeline.after(4.0, self._probe_the_time, well)
 
     def _probe_the_time(self, well: dict[str, Any]) -> None:
         """The clock is right again, so a ticket with a time of validity counts."""

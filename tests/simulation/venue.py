@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from drivers.drawers.drawer_kick import DrawerKickOptions
+from gateway.config.boards import Boards
 from gateway.config.schema import (
     VERBS,
     Broker,
@@ -36,6 +37,9 @@ SINGLES = 24
 STAFF = 6
 TILL_READER = "reader-t"
 READERS = {"reader-n": "north", "reader-s": "south", "reader-x": "exit", "reader-v": "vip"}
+INTERLOCK = ("south", "net")
+"""Two doors on two boards of which only one may be open."""
+INTERLOCKED = {"south": ("net",), "net": ("south",)}
 HOLD_S = 6.0
 TIMED_MS = 1_800_000
 """Half an hour to each side, so that a clock an hour off says that they are not valid."""
@@ -139,6 +143,7 @@ def configuration(revision: str = "") -> Configuration:
         zones={"hall": Zone(), "vip": Zone("hall", capacity=4)},
         devices={one.name: one for one in [*devices, drawer]},
         gates={one.name: one for one in gates},
+        boards=Boards(interlocks={"trap": INTERLOCK}),
         clients={
             name: Client(name, {to: frozenset(verbs) for to, verbs in may.items()}) for name, may in GRANTS.items()
         },

@@ -90,7 +90,7 @@ class World:
         self.seed = seed
         self.directory = directory
         self.timeline = Timeline()
-        self.observers = Observers(self.timeline, venue.GRANTED)
+        self.observers = Observers(self.timeline, venue.GRANTED, venue.INTERLOCKED)
         self.observers.folder = str(folder).encode()
         gates = venue.CONFIGURATION.gates.values()
         self.observers.money.gates = {one.name: (one.from_zone or "", one.to_zone or "") for one in gates}

@@ -7,9 +7,8 @@ import random
 import pytest
 
 from drivers.api import DeviceOffline, Online, Reading
-from drivers.nfc.line import Signal
 from drivers.nfc.options import ProofRule
-from drivers.nfc.pcsc_process import PcscCard, led_and_buzzer
+from drivers.nfc.pcsc_process import PcscCard
 from drivers.readers.pcsc import PcscOptions, PcscReader
 from simulators.cards.crypto import card_key
 from simulators.cards.nxp import NxpCard
@@ -54,18 +53,6 @@ async def test_without_pcscd_it_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(tmp_path / "none"))
     with pytest.raises(DeviceOffline, match=r"pcscd does not answer .*systemctl start pcscd\.socket"):
         await PcscReader(PcscOptions(reader="ACR122U"), Events()).run()
-
-
-@pytest.mark.parametrize(
-    ("what", "duration_ms", "expected"),
-    [
-        ("beep", 100, "FF00400004010001" + "01"),
-        ("green", 500, "FF0040A004050001" + "00"),
-        ("red", 60_000, "FF00405004FF0001" + "00"),
-    ],
-)
-def test_light_and_buzzer_of_an_acr122u(what, duration_ms, expected):
-    assert led_and_buzzer(Signal(what, duration_ms)).hex().upper() == expected
 
 
 class Acr122:

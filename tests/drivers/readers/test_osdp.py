@@ -14,9 +14,8 @@ from drivers.codecs.wiegand import frame_of
 from drivers.readers import osdp_bus
 from drivers.readers.osdp import OsdpReader, OsdpReaderOptions
 from drivers.readers.osdp_bus import OsdpBus, OsdpBusOptions
-from simulators.line import Line
 from simulators.osdp import Osdp, Present, Reader, Tamper, Type
-from tests.drivers.pty_device import Events, PtyDevice
+from tests.drivers.pty_device import Events, PtyDevice, PtySide
 from tests.drivers.readers.osdp_peer import osdp, peripherals
 
 KEY = bytes(range(16))
@@ -106,18 +105,6 @@ async def libosdp_end(device):
     """The device's end of the line, read by libosdp's thread alone."""
     device.deafen()
     return device
-
-
-class PtySide(Line):
-    """The simulator's end of a pty that a test already holds."""
-
-    def __init__(self, device: PtyDevice) -> None:
-        super().__init__()
-        self.device = device
-        self.corrupt = False
-
-    def write(self, data: bytes) -> None:
-        self.device.send(data)
 
 
 def simulated(device: PtyDevice, readers: dict[int, Reader]) -> Osdp:

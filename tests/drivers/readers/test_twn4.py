@@ -7,20 +7,8 @@ import pytest
 
 from drivers.api import DeviceFault, DeviceOffline, Driver, Noise, Online, Reading
 from drivers.readers.twn4 import Twn4Options, Twn4Reader
-from simulators.line import Line
 from simulators.twn4 import Hold, Release, Silent, Twn4
-from tests.drivers.pty_device import Events, PtyDevice, running
-
-
-class PtySide(Line):
-    """The simulator's end of a pty that a test already holds."""
-
-    def __init__(self, device: PtyDevice) -> None:
-        super().__init__()
-        self.device = device
-
-    def write(self, data: bytes) -> None:
-        self.device.send(data)
+from tests.drivers.pty_device import Events, PtyDevice, PtySide, running
 
 
 @pytest.fixture
@@ -89,6 +77,39 @@ async def test_beep_and_light(device, twn4):
         await searched(twn4, 30)
         assert twn4.state()["beeps"] == ["0407646009" + "96003200"] * 2
         assert twn4.state()["leds"] == ["041007", "041007", "041207", "041102", "041207"]
+
+
+async def test_an_order_that_is_given_up_leaves_its_late_answer_to_nobody(device, twn4):
+    events, late, early = Events(), asyncio.Event(), []
+    answer, owing = device.on_bytes, False
+
+    def give_late(data: bytes) -> None:
+        nonlocal owing
+        owing = False
+        answer(data)
+        late.set()
+
+    def dawdle(data: bytes) -> None:
+        nonlocal owing
+        if owing:
+            early.append(data)
+        if data.startswith(b"0407"):
+            owing = True
+            asyncio.get_running_loop().call_later(0.1, give_late, data)
+        else:
+            answer(data)
+
+    device.on_bytes = dawdle
+    driver = reader(device, events)
+    async with running(driver, events):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.03):
+                await driver.beep()
+        await asyncio.wait_for(late.wait(), 2)
+        twn4.do(Hold(uid="01020304"))
+        await events.wait_for(Reading)
+        # Answers carry no number: a command that went out before it would have taken the late one for its own.
+        assert early == []
 
 
 async def test_the_tag_is_emitted_inside_the_read(device, twn4):

@@ -1,12 +1,11 @@
 """Unplugging: real ports under lasting names that appear and disappear, as udev makes them.
 
-`HOTPLUG_ROUNDS=100` is the long form.
+`make prove` does it a hundred times.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,8 +21,9 @@ from gateway.config.schema import Device
 from gateway.devices.plugs import look, pause, port_path
 from gateway.devices.supervisor import DeviceSlot, Supervisor
 from tests.drivers.pty_device import PtyDevice, until
+from tests.length import length
 
-ROUNDS = int(os.environ.get("HOTPLUG_ROUNDS", "12"))
+ROUNDS = length(12, 100)
 OFFLINE_S, ONLINE_S = 2.0, 3.0
 RELAY_OPEN = bytes.fromhex("A00100A1")
 RELAY_CLOSED = bytes.fromhex("A00101A2")

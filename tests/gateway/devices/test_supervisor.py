@@ -206,3 +206,41 @@ async def test_i08_a_driver_that_cannot_be_stopped_is_left_behind() -> None:
     began_s = asyncio.get_running_loop().time()
     await bench.supervisor.close()
     assert asyncio.get_running_loop().time() - began_s <= END_TIMEOUT_S + 0.1, "a reload does not wait for it for ever"
+
+
+class OnABus(msgspec.Struct, frozen=True):
+    bus: str = "wild"
+
+
+class Neighbour(Wild):
+    """A device on the wild one's bus."""
+
+    Options: ClassVar[type[msgspec.Struct]] = OnABus
+    made: ClassVar[list[Wild]] = []
+
+    def __init__(self, options: OnABus, emit, bus: Wild) -> None:
+        super().__init__(options, emit)
+        self.bus = bus
+
+
+async def test_i08_devices_on_a_bus_that_is_left_behind_are_built_anew_with_its_successor() -> None:
+    bench = Bench("ignore")
+    Neighbour.made.clear()
+    entries = {
+        "wild": DriverEntry("bus", bench.wild_type, Options, ""),
+        "calm": DriverEntry("reader", Neighbour, OnABus, ""),
+    }
+    bench.supervisor = Supervisor(bench.spawn, Random(1), bench.heard, lambda slot: None, entries)
+    await bench.supervisor.reconcile(
+        {"wild": Device("wild", "wild", Options(), "1"), "calm": Device("calm", "calm", OnABus(), "1")}
+    )
+    await asyncio.sleep(OPEN_TIMEOUT_S)
+    assert bench.calm.online
+    bench.wild_type.manner = "serve"
+    await asyncio.sleep(END_TIMEOUT_S + 5)
+    assert [made.bus for made in Neighbour.made] == bench.wild_type.made
+    assert len(Neighbour.made) == 2
+    assert bench.calm.online
+    assert bench.wild.online
+    assert bench.calm.faults == {}, "it is not the reader's fault"
+    await bench.supervisor.close()

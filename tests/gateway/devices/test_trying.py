@@ -10,11 +10,16 @@ import msgspec
 import pytest
 
 from drivers.api import DeviceOffline, InputChanged, Online, PrinterStatus, Reading
+from drivers.codecs import osdp_messages as m
 from drivers.document import Document, problems
+from drivers.readers.osdp import OsdpReaderOptions
+from drivers.readers.osdp_bus import OsdpBusOptions
 from gateway.config.schema import Broker, Configuration, Device, Venue
 from gateway.devices import trying
 from gateway.devices.registry import DriverEntry
 from gateway.devices.trying import Trial, try_alone
+from simulators.osdp import Osdp, Reader
+from tests.drivers.pty_device import PtyDevice, PtySide, until
 
 
 class NoOptions(msgspec.Struct):
@@ -146,3 +151,25 @@ async def test_a_device_that_is_not_there_is_told_in_words(monkeypatch: pytest.M
     Fake.missing = "/dev/x does not exist: check the cable"
     ok, said = await tried("board", yes=True)
     assert (ok, said) == (False, ["board: offline, /dev/x does not exist: check the cable"])
+
+
+async def test_a_reader_on_a_bus_is_tried_with_its_bus() -> None:
+    said: list[str] = []
+    with PtyDevice() as line:
+        reader = Reader(1, None)
+        line.on_bytes = Osdp(PtySide(line), {1: reader}).receive
+        devices = (
+            Device("doors-bus", "osdp-bus", OsdpBusOptions(port=line.path, poll_ms=5), "1"),
+            Device("door", "osdp", OsdpReaderOptions(bus="doors-bus", address=1), "1"),
+        )
+        configuration = Configuration(
+            venue=Venue("v", "UTC", "EUR"),
+            broker=Broker("unix:///none"),
+            devices={one.name: one for one in devices},
+        )
+        trying = asyncio.create_task(try_alone(configuration, Trial(device="door", wait_s=5), said.append))
+        await until(lambda: reader.beeps or trying.done())
+        reader.queue(m.RAW, bytes([0, 1, 26, 0]) + bytes.fromhex("EA0DC080"))
+        assert await trying
+    assert said[0].startswith("door: online, address 1")
+    assert said[-1] == "read: wiegand, 6 characters"

@@ -134,6 +134,16 @@ async def test_a_reader_that_fails_or_is_away_is_left_alone(room: Room) -> None:
     assert room.reader.told[0] == ("light", "red", 3000)
 
 
+async def test_a_reader_that_refuses_its_light_beeps_all_the_same(room: Room) -> None:
+    async def refused(colour: str, on_ms: int) -> None:
+        raise DeviceFault("it knows no such command")
+
+    room.reader.light = refused
+    room.record(room.denied())
+    await settle()
+    assert [what for what, *_ in room.reader.told] == ["beep", "show"]
+
+
 async def test_a_reader_that_waits_shows_it_until_its_time_is_over(room: Room) -> None:
     until_ms = room.house.recorder.now_ms() + 30_000
     room.flow.show(Shown("north", "present_card", {"amount": (1250, "EUR")}, until_ms))

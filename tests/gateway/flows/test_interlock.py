@@ -155,6 +155,21 @@ async def test_a_lock_that_took_nothing_is_not_open() -> None:
     assert trap.tap("inner") is None
 
 
+async def test_a_lock_that_took_nothing_may_still_be_open_from_the_guest_before() -> None:
+    trap = Trap()
+    assert trap.tap("inner") is None
+    await asyncio.sleep(0.1)
+    trap.contact(2, True)
+    trap.contact(2, False)
+    trap.lock.error = DeviceOffline("unplugged")
+    assert trap.tap("inner") is None
+    await asyncio.sleep(0.1)
+    assert trap.tap("outer") is Reason.INTERLOCKED, "the first pulse lasts three seconds"
+    await asyncio.sleep(3.2)
+    trap.lock.error = None
+    assert trap.tap("outer") is None
+
+
 @pytest.mark.parametrize("seed", range(40))
 async def test_the_two_doors_never_stand_open_together(seed: int) -> None:
     """Guests tap, walk, dawdle and stay away at random; a door can only be open while its relay let it."""
