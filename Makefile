@@ -7,7 +7,7 @@ PROOFS := tests/faults tests/fuzz tests/soak tests/gateway/devices/test_hotplug.
 	kill_under_load.py plugging.py disk_faults.py clock_jumps.py memory_limit.py hostile_neighbours.py broker_outage.py)
 export PYTHON
 
-.PHONY: help pictures setup demo test prove soak sim bench scale lint format types imports check generated asyncapi schema licences \
+.PHONY: help pictures setup demo test prove soak sim bench scale lint format types imports check generated asyncapi openapi schema licences \
 	lock clean
 
 help: ## what can be made
@@ -70,6 +70,9 @@ check: lint types imports generated ## all of the four above
 
 asyncapi: setup ## write docs/asyncapi.yaml from the message types
 	scripts/generated docs/asyncapi.yaml
+
+openapi: setup ## write docs/upstream.openapi.yaml from the types of the contract with upstream
+	scripts/generated docs/upstream.openapi.yaml
 
 schema: setup ## write config/gateway.schema.json from the configuration types
 	scripts/generated config/gateway.schema.json

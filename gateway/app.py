@@ -52,6 +52,7 @@ from gateway.store.history import History
 from gateway.store.journal import Journal, StorageUnavailable
 from gateway.system_clock import LinuxClock, VouchFile
 from gateway.trials import Trials
+from gateway.upstream.face import UpstreamFace
 from gateway.wiring import Wiring
 
 log = structlog.get_logger(__name__)
@@ -109,11 +110,10 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
     clock = VenueClock(LinuxClock())
     recorder = Recorder(VenueState(configuration.zone_map), journal, clock.now_ms, Uuid7(RandomPool(os.urandom).take))
     gateway = Gateway(configuration, config_path, recorder, _open_directory(state_dir), key, Outside(clock))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, gateway.stop)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload)
-    # Once the state is rebuilt and the first links are up.
-    asyncio.get_running_loop().call_later(CALM_AFTER_S, _calm_collector)
+    loop = asyncio.get_running_loop()
+    for number, act in ((signal.SIGTERM, gateway.stop), (signal.SIGINT, gateway.stop), (signal.SIGHUP, gateway.reload)):
+        loop.add_signal_handler(number, act)
+    loop.call_later(CALM_AFTER_S, _calm_collector)  # once the state is rebuilt and the first links are up
     await gateway.trials.open(state_dir)
     return await gateway.run()
 
@@ -168,7 +168,7 @@ class Gateway:
         self.drivers = drivers = outside.drivers
         self.config_path = path
         self._read = outside.read
-        self._random = outside.random
+        self.random = outside.random
         # In the order in which they began, so that a run can be repeated exactly.
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._stopping = asyncio.Event()
@@ -187,15 +187,16 @@ class Gateway:
             self.desk.handle,
             digest=keyed_digest(key.secret),
             now_ms=recorder.now_ms,
-            random=self._random,
+            random=self.random,
         )
-        bus = DeviceBus(configuration.broker, f"venue-gateway-{configuration.venue.id}", self.spawn, self._random)
-        self.supervisor = Supervisor(self.spawn, self._random, self._device_said, self._device_changed, drivers, bus)
+        bus = DeviceBus(configuration.broker, f"venue-gateway-{configuration.venue.id}", self.spawn, self.random)
+        self.supervisor = Supervisor(self.spawn, self.random, self._device_said, self._device_changed, drivers, bus)
         self.purchase = PurchaseFlow(recorder, directory, key)
         self.allowances = AllowanceFlow(recorder)
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.feedback = FeedbackFlow(self.spawn, recorder.now_ms)
         self.wiring.tap_refused = self.feedback.storage_refused
+        self.upstream = UpstreamFace(self, path, self._record_quietly)
         self.reporter = Reporter(self)
         self.console = Console(self)
         self.clock = ClockFlow(
@@ -209,7 +210,7 @@ class Gateway:
         self._recover_from_disk()
         self.recorder.listeners += [self.mqtt.answers.committed, self.wiring.outputs.committed]
         tell_of_events = [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
-        self.recorder.followers += [*tell_of_events, self.allowances.committed]
+        self.recorder.followers += [*tell_of_events, self.allowances.committed, self.upstream.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
@@ -229,8 +230,7 @@ class Gateway:
         unknown = self._cut_short()
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
         self.recorder.record(started, *unknown, *self._waited())
-        took_ms = round((time.monotonic() - began) * 1000)
-        seq = self.recorder.journal.last_seq
+        took_ms, seq = round((time.monotonic() - began) * 1000), self.recorder.journal.last_seq
         log.info("state_restored", seq=seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
 
     def _waited(self) -> list[e.AnyEvent]:
@@ -264,6 +264,7 @@ class Gateway:
         self.wiring.configure(configuration, self.supervisor.slots)
         self._configure_feedback(configuration)
         self.allowances.configure(configuration.wallet_policy, terms(configuration.wallet))
+        self.upstream.configure(configuration.upstream)
         self._end_what_was_removed()
         own = {**self.reporter.handlers(), **self.wiring.orders.handlers(), **self.clock.handlers()}
         handlers = {**self.wiring.handlers(), "gateway": own}
@@ -288,8 +289,7 @@ class Gateway:
 
     def _zone_map(self, configuration: Configuration) -> Any:  # noqa: ANN401
         zones = configuration.zone_map
-        extra = {name: within for name, within in self.directory.zones.items() if name not in zones.within}
-        return type(zones)({**extra, **zones.within}, zones.capacity)
+        return type(zones)({**self.directory.zones, **zones.within}, zones.capacity)
 
     def directory_changed(self) -> None:
         """Take a newly imported directory into use."""
@@ -298,17 +298,18 @@ class Gateway:
         except StorageUnavailable as error:
             log.error("directory_not_loaded", why=str(error))
             return
-        self.recorder.state.set_zones(self._zone_map(self.configuration))
-        self.wiring.orders.follow()
-        counts = self.directory.counts
-        log.info("directory_loaded", version=self.directory.version, credentials=counts.credentials)
-        self._record_quietly(
-            e.DirectoryLoaded(
-                version=self.directory.version, credentials=counts.credentials, entitlements=counts.entitlements
-            )
-        )
+        self.directory_names_changed()
+        version, counts = self.directory.version, self.directory.counts
+        log.info("directory_loaded", version=version, credentials=counts.credentials)
+        fact = e.DirectoryLoaded(version=version, credentials=counts.credentials, entitlements=counts.entitlements)
+        self._record_quietly(fact)
         self.purchase.upstream_spoke()
         self.reporter.announce_everything()
+
+    def directory_names_changed(self) -> None:
+        """Follow the zones that the directory names."""
+        self.recorder.state.set_zones(self._zone_map(self.configuration))
+        self.wiring.orders.follow()
 
     def reload(self) -> None:
         """Read the configuration again; a bad one is refused and the last good one runs on (I11)."""
@@ -326,8 +327,7 @@ class Gateway:
             for problem in error.problems:
                 log.error("configuration_problem", problem=str(problem))
             self.reporter.configuration_refused = f"{error.problems[0]} ({len(error.problems)} in all)"
-            first = str(error.problems[0])
-            self._record_quietly(e.ConfigurationRefused(problems=len(error.problems), first=first))
+            self._record_quietly(e.ConfigurationRefused(problems=len(error.problems), first=str(error.problems[0])))
             self.reporter.announce_everything()
             return
         if fixed := self.configuration.needs_restart(fresh):

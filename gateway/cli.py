@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -60,15 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
     check.set_defaults(run=_check)
 
-    schema = commands.add_parser("schema", help="print the JSON Schema of the configuration, for editors")
-    schema.set_defaults(run=_schema)
-
-    asyncapi = commands.add_parser("asyncapi", help="print the AsyncAPI document of the MQTT contract")
-    asyncapi.set_defaults(run=_asyncapi)
-
-    drivers = commands.add_parser("drivers", help="list the driver types, one a line")
-    drivers.set_defaults(run=_drivers)
-
+    for name, prints, what in (
+        ("schema", _schema, "print the JSON Schema of the configuration, for editors"),
+        ("asyncapi", _asyncapi, "print the AsyncAPI document of the MQTT contract"),
+        ("openapi", _openapi, "print the OpenAPI document of the contract with upstream"),
+        ("drivers", _drivers, "list the driver types, one a line"),
+    ):
+        commands.add_parser(name, help=what).set_defaults(run=prints)
     _add_discover(commands)
     _add_test(commands)
     _add_drawer(commands)
@@ -134,13 +133,16 @@ def _add_directory(commands: Commands) -> None:
     bring = verbs.add_parser("import", help="take a whole directory from NDJSON, all or nothing; taps go on meanwhile")
     bring.add_argument("file", type=Path)
     bring.add_argument("--empty", action="store_true", help="take a file without a credential too: nobody can come in")
-    _config_option(bring)
+    bring.add_argument("--cursor", type=int, default=0, help="how many of upstream's changes are in it")
     bring.set_defaults(run=_directory_import)
+    fold = verbs.add_parser("fold", help="write upstream's changes into the file; the gateway does so by itself")
+    fold.set_defaults(run=_directory_fold)
     check = verbs.add_parser("check", help="say what is wrong with such a file, line by line, and change nothing")
     check.add_argument("file", type=Path)
     check.add_argument("--empty", action="store_true", help="a file without a credential is meant")
-    _config_option(check)
     check.set_defaults(run=_directory_check)
+    for verb in (bring, fold, check):
+        _config_option(verb)
 
 
 def _add_journal(commands: Commands) -> None:
@@ -254,6 +256,13 @@ def _asyncapi(_: argparse.Namespace) -> int:
     return OK
 
 
+def _openapi(_: argparse.Namespace) -> int:
+    from gateway.upstream.openapi import document_yaml  # noqa: PLC0415
+
+    print(document_yaml(), end="")
+    return OK
+
+
 def _drivers(_: argparse.Namespace) -> int:
     from gateway.devices.registry import DRIVERS  # noqa: PLC0415
 
@@ -296,18 +305,22 @@ def _directory_import(options: argparse.Namespace) -> int:
     from gateway.importing import import_with_progress  # noqa: PLC0415
 
     configuration = _load_or_complain(options.config)
-    if configuration is None:
-        return REFUSED
-    return import_with_progress(options.file, configuration, allow_empty=options.empty)
+    wanted = {"allow_empty": options.empty, "cursor": options.cursor}
+    return import_with_progress(options.file, configuration, **wanted) if configuration else REFUSED
+
+
+def _directory_fold(options: argparse.Namespace) -> int:
+    from gateway.importing import fold  # noqa: PLC0415
+
+    configuration = _load_or_complain(options.config)
+    return fold(configuration) if configuration is not None else REFUSED
 
 
 def _directory_check(options: argparse.Namespace) -> int:
     from gateway.importing import check_with_progress  # noqa: PLC0415
 
     configuration = _load_or_complain(options.config)
-    if configuration is None:
-        return REFUSED
-    return check_with_progress(options.file, configuration, allow_empty=options.empty)
+    return check_with_progress(options.file, configuration, allow_empty=options.empty) if configuration else REFUSED
 
 
 def _journal_verify(options: argparse.Namespace) -> int:
@@ -321,7 +334,9 @@ def _journal_tail(options: argparse.Namespace) -> int:
     from gateway.store import audit  # noqa: PLC0415
 
     path = _journal_path(options.config)
-    return audit.tail_command(path, _print_now, options.lines, follow=options.follow) if path else REFUSED
+    return (
+        audit.tail_command(path, partial(print, flush=True), options.lines, follow=options.follow) if path else REFUSED
+    )
 
 
 def _journal_export(options: argparse.Namespace) -> int:
@@ -334,10 +349,6 @@ def _journal_export(options: argparse.Namespace) -> int:
 def _journal_path(config: Path) -> Path | None:
     configuration = _load_or_complain(config)
     return configuration.state_dir / "journal.db" if configuration else None
-
-
-def _print_now(line: str) -> None:
-    print(line, flush=True)
 
 
 def _load_or_complain(config: Path) -> Configuration | None:

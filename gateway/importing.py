@@ -11,21 +11,25 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from gateway.config.schema import Configuration
 from gateway.store.credentials import CredentialKey
+from gateway.store.directory_fold import fold_directory
 from gateway.store.errors import StorageUnavailable
 from gateway.store.importing import NO_LINE, ImportRefused, ImportReport, be_gentle, import_directory
 
 OK, REFUSED = 0, 1
 
 
-def import_with_progress(file: Path, configuration: Configuration, *, allow_empty: bool = False) -> int:
+def import_with_progress(
+    file: Path, configuration: Configuration, *, allow_empty: bool = False, cursor: int = 0
+) -> int:
     """Import `file` into the configuration's state folder; returns the exit status, 1 when it was refused.
 
-    A file without a credential is refused unless `allow_empty`: most likely whatever should have written it failed.
+    `cursor` is how many of upstream's changes are in it, 0 when it did not come from there. A file without a credential
+    is refused unless `allow_empty`: most likely whatever should have written it failed.
     """
     # Taps must not wait for an import, so it takes only the processor time that nobody else wants.
     be_gentle()
     try:
-        report = _import(file, configuration, configuration.state_dir, allow_empty=allow_empty)
+        report = _import(file, configuration, configuration.state_dir, allow_empty=allow_empty, cursor=cursor)
     except ImportRefused as refused:
         _explain(file, refused)
         return REFUSED
@@ -56,7 +60,21 @@ def check_with_progress(file: Path, configuration: Configuration, *, allow_empty
     return OK
 
 
-def _import(file: Path, configuration: Configuration, folder: Path, *, allow_empty: bool) -> ImportReport:
+def fold(configuration: Configuration) -> int:
+    """Write upstream's changes into the directory's file; returns the exit status."""
+    be_gentle()
+    try:
+        cursor = fold_directory(configuration.state_dir)
+    except (ImportRefused, StorageUnavailable) as error:
+        print(error, file=sys.stderr)
+        return REFUSED
+    print(f"Changes up to {cursor} are in the file.")
+    return OK
+
+
+def _import(
+    file: Path, configuration: Configuration, folder: Path, *, allow_empty: bool, cursor: int = 0
+) -> ImportReport:
     key = CredentialKey.load_or_create(folder)
     bar = Progress(
         TextColumn("{task.fields[rows]:,} rows"),
@@ -81,6 +99,7 @@ def _import(file: Path, configuration: Configuration, folder: Path, *, allow_emp
             progress=progress,
             timezone=configuration.venue.zone_info,
             allow_empty=allow_empty,
+            cursor=cursor,
         )
 
 

@@ -242,6 +242,7 @@ class Reporter:
         if gateway.recorder.clock_behind_ms > CLOCK_BEHIND_MAX_MS:
             behind_s = gateway.recorder.clock_behind_ms // 1000
             troubles.append(f"clock: {behind_s} s behind the newest journal entry; check the time synchronisation")
+        troubles += gateway.upstream.troubles()
         slots = gateway.supervisor.slots
         troubles += gateway.wiring.inputs.troubles(lambda board: board in slots and slots[board].online)
         if self.configuration_refused:
@@ -269,6 +270,7 @@ class Reporter:
             "readers_waiting": len(gateway.recorder.state.ledger.armed),
             "directory_credentials": gateway.directory.counts.credentials,
             "state_rows_unfolded": len(gateway.recorder.state.dirty),
+            **gateway.upstream.figures(),
             "clock_trusted": int(gateway.clock.trusted),
             "clock_jumps": gateway.clock.jumps,
             "clock_off_ms": gateway.clock.off_ms,

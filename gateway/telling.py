@@ -9,6 +9,7 @@ import msgspec
 from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading, Tampered
 from gateway.domain import clock_events as c
 from gateway.domain import events as e
+from gateway.domain import upstream_events as u
 from gateway.domain import zone_events as z
 from gateway.domain.input_events import DeviceTested, InputActive
 
@@ -27,6 +28,8 @@ _ALARMS = (
     e.DrawerUnknown,
     InputActive,
     DeviceTested,
+    u.EventSetAside,
+    u.DirectoryRefused,
     c.ClockDoubted,
     c.ClockJumped,
 )
@@ -60,6 +63,10 @@ _LOGGED_FIELDS = (
     "input",
     "means",
     "device",
+    "sink",
+    "event_seq",
+    "cursor",
+    "changes",
     "till",
     "number",
     "direction",

@@ -29,6 +29,8 @@ from gateway.config.schema import (
     Venue,
     Zone,
 )
+from gateway.config.upstream import SINK_PATTERN, SINKS_MAX, Endpoint, Upstream
+from gateway.config.upstream import URL_PATTERN as UPSTREAM_URL_PATTERN
 from gateway.config.wallet import Wallet
 
 Schema: TypeAlias = dict[str, Any]
@@ -40,7 +42,7 @@ _REF = "#/$defs/{name}"
 
 _OWN: list[type[msgspec.Struct]] = [
     Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, Authenticity, InterlockEntry, InputEntry,
-    OutputEntry, Till, Clock, ConsoleSettings,
+    OutputEntry, Till, Clock, Endpoint, Upstream, ConsoleSettings,
 ]  # fmt: skip
 
 
@@ -50,6 +52,9 @@ def json_schema(kinds: Mapping[str, DriverKind]) -> Schema:
     devices = {name: _device(name, kind, defs) for name, kind in sorted(kinds.items())}
     defs |= {f"device-{name}": device for name, device in devices.items()}
     defs["Broker"]["properties"]["url"]["pattern"] = URL_PATTERN
+    for name in ("Endpoint", "Upstream"):
+        defs[name]["properties"]["url"]["pattern"] = UPSTREAM_URL_PATTERN
+    defs["Upstream"]["properties"]["sinks"] |= {"maxProperties": SINKS_MAX, "propertyNames": {"pattern": SINK_PATTERN}}
     defs["GateEntry"]["anyOf"] = [{"required": ["from"]}, {"required": ["to"]}]
     defs["ClientEntry"]["properties"]["may"] = _may(defs["ClientEntry"]["properties"]["may"])
     return {
@@ -102,6 +107,7 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         "authenticity": _or_nothing(own["Authenticity"]),
         "feedback": _or_nothing(own["Feedback"]),
         "console": own["ConsoleSettings"],
+        "upstream": _or_nothing(own["Upstream"]),
         "tills": _named("Places where money is taken, by name.", _or_nothing(own["Till"]), RESERVED_NAMES),
         "clock": _or_nothing(own["Clock"]),
     }

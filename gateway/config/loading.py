@@ -35,6 +35,7 @@ from gateway.config.schema import (
 )
 from gateway.config.tills import check_tills
 from gateway.config.tree import MAX_BYTES, START, Broken, Entry, Mapping, Node, decode, parse
+from gateway.config.upstream import read_upstream
 from gateway.config.venue import (
     URL_FORMS,
     read_authenticity,
@@ -64,6 +65,7 @@ SECTIONS = (
     "clock",
     "authenticity",
     "console",
+    "upstream",
 )
 BOARD_SECTIONS = ("interlocks", "inputs", "outputs")
 _MISSING = {
@@ -116,6 +118,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     state_dir = read_state_dir(section("state_dir"), base, problems)
     limits = read_limits(section("limits"), problems)
     wallet = read_wallet(section("wallet"), problems)
+    upstream = read_upstream(section("upstream"), base, problems)
     clock = read_clock(section("clock"), problems)
     authenticity = read_authenticity(section("authenticity"), problems)
     devices = read_devices(section("devices"), kinds, problems)
@@ -152,6 +155,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         boards=boards.boards(),
         feedback=feedback or Feedback(),
         console=console,
+        upstream=upstream,
         tills={name: msgspec.convert(draft.values, Till) for name, draft in tills.items()},
         clock=clock or Clock(),
     )

@@ -19,6 +19,7 @@ from msgspec import Meta
 from gateway.config.boards import Boards, Contact
 from gateway.config.console import ConsoleSettings
 from gateway.config.feedback import Feedback
+from gateway.config.upstream import Upstream
 from gateway.config.wallet import Wallet
 from gateway.domain.access import GateRule, ZoneMap
 from gateway.domain.wallet import Policy
@@ -322,6 +323,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     boards: Boards = msgspec.field(default_factory=Boards)
     feedback: Feedback = msgspec.field(default_factory=Feedback)
     console: ConsoleSettings | None = None
+    upstream: Upstream | None = None
     tills: Mapping[str, Till] = msgspec.field(default_factory=dict)
     clock: Clock = msgspec.field(default_factory=Clock)
     digest: str = ""

@@ -13,7 +13,6 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gateway.domain.allowance_events import AllowanceBookOpened, AllowanceChanged
-from gateway.domain.bench import BenchEvent
 from gateway.domain.booking import InShift
 from gateway.domain.clock_events import ClockEvent
 from gateway.domain.event import Event, RequestRef
@@ -21,6 +20,7 @@ from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import RedemptionEvent
 from gateway.domain.shift_events import ShiftEvent
+from gateway.domain.upstream_events import UpstreamEvent
 from gateway.domain.wallet_events import (
     WalletArmed,
     WalletCancelled,
@@ -386,7 +386,7 @@ AnyEvent: TypeAlias = (
     | RedemptionEvent
     | AllowanceBookOpened
     | AllowanceChanged
-    | BenchEvent
+    | UpstreamEvent
 )
 """Every event there is; decoding a journal row goes through this union."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,20 +29,28 @@ class Verdict:
     rows: int
     bad_seq: int | None = None
     problem: str = ""
+    first_seq: int = 1
+    """The oldest row there is: what every sink upstream had may have been pruned."""
 
 
 def verify(path: Path) -> Verdict:
     """Check every row against the hash chain, streaming. Raises StorageUnavailable when the file cannot be read."""
     reader = _open(path)
     try:
-        verdict = _check_rows(reader.all_rows())
-        return verdict if verdict.bad_seq is not None else _check_end(reader, verdict.rows)
+        pruned = reader.pruned()
+        verdict = _check_rows(reader.all_rows(pruned[0]), *pruned)
+        while verdict.bad_seq is not None and (now := reader.pruned()) != pruned:
+            # A running gateway pruned meanwhile: what went was not missing, so it is looked at again.
+            pruned = now
+            verdict = _check_rows(reader.all_rows(pruned[0]), *pruned)
+        verdict = verdict if verdict.bad_seq is not None else _check_end(reader, verdict.rows)
+        return replace(verdict, first_seq=pruned[0] + 1)
     finally:
         reader.close()
 
 
-def _check_rows(rows: Iterator[StoredRow]) -> Verdict:
-    previous, expected = GENESIS, 1
+def _check_rows(rows: Iterator[StoredRow], pruned_seq: int = 0, previous: bytes = GENESIS) -> Verdict:
+    expected = pruned_seq + 1
     for row in rows:
         if row.seq != expected:
             return Verdict(expected - 1, expected, f"row {expected} is missing; the next one is {row.seq}")
@@ -72,10 +80,12 @@ def verify_command(path: Path, write: Write) -> int:
         write(str(error))
         return REFUSED
     if verdict.bad_seq is None:
-        write(f"{path}: {verdict.rows} rows, every one fits the chain")
+        pruned = f" (rows 1 to {verdict.first_seq - 1} were pruned)" if verdict.first_seq > 1 else ""
+        write(f"{path}: {verdict.rows - verdict.first_seq + 1} rows, every one fits the chain{pruned}")
         return OK
     write(f"{path}: {verdict.problem}")
-    write(f"Rows 1 to {verdict.rows} fit the chain. Keep this file as it is and compare it with what was relayed.")
+    fitting = f"Rows {verdict.first_seq} to {verdict.rows} fit the chain."
+    write(f"{fitting} Keep this file as it is and compare it with what was relayed.")
     return REFUSED
 
 

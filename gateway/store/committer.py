@@ -23,6 +23,8 @@ PROBE_BYTES = 64 << 10
 """Room that must be left before a full disk counts as usable again, so that it does not fail and recover in turns."""
 
 ROW_OVERHEAD_BYTES = 70
+PRUNED_PAGES = 128
+"""About how many pages one piece of pruning touches."""
 
 Item = TypeVar("Item")
 
@@ -38,6 +40,8 @@ class Work:
     cursors: Sequence[tuple[str, int]] = ()
     forget: Sequence[str] = ()
     """Ids of attachments that are no longer needed."""
+    prune_through: int | None = None
+    """The oldest rows go, up to and with this one; what they are chained by stays."""
 
     @property
     def must_last(self) -> bool:
@@ -48,6 +52,7 @@ class Work:
     def is_plain(self) -> bool:
         """True for journal rows only, few enough for one statement."""
         others = self.attachments or self.state or self.cursors or self.forget or self.fold_seq is not None
+        others = others or self.prune_through is not None
         return not others and len(self.rows) <= ROWS_PER_STATEMENT
 
 
@@ -169,9 +174,21 @@ class Committer:
             run("INSERT OR REPLACE INTO cursors (name, seq) VALUES (?, ?)", cursor)
         for attachment_id in work.forget:
             run("DELETE FROM attachments WHERE id = ?", (attachment_id,))
+        if work.prune_through is not None:
+            self._prune(work.prune_through)
         if work.fold_seq is not None:
             run("INSERT OR REPLACE INTO meta (key, value) VALUES ('fold_seq', ?)", (work.fold_seq,))
         return link
+
+    def _prune(self, through_seq: int) -> None:
+        """Delete the oldest rows; the last hash of them stays, so that what is left can still be checked from there."""
+        run = self._connection.execute
+        first = "SELECT 'journal_id', id FROM journal ORDER BY seq LIMIT 1"
+        run(f"INSERT OR IGNORE INTO meta (key, value) {first}")
+        kept = "INSERT OR REPLACE INTO meta (key, value) SELECT ?, {0} FROM journal WHERE seq = ?"
+        run(kept.format("seq"), ("pruned_seq", through_seq))
+        run(kept.format("hash"), ("pruned_hash", through_seq))
+        run("DELETE FROM journal WHERE seq <= ?", (through_seq,))
 
     def _insert_rows(self, rows: Sequence[Row], link: bytes) -> bytes:
         values: list[object] = []
@@ -203,4 +220,5 @@ def _wal_bytes(work: Work) -> int:
     rows = sum(len(row.body) + ROW_OVERHEAD_BYTES for row in work.rows) * 4 // 3
     attachments = sum(len(body) for _, body in work.attachments)
     scattered = len(work.state) + len(work.cursors) + 2 * len(work.forget)
+    scattered += PRUNED_PAGES if work.prune_through is not None else 0
     return ((rows + attachments) // PAGE_BYTES + scattered + 2) * FRAME_BYTES

@@ -1,8 +1,8 @@
 """The directory: who carries which credential and what they may do. A cache that can be imported again at any time.
 
 `<state_dir>/directory.db` is never changed in place; an import builds a new file and renames it over the old one, and
-`reload()` takes the new one into use. Look-ups go through a page cache of a few megabytes, so a million guests cost no
-memory to speak of.
+`reload()` takes the new one into use. What upstream changes meanwhile lies over it (`directory_overlay`). Look-ups go
+through a page cache of a few megabytes, so a million guests cost no memory to speak of.
 """
 
 from __future__ import annotations
@@ -18,48 +18,19 @@ from gateway.domain.access import Credential, CredentialKind, CredentialState, E
 from gateway.domain.schedules import Schedule
 from gateway.domain.tickets import IssuerKey
 from gateway.domain.wallet import Opening
+from gateway.store.directory_overlay import Batch, ChangeFile, Overlay
+from gateway.store.directory_types import Counts, StoredEntitlement, Summary
 from gateway.store.errors import StorageUnavailable
+
+__all__ = [
+    "CREDENTIAL_KINDS", "CREDENTIAL_STATES", "DIRECTORY_FILE", "FORMAT", "Counts", "Directory", "StoredEntitlement",
+    "Summary",
+]  # fmt: skip
 
 DIRECTORY_FILE = "directory.db"
 FORMAT = "2"
 CACHE_KIB = 4096
 NS_PER_MS = 1_000_000
-
-
-class StoredEntitlement(msgspec.Struct, frozen=True, array_like=True):
-    """An entitlement as it lies in its holder's row: the members in a fixed order, without names."""
-
-    id: str
-    zones: tuple[str, ...]
-    valid_from_ms: int | None
-    valid_until_ms: int | None
-    schedule: str | None
-    uses_total: int | None
-    reentry: bool
-    uses_per_day: int | None
-    item: str | None = None
-
-
-class Counts(msgspec.Struct, frozen=True):
-    """How much of each kind is in a directory."""
-
-    credentials: int = 0
-    entitlements: int = 0
-    schedules: int = 0
-    zones: int = 0
-    issuer_keys: int = 0
-    wallets: int = 0
-
-
-class Summary(msgspec.Struct, frozen=True):
-    """What is known of a directory without looking anybody up. `made_with` is the fingerprint of its credential key."""
-
-    version: str = ""
-    made_with: str = ""
-    counts: Counts = Counts()
-    zones: dict[str, str | None] = {}
-    schedules: dict[str, Schedule] = {}
-    issuer_keys: tuple[IssuerKey, ...] = ()
 
 
 CREDENTIAL_STATES: tuple[CredentialState, ...] = ("active", "blocked", "replaced", "expired")
@@ -78,7 +49,9 @@ class Directory:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._stamp: Stamp | None = None
-        self._summary = Summary()
+        self._overlay = Overlay(Summary())
+        self._file = ChangeFile(path.parent)
+        self._confirmed_ms = 0
 
     @classmethod
     def open(cls, state_dir: Path) -> Directory:
@@ -97,13 +70,39 @@ class Directory:
 
     @property
     def version(self) -> str:
-        """A digest of the imported rows; empty when nothing is loaded."""
-        return self._summary.version
+        """A digest of the imported rows, and how many changes came since; empty when nothing is loaded."""
+        summary, cursor = self._summary, self._overlay.cursor
+        return f"{summary.origin}+{cursor}" if cursor != summary.cursor else summary.version
+
+    @property
+    def cursor(self) -> int:
+        """How far upstream's changes are in force; 0 for a directory that did not come from upstream."""
+        return self._overlay.cursor
+
+    @property
+    def overlay(self) -> Overlay:
+        """What has changed since the file."""
+        return self._overlay
+
+    def confirmed(self, at_ms: int) -> None:
+        """Upstream has said, at that time, that this is all there is."""
+        self._confirmed_ms = max(self._confirmed_ms, at_ms)
+
+    def change(self, batch: Batch) -> None:
+        """Bring changes into force that are on disk already. Raises ValueError for those that do not follow."""
+        self._overlay.lay(batch)
+
+    @property
+    def _summary(self) -> Summary:
+        return self._overlay.summary
 
     @property
     def as_of_ms(self) -> int:
-        """When the directory was made, in UTC milliseconds; 0 when nothing is loaded."""
-        return self._stamp[1] // NS_PER_MS if self._stamp is not None else 0
+        """When this was known to be so, in UTC milliseconds: when the file was made, or upstream last confirmed it.
+
+        0 when nothing is loaded.
+        """
+        return max(self._stamp[1] // NS_PER_MS, self._confirmed_ms) if self._stamp is not None else 0
 
     @property
     def made_with(self) -> str:
@@ -139,6 +138,9 @@ class Directory:
             "SELECT c.holder, c.state, c.valid_until_ms, c.kind, e.body FROM credentials c"
             " LEFT JOIN entitlements e ON e.holder = c.holder WHERE c.ref = ?"
         )
+        if self._overlay.rows:
+            changed = self.credential(ref)
+            return (changed, self.entitlements(changed.holder)) if changed is not None else None
         found = self._find(query, bytes.fromhex(ref))
         if found is None:
             return None
@@ -150,7 +152,9 @@ class Directory:
     def credential(self, ref: str) -> Credential | None:
         """Return the credential with this reference (32 hex digits), or None. Raises StorageUnavailable."""
         query = "SELECT holder, state, valid_until_ms, kind FROM credentials WHERE ref = ?"
-        found = self._find(query, bytes.fromhex(ref))
+        key = bytes.fromhex(ref)
+        changed = self._overlay.credentials
+        found = changed[key] if key in changed else self._find(query, key)
         if found is None:
             return None
         holder, state, valid_until_ms, kind = found
@@ -159,13 +163,14 @@ class Directory:
     def entitlements(self, holder: str) -> tuple[Entitlement, ...]:
         """Return what `holder` may do, in the order of the import. Raises StorageUnavailable."""
         found = self._find("SELECT body FROM entitlements WHERE holder = ?", holder)
-        if found is None:
-            return ()
-        return tuple(_entitlement(holder, stored) for stored in _decode_entitlements(found[0]))
+        held = _decode_entitlements(found[0]) if found is not None else ()
+        return tuple(_entitlement(holder, stored) for stored in self._overlay.held_by(holder, held))
 
     def wallet(self, holder: str) -> Opening | None:
         """Return what upstream says is in the wallet of `holder`, or None. Raises StorageUnavailable."""
-        found = self._find("SELECT balance_minor, currency, counted_minor FROM wallets WHERE holder = ?", holder)
+        query = "SELECT balance_minor, currency, counted_minor FROM wallets WHERE holder = ?"
+        changed = self._overlay.wallets
+        found = changed[holder] if holder in changed else self._find(query, holder)
         return Opening(*found) if found is not None else None
 
     def changed_on_disk(self) -> bool:
@@ -183,14 +188,30 @@ class Directory:
             self.close()
             return
         connection, summary = _open(self._path)
+        try:
+            overlay = self._changes_since(summary)
+        except BaseException:
+            connection.close()
+            raise
         self.close()
-        self._connection, self._summary = connection, summary
+        self._connection, self._overlay = connection, overlay
+
+    def _changes_since(self, summary: Summary) -> Overlay:
+        """Return what lies over a file with this summary; over one that was imported by hand, nothing does."""
+        overlay = Overlay(summary)
+        try:
+            for batch in self._file.load(summary) if summary.cursor else ():
+                overlay.lay(batch)
+            self._confirmed_ms = self._file.confirmed_ms() if summary.cursor else 0
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            raise _unreadable(self._file.path, error) from error
+        return overlay
 
     def close(self) -> None:
         """Let go of the file; the directory is then empty."""
         if self._connection is not None:
             self._connection.close()
-        self._connection, self._summary = None, Summary()
+        self._connection, self._overlay = None, Overlay(Summary())
 
     def _look(self) -> Stamp | None:
         try:

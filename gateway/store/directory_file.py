@@ -27,6 +27,7 @@ FILE_MODE = 0o640
 
 Problem = Callable[[int, str], None]
 T = TypeVar("T")
+Rows = Iterator[tuple[Any, ...]]
 StagedCredential = tuple[bytes, str, int, int | None, int, int]
 """ref, holder, state, valid_until_ms, kind, line."""
 StagedEntitlement = tuple[str, str, bytes, int]
@@ -80,15 +81,19 @@ class DirectoryFile:
 
     def build(self, summary: Summary, problem: Problem) -> None:
         """Write the new file in key order, reporting each credential and wallet that an earlier line has."""
+        credentials, wallets = self._sorted_credentials(problem), self._sorted_wallets(problem)
+        self.write(credentials, self._by_holder(), wallets, lambda: summary)
+
+    def write(self, credentials: Rows, entitlements: Rows, wallets: Rows, summary: Callable[[], Summary]) -> None:
+        """Write the new file from rows in the order of their keys; `summary` is asked when all of them have passed."""
         new = _scratch(self._new_path)
         try:
             new.executescript(resources.files("gateway.store").joinpath("directory.sql").read_text(encoding="utf-8"))
             with self._new_path.open("rb") as file:
-                credentials = self._sorted_credentials(problem)
                 _fill(new, "INSERT INTO credentials VALUES (?, ?, ?, ?, ?)", credentials, file.fileno())
-                _fill(new, "INSERT INTO entitlements VALUES (?, ?)", self._by_holder(), file.fileno())
-                _fill(new, "INSERT INTO wallets VALUES (?, ?, ?, ?)", self._sorted_wallets(problem), file.fileno())
-                meta = [("format", FORMAT), ("summary", msgspec.json.encode(summary).decode())]
+                _fill(new, "INSERT INTO entitlements VALUES (?, ?)", entitlements, file.fileno())
+                _fill(new, "INSERT INTO wallets VALUES (?, ?, ?, ?)", wallets, file.fileno())
+                meta = [("format", FORMAT), ("summary", msgspec.json.encode(summary()).decode())]
                 _fill(new, "INSERT INTO meta VALUES (?, ?)", iter(meta), file.fileno())
         finally:
             new.close()

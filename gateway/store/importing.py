@@ -89,17 +89,19 @@ def import_directory(
     progress: Progress,
     timezone: ZoneInfo,
     allow_empty: bool = False,
+    cursor: int = 0,
 ) -> ImportReport:
     """Make `<state_dir>/directory.db` from the NDJSON file `source`.
 
     `known_zones` are those of the configuration, `timezone` is the venue's and only used to word a correction.
-    `progress(rows, bytes)` is called now and then with what was read so far. Raises ImportRefused when any row is
+    `progress(rows, bytes)` is called now and then with what was read so far; `cursor` is how many of upstream's changes
+    are in it, 0 for a file of another origin. Raises ImportRefused when any row is
     wrong, when no row is a credential (unless `allow_empty`), or when another import runs, and StorageUnavailable when
     the disk fails; in each case nothing has changed.
     """
     try:
-        with _alone(state_dir), source.open("rb") as lines:
-            return _Import(state_dir, key, known_zones, timezone).run(lines, progress, allow_empty=allow_empty)
+        with alone(state_dir), source.open("rb") as lines:
+            return Import(state_dir, key, known_zones, timezone, cursor).run(lines, progress, allow_empty=allow_empty)
     except sqlite3.Error as error:
         raise _storage_error(error, state_dir) from error
     except OSError as error:
@@ -111,10 +113,14 @@ def be_gentle() -> None:
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-class _Import:
+class Import:
     """One import: read and check, stage, build, publish."""
 
-    def __init__(self, state_dir: Path, key: CredentialKey, known_zones: Collection[str], timezone: ZoneInfo) -> None:
+    def __init__(
+        self, state_dir: Path, key: CredentialKey, known_zones: Collection[str], timezone: ZoneInfo, cursor: int
+    ) -> None:
+        self._cursor = cursor
+        self._known_schedules: Collection[str] = ()
         self._state_dir, self._key, self._timezone = state_dir, key, timezone
         self._known_zones = frozenset(known_zones)
         self._credentials: list[StagedCredential] = []
@@ -130,6 +136,7 @@ class _Import:
         self._staged = [0, 0, 0]
 
     def run(self, lines: BinaryIO, progress: Progress, *, allow_empty: bool) -> ImportReport:
+        """Do it, all or nothing. Raises ImportRefused, sqlite3.Error and OSError."""
         file = DirectoryFile(self._state_dir)
         try:
             rows, version = self._read(lines, file, progress)
@@ -251,14 +258,14 @@ class _Import:
             if name not in self._known_zones and name not in self._zones:
                 self._problem(line, f"unknown zone {name!r}{_nearest(name, self._known_zones | self._zones.keys())}")
         for name, line in self._schedules_asked.items():
-            if name not in self._schedules:
+            if name not in self._schedules and name not in self._known_schedules:
                 self._problem(line, f"unknown schedule {name!r}{_nearest(name, self._schedules)}")
 
     def _summary(self, version: str) -> Summary:
         credentials, entitlements, wallets = self._staged
         keys = tuple(self._issuer_keys.values())
         counts = Counts(credentials, entitlements, len(self._schedules), len(self._zones), len(keys), wallets)
-        return Summary(version, self._key.fingerprint, counts, self._zones, self._schedules, keys)
+        return Summary(version, self._key.fingerprint, counts, self._zones, self._schedules, keys, self._cursor)
 
     def _problem(self, line: int, message: str) -> None:
         self._problem_count += 1
@@ -299,8 +306,8 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 @contextmanager
-def _alone(state_dir: Path) -> Iterator[None]:
-    """Keep a second import out."""
+def alone(state_dir: Path) -> Iterator[None]:
+    """Keep a second import out. Raises ImportRefused."""
     with (state_dir / "directory.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.store.committer import ROWS_PER_STATEMENT, Committer, Work
+from gateway.store.batches import Batch, Fold, StateRow
+from gateway.store.committer import Committer, Work
 from gateway.store.errors import JournalBusy, StorageUnavailable
+from gateway.store.pruning import PRUNE_PAUSE_MS, Pruning
 from gateway.store.reading import Reader, check_chain
 from gateway.store.rows import Row, StoredRow
 from gateway.store.writer import Outcome, ThreadWriter, Writer
@@ -27,7 +28,6 @@ FOLLOW_UP_FACTOR = 2
 LAZY_MS = 20
 CURSOR_EVERY_MS = 1000
 """A cursor that lags by this much after a crash costs some repeats and saves a page per message."""
-BATCH_BYTES_MAX = 256 << 10
 BATCHES_PER_CHORE = 8
 """Under full load one piece of folding or tidying goes between this many batches."""
 FOLD_PAUSE_MS = 4
@@ -37,32 +37,6 @@ CHECKED_AT_START_ROWS = 100
 STALLED_S = 2.0
 """While one piece of work takes the disk longer than this, nothing new is taken: whoever asks hears so at once (I9)."""
 MS_PER_S = 1000
-
-StateRow = tuple[str, str, bytes | None]
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Rows that will be committed together, and who waits for them."""
-
-    rows: list[Row] = field(default_factory=list)
-    attachments: list[tuple[str, bytes]] = field(default_factory=list)
-    waiters: list[Outcome] = field(default_factory=list)
-    size_bytes: int = 0
-    due: bool = False
-
-    def takes(self, rows: int, size_bytes: int) -> bool:
-        return len(self.rows) + rows <= ROWS_PER_STATEMENT and self.size_bytes + size_bytes <= BATCH_BYTES_MAX
-
-
-@dataclass(frozen=True, slots=True)
-class _Fold:
-    """A chunk of state rows; it goes to disk after row `after_seq`, whose effects it may hold."""
-
-    rows: Sequence[StateRow]
-    through_seq: int | None
-    after_seq: int
-    done: Outcome
 
 
 class Journal:
@@ -79,10 +53,11 @@ class Journal:
         self._path = path
         self._pending_max = pending_max
         self._lazy_s = lazy_ms / MS_PER_S
-        self._batches: deque[_Batch] = deque()
-        self._folds: deque[_Fold] = deque()
+        self._batches: deque[Batch] = deque()
+        self._folds: deque[Fold] = deque()
         self._forget: dict[str, None] = {}
         self._moved_cursors: dict[str, int] = {}
+        self._pruning = Pruning()
         self._tidy_due = False
         self._lazy_timer: asyncio.TimerHandle | None = None
         self._tidy_timer: asyncio.TimerHandle | None = None
@@ -128,6 +103,7 @@ class Journal:
         self._appended_seq, self._appended_at_ms = self.last_seq, self.last_at_ms
         self._cursors = self._reader.cursors() | self._moved_cursors
         self.fold_seq = self._reader.fold_seq()
+        self._pruning.pruned_seq = self._reader.pruned()[0]
 
     # Writing.
 
@@ -184,12 +160,12 @@ class Journal:
             raise ValueError("nothing to append")
         return size_bytes
 
-    def _batch_for(self, rows: int, size_bytes: int) -> _Batch:
+    def _batch_for(self, rows: int, size_bytes: int) -> Batch:
         """Return the open batch, or a new one when that is full. One append is never split."""
         if not self._batches or not self._batches[-1].takes(rows, size_bytes):
             if self._batches:
                 self._batches[-1].due = True
-            self._batches.append(_Batch())
+            self._batches.append(Batch())
         return self._batches[-1]
 
     def fold(self, rows: Sequence[StateRow], through_seq: int | None, done: Outcome) -> None:
@@ -202,7 +178,7 @@ class Journal:
             raise self.failed
         if self._closed:
             raise StorageUnavailable(f"{self._path} is closed")
-        self._folds.append(_Fold(sorted(rows, key=lambda row: row[:2]), through_seq, self._appended_seq, done))
+        self._folds.append(Fold(sorted(rows, key=lambda row: row[:2]), through_seq, self._appended_seq, done))
         self._advance()
 
     def delete_attachments(self, ids: Collection[str]) -> None:
@@ -218,6 +194,20 @@ class Journal:
         """Move the reader `name` on. It reaches the disk within a second or so; after a crash some rows come again."""
         self._cursors[name] = self._moved_cursors[name] = seq
         self._tidy_later()
+
+    def prune(self, through_seq: int) -> None:
+        """Let the rows up to and with `through_seq` go, some at a time between taps.
+
+        Whoever calls it knows who still reads. Rows that are not folded and the newest ones stay, whatever it says.
+        """
+        self._pruning.allow(through_seq, self.fold_seq, self.last_seq)
+        if self._pruning.piece is not None:
+            self._tidy_later()
+
+    @property
+    def pruned_seq(self) -> int:
+        """The last row that was pruned; 0 when none was."""
+        return self._pruning.pruned_seq
 
     def recover(self) -> int:
         """After a failed write: open the database anew, prove that it can be written and return the last seq on it.
@@ -320,7 +310,8 @@ class Journal:
         return True
 
     def _send_tidying(self) -> bool:
-        if not self._tidy_due or not (self._moved_cursors or self._forget):
+        piece = self._pruning.piece if not self._closed else None
+        if not self._tidy_due or not (self._moved_cursors or self._forget or piece):
             return False
         cursors, self._moved_cursors = self._moved_cursors, {}
         forget = list(self._forget)[:FORGET_MAX]
@@ -335,9 +326,12 @@ class Journal:
             for attachment_id in forget:
                 self._forget.pop(attachment_id, None)
             self._tidy_due = bool(self._forget) or self._closed
+            if piece is not None:
+                self._pruning.pruned_seq = piece
+                self._tidy_later(PRUNE_PAUSE_MS)
             self._advance()
 
-        self._submit(Work(cursors=sorted(cursors.items()), forget=forget), done)
+        self._submit(Work(cursors=sorted(cursors.items()), forget=forget, prune_through=piece), done)
         return True
 
     def _lazy_is_over(self) -> None:
@@ -350,9 +344,9 @@ class Journal:
         self._fold_timer = None
         self._advance()
 
-    def _tidy_later(self) -> None:
+    def _tidy_later(self, pause_ms: int = CURSOR_EVERY_MS) -> None:
         if self._tidy_timer is None and not self._closed:
-            self._tidy_timer = self._loop.call_later(CURSOR_EVERY_MS / MS_PER_S, self._tidy_now)
+            self._tidy_timer = self._loop.call_later(pause_ms / MS_PER_S, self._tidy_now)
 
     def _tidy_now(self) -> None:
         self._tidy_timer = None
@@ -388,6 +382,10 @@ class Journal:
     def state_rows(self, kinds: Collection[str] | None = None) -> Iterator[tuple[str, str, bytes]]:
         """Yield the folded rows of `kinds` (all when None) as (kind, key, value), sorted by kind and key."""
         return self._reader.state_rows(kinds)
+
+    def journal_id(self) -> bytes | None:
+        """Return the id of the first event that ever was in here, which is this journal's name; None before it."""
+        return self._reader.journal_id()
 
     def attachment(self, attachment_id: str) -> bytes | None:
         """Return the content stored under this id, or None."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.store.database import open_reader
 from gateway.store.errors import StorageUnavailable, from_sqlite
-from gateway.store.rows import StoredRow, chain
+from gateway.store.rows import GENESIS, StoredRow, chain
 
 CHUNK_ROWS = 1000
 
@@ -73,6 +73,16 @@ class Reader:
         """Return the row up to which the folded state is complete; 0 before the first fold."""
         found = self._fetch("SELECT value FROM meta WHERE key = 'fold_seq'", ())
         return found[0][0] if found else 0
+
+    def pruned(self) -> tuple[int, bytes]:
+        """Return the last row that was pruned, and its hash; 0 and the hash before all rows when none was."""
+        found = dict(self._fetch("SELECT key, value FROM meta WHERE key IN ('pruned_seq', 'pruned_hash')", ()))
+        return found.get("pruned_seq", 0), found.get("pruned_hash", GENESIS)
+
+    def journal_id(self) -> bytes | None:
+        """Return the id of the first event that ever was in this journal, which is its name; None before it."""
+        first = self._value("SELECT value FROM meta WHERE key = 'journal_id'", ())
+        return first or self._value("SELECT id FROM journal ORDER BY seq LIMIT 1", ())
 
     def _value(self, query: str, parameters: tuple[object, ...]) -> bytes | None:
         found = self._fetch(query, parameters)

@@ -1,0 +1,214 @@
+"""HTTPS to upstream: one connection pool an endpoint, its token from a file, and failures in words for a technician."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from gateway import __version__
+from gateway.config.upstream import Endpoint
+from gateway.upstream.contract import ROOT
+from gateway.upstream.sinks import SinkUnavailable
+
+CONNECT_S = 10.0
+ANSWER_S = 60.0
+ANSWER_BYTES_MAX = 8 << 20
+"""The longest answer that is read into memory; snapshots are not."""
+TOKEN_BYTES_MAX = 16 << 10
+MS_PER_S = 1000
+_OTHERS = 0o077
+
+HeardDate = Callable[[int, int], None]
+"""Called with upstream's time in UTC milliseconds and how far it may be off."""
+
+
+class Answer:
+    """A response whose body was read to its end."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class Client:
+    """One endpoint. Every method raises SinkUnavailable when upstream cannot be reached or understood."""
+
+    def __init__(self, endpoint: Endpoint, venue: str, heard_date: HeardDate | None = None) -> None:
+        """Prepare; nothing is opened yet."""
+        self._endpoint = endpoint
+        self._base = endpoint.url.rstrip("/") + ROOT.format(venue=venue)
+        self._host = urlsplit(endpoint.url).hostname or ""
+        self._session: aiohttp.ClientSession | None = None
+        self._token = ""
+        self._heard_date = heard_date
+
+    async def close(self) -> None:
+        """Close all connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        answer_s: float = ANSWER_S,
+    ) -> Answer:
+        """Send one request and read the answer, at most some megabytes of it."""
+        asked = self.open(method, path, query=query, body=body, headers=headers, answer_s=answer_s)
+        async with asked as response:
+            content = bytearray()
+            async for piece in response.content.iter_chunked(64 << 10):
+                content += piece
+                if len(content) > ANSWER_BYTES_MAX:
+                    raise SinkUnavailable(f"upstream at {self._host} answers with more than {ANSWER_BYTES_MAX} bytes")
+            return Answer(response.status, response.headers, bytes(content))
+
+    @asynccontextmanager
+    async def open(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        answer_s: float | None = ANSWER_S,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send one request; the body of the answer is read by the caller."""
+        timeout = aiohttp.ClientTimeout(total=answer_s, connect=CONNECT_S, sock_read=answer_s or ANSWER_S)
+        try:
+            session = await self._connected()
+            login = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+            began_s = time.monotonic()
+            async with session.request(
+                method,
+                self._base + path,
+                params=query,
+                data=body,
+                headers={**login, **(headers or {})},
+                timeout=timeout,
+                # A token must not go where somebody else sends it.
+                allow_redirects=False,
+            ) as response:
+                self._hear_date(response.headers.get("Date"), time.monotonic() - began_s)
+                await self._check(response)
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise SinkUnavailable(explain(error, self._host)) from error
+
+    async def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            context = await asyncio.to_thread(_tls, self._endpoint)
+            self._token = await asyncio.to_thread(_read_token, self._endpoint.token_file)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=context, limit=4),
+                headers={"User-Agent": f"venue-gateway/{__version__}"},
+            )
+        return self._session
+
+    def _hear_date(self, header: str | None, took_s: float) -> None:
+        if self._heard_date is None or header is None:
+            return
+        try:
+            at_ms = round(parsedate_to_datetime(header).timestamp() * MS_PER_S)
+        except (ValueError, OverflowError):
+            return
+        # The header has whole seconds, and was written some time while the answer was under way.
+        self._heard_date(at_ms + MS_PER_S // 2, MS_PER_S // 2 + round(took_s * MS_PER_S))
+
+    async def _check(self, response: aiohttp.ClientResponse) -> None:
+        """Raise SinkUnavailable for what upstream answers when it cannot do its work."""
+        status = response.status
+        if status in {401, 403}:
+            # The file may have another token by now.
+            await self.close()
+            where = self._endpoint.token_file or "`token_file`, which is not set"
+            raise SinkUnavailable(f"upstream at {self._host} refuses the login ({status}); look at {where}")
+        if status in {408, 425, 429} or status >= 500 or 300 <= status < 400 or status in {404, 405}:
+            hint = "; is the `url` right?" if 300 <= status < 500 and status not in {408, 425, 429} else ""
+            why = f"upstream at {self._host} answers {status}{hint}"
+            raise SinkUnavailable(why, _retry_after_s(response.headers.get("Retry-After")))
+
+
+def explain(error: Exception, host: str) -> str:
+    """Return what went wrong on the way to `host`, and what to do about it."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return _explain_certificate(error.certificate_error, host)
+    if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
+        return f"TLS with {host} failed ({error.strerror or error}); is there an https server on this port?"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"the name {host} is not found; check the network and the spelling"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"{host} cannot be reached ({error.os_error.strerror or error.os_error}); check the network"
+    if isinstance(error, TimeoutError):
+        return f"{host} does not answer in time"
+    if isinstance(error, aiohttp.ClientError | ValueError):
+        return f"{host} broke off or is not understood ({type(error).__name__}: {error})"
+    return f"{host}: {error}"
+
+
+_EXPIRED, _NOT_YET, _OWN, _OWN_IN_CHAIN, _UNKNOWN = 10, 9, 18, 19, frozenset({2, 20, 21})
+_WRONG_HOST = frozenset({62, 64})
+"""Numbers of X509_V_ERR_… in openssl/x509_vfy.h."""
+
+
+def _explain_certificate(error: Exception, host: str) -> str:
+    code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else 0
+    whose = f"the certificate of {host}"
+    if code == _EXPIRED:
+        return f"{whose} has expired; have it renewed there, and look whether the clock is right here"
+    if code == _NOT_YET:
+        return f"{whose} does not count yet; look whether the clock is right here"
+    if code in {_OWN, _OWN_IN_CHAIN}:
+        return f"{whose} is signed by itself; if it is the right one, name its authority's file in `ca_file`"
+    if code in _UNKNOWN:
+        return f"nobody here knows who signed {whose}; name that authority's file in `ca_file`"
+    if code in _WRONG_HOST:
+        return f"{whose} is for another host; write the name that stands in it into `url`, or have it made anew"
+    return f"{whose} cannot be trusted ({error})"
+
+
+def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
+    if not endpoint.url.startswith("https:"):
+        return False
+    try:
+        return ssl.create_default_context(cafile=endpoint.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SinkUnavailable(f"{endpoint.ca_file} cannot be used as `ca_file` ({error})") from error
+
+
+def _read_token(file: str | None) -> str:
+    """Read the token; nothing of it is ever shown (I12)."""
+    if file is None:
+        return ""
+    try:
+        path = Path(file)
+        if path.stat().st_mode & _OTHERS:
+            raise SinkUnavailable(f"{file} can be read by others; run: chmod 600 {file}")
+        with path.open("rb") as lines:
+            token = lines.read(TOKEN_BYTES_MAX).decode("ascii").strip()
+    except OSError as error:
+        raise SinkUnavailable(f"{file} cannot be read ({error.strerror}); write upstream's token into it") from error
+    except UnicodeDecodeError:
+        raise SinkUnavailable(f"{file} holds no token; write upstream's token into it") from None
+    if not token or not token.isprintable() or " " in token:
+        raise SinkUnavailable(f"{file} holds no token; write upstream's token into it, and nothing else")
+    return token
+
+
+def _retry_after_s(header: str | None) -> float:
+    return float(header) if header is not None and header.isascii() and header.isdigit() and len(header) < 6 else 0.0

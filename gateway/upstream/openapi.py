@@ -1,0 +1,195 @@
+"""The contract with upstream as an OpenAPI 3.1 document, made from the types that are sent and read: never out of date.
+
+Specification: https://spec.openapis.org/oas/v3.1.0.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+from typing import Any
+
+import msgspec
+from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import LiteralScalarString
+
+from gateway.upstream import contract as c
+from gateway.upstream.cloudevents import MEDIA_TYPE
+
+CONTRACT_VERSION = "1.0.0"
+"""Raised in its first place when an upstream that follows the document would break."""
+
+Json = dict[str, Any]
+_REF = "#/components/schemas/{name}"
+_NDJSON = "application/x-ndjson"
+_JSON = "application/json"
+
+
+def document() -> Json:
+    """Return the whole contract as plain JSON values."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Upstream of Venue Gateway",
+            "version": CONTRACT_VERSION,
+            "description": "What a venue asks of the system above it. See docs/upstream.md.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "https://upstream.example", "description": "`upstream.url` of the venue's YAML."}],
+        "security": [{"token": []}],
+        "paths": {
+            c.ROOT + c.EVENTS: {"post": _events()},
+            c.ROOT + c.SNAPSHOT: {"get": _snapshot()},
+            c.ROOT + c.CHANGES: {"get": _changes()},
+            c.ROOT + c.ALLOWANCES: {"post": _allowances()},
+        },
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": _schemas(),
+        },
+    }
+
+
+def document_yaml() -> str:
+    """Return `document()` as YAML, with texts of several lines as blocks."""
+    yaml = YAML()
+    yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    stream.write("# Generated from the types of the contract by `make openapi`; do not edit.\n")
+    yaml.dump(_blocks(document()), stream)
+    return stream.getvalue()
+
+
+def _events() -> Json:
+    seq = {"type": "integer", "minimum": 0}
+    batch = {"type": "array", "maxItems": 500, "items": {"$ref": _REF.format(name="CloudEvent")}}
+    return {
+        "operationId": "takeEvents",
+        "summary": "Events of one journal, in order. The body is compressed with gzip.",
+        "parameters": [
+            _VENUE,
+            _query("source", {"type": "string"}, "Which journal: the same as in each event."),
+            _query("after", seq, "The batch holds all that comes after this number …"),
+            _query("through", seq, "… up to this one, but for what was set aside."),
+            _query("gap", {"const": "true"}, "What comes before is no longer at the venue.", required=False),
+        ],
+        "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": batch}}},
+        "responses": {
+            "200": _answer("EventsTaken", "All of it is stored for good, now or before."),
+            "409": _answer("EventsMissing", "Events before it are missing; nothing was stored."),
+            "422": _answer("EventsRefused", "It will never be taken; nothing was stored."),
+            **_TROUBLES,
+        },
+    }
+
+
+def _snapshot() -> Json:
+    headers = {
+        "ETag": _header("Tells this snapshot from any other; a strong one."),
+        "Directory-Cursor": _header("How many changes are in it: a whole number from 1."),
+        "Repr-Digest": _header("SHA-256 of the whole snapshot, as RFC 9530 has it."),
+    }
+    content = {_NDJSON: {"schema": {"type": "string", "description": "One row a line: `DirectoryRow`."}}}
+    range_, if_range = _asked("Range", "bytes=N-: the rest."), _asked("If-Range", "The ETag of what is there.")
+    return {
+        "operationId": "giveSnapshot",
+        "summary": "The whole directory.",
+        "parameters": [_VENUE, range_, if_range],
+        "responses": {
+            "200": {"description": "All of it.", "headers": headers, "content": content},
+            "206": {"description": "The rest of the same snapshot.", "headers": headers, "content": content},
+            **_TROUBLES,
+        },
+    }
+
+
+def _changes() -> Json:
+    given = _answer("DirectoryChanges", "What has changed.")
+    given["headers"] = {"Content-Digest": _header("SHA-256 of the body, as RFC 9530 has it.")}
+    return {
+        "operationId": "giveChanges",
+        "summary": "What changed after a cursor, as soon as there is something.",
+        "parameters": [
+            _VENUE,
+            _query("after", {"type": "integer", "minimum": 1}, "The cursor that is in force at the venue."),
+            _query("wait_s", {"type": "number"}, "How long to wait for something.", required=False),
+        ],
+        "responses": {
+            "200": given,
+            "204": {"description": "Nothing has, in all that time."},
+            "410": {"description": "Nobody knows any more; the venue asks for a snapshot."},
+            **_TROUBLES,
+        },
+    }
+
+
+def _allowances() -> Json:
+    body = {_JSON: {"schema": {"$ref": _REF.format(name="AllowanceMessages")}}}
+    return {
+        "operationId": "takeStatements",
+        "summary": "What a venue holds of wallets, and wants. Without statements it asks whether there is news.",
+        "parameters": [_VENUE],
+        "requestBody": {"required": True, "content": body},
+        "responses": {"200": _answer("AllowanceAnswers", "How the allowances stand."), **_TROUBLES},
+    }
+
+
+def _answer(schema: str, description: str) -> Json:
+    return {"description": description, "content": {_JSON: {"schema": {"$ref": _REF.format(name=schema)}}}}
+
+
+def _query(name: str, schema: Json, description: str, *, required: bool = True) -> Json:
+    return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
+
+
+def _asked(name: str, description: str) -> Json:
+    return {"name": name, "in": "header", "schema": {"type": "string"}, "description": description}
+
+
+def _header(description: str) -> Json:
+    return {"description": description, "required": True, "schema": {"type": "string"}}
+
+
+_VENUE = {"name": "venue", "in": "path", "required": True, "schema": {"type": "string"}, "description": "`venue.id`."}
+_TROUBLES = {
+    "401": {"description": "The token is wrong; it is read again from its file."},
+    "429": {"description": "Too much; `Retry-After` in seconds is kept to, up to five minutes."},
+    "5XX": {"description": "Try again later; `Retry-After` likewise."},
+}
+
+
+def _schemas() -> Json:
+    types = (
+        c.CloudEvent,
+        c.EventsTaken,
+        c.EventsMissing,
+        c.EventsRefused,
+        c.DirectoryChanges,
+        c.AllowanceMessages,
+        c.AllowanceAnswers,
+    )
+    _, made = msgspec.json.schema_components(types, ref_template=_REF)
+    schemas: Json = _tidied(made)
+    put = schemas["DirectoryPut"]["properties"]
+    schemas["DirectoryRow"], put["row"] = put["row"], {"$ref": _REF.format(name="DirectoryRow")}
+    return dict(sorted(schemas.items()))
+
+
+def _tidied(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, list | tuple):
+        return [_tidied(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: inspect.cleandoc(item) if key == "description" and isinstance(item, str) else _tidied(item)
+        for key, item in value.items()
+    }
+
+
+def _blocks(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {key: _blocks(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_blocks(item) for item in value]
+    return LiteralScalarString(value) if isinstance(value, str) and "\n" in value else value

@@ -1,0 +1,237 @@
+"""Brings the journal to one sink: at least once, in order, nothing skipped, at the sink's own pace (I5).
+
+Its place is a cursor in the journal. One pack is under way at a time, and the next is made meanwhile. What the sink can
+never take is set aside with an alarm, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+from typing import Protocol
+
+import structlog
+
+from gateway.domain.upstream_events import EventSetAside
+from gateway.store.errors import StorageUnavailable
+from gateway.upstream.backoff import Backoff
+from gateway.upstream.outbox import PACK_ROWS_MAX, Outbox
+from gateway.upstream.sinks import Behind, Pack, Refused, Sink, SinkUnavailable
+
+log = structlog.get_logger(__name__)
+
+CURSOR = "upstream:{name}"
+CURSOR_EVERY_S = 5.0
+"""How often the cursor moves on disk. Each move wears the card; after a crash that much is sent again."""
+GATHER_S = 0.05
+"""A sink that is level gets what was committed within this time in one pack."""
+ASIDE_IN_A_ROW_MAX = 16
+"""So many events refused and none taken between them is no poison: then nothing more is set aside."""
+TROUBLE_AFTER_S = 30.0
+
+
+class Places(Protocol):
+    """What a relay needs of the journal in the loop's thread."""
+
+    @property
+    def last_seq(self) -> int:
+        """The newest row on disk."""
+        ...
+
+    def cursor(self, name: str) -> int:
+        """Return the last seq a reader has done with."""
+        ...
+
+    def set_cursor(self, name: str, seq: int) -> None:
+        """Move a reader's cursor, some time soon."""
+        ...
+
+
+class Relay:
+    """One sink's way through the journal. `run` is its task; `news` and `try_now` wake it."""
+
+    def __init__(
+        self,
+        name: str,
+        sink: Sink,
+        outbox: Outbox,
+        journal: Places,
+        random: Random,
+        set_aside: Callable[[EventSetAside], None],
+    ) -> None:
+        """Begin where the cursor stands; `set_aside` is told of each event that the sink can never take."""
+        self.name = name
+        self.sink = sink
+        self._outbox = outbox
+        self._journal = journal
+        self._set_aside = set_aside
+        self._cursor = CURSOR.format(name=name)
+        self.through_seq = self._stored_seq = journal.cursor(self._cursor)
+        self._backoff = Backoff(random)
+        self._woken = asyncio.Event()
+        self._reached_seq = self.through_seq
+        self._went_back_to: int | None = None
+        self._aside: dict[int, None] = {}
+        self._aside_in_a_row = 0
+        self._rows_max = PACK_ROWS_MAX
+        self._ahead: asyncio.Task[Pack | None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._failing_since_s: float | None = None
+        self._closed = False
+        self.why = ""
+        self.set_aside_count = 0
+        self.sent_count = 0
+
+    def close(self) -> None:
+        """Store the cursor a last time, and no more after this: another relay may have it by now."""
+        self._store_cursor()
+        self._closed = True
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        try:
+            while True:
+                try:
+                    await self._next()
+                except (SinkUnavailable, StorageUnavailable) as error:
+                    await self._failed(error)
+        finally:
+            await self._drop_ahead()
+            self.close()
+            await self.sink.close()
+
+    def news(self) -> None:
+        """Something was committed."""
+        if self._failing_since_s is None:
+            self._woken.set()
+
+    def try_now(self) -> None:
+        """The network has changed: whatever pause is on is over."""
+        self._backoff.worked()
+        self._woken.set()
+
+    @property
+    def stored_seq(self) -> int:
+        """What the sink had when the cursor was last written."""
+        return self._stored_seq
+
+    @property
+    def behind(self) -> int:
+        """How many events the sink does not have."""
+        return max(0, self._journal.last_seq - self.through_seq)
+
+    def trouble(self) -> str:
+        """Return what is wrong, in words; empty while all is well or has not been wrong for long."""
+        since_s = self._failing_since_s
+        if since_s is None or asyncio.get_running_loop().time() - since_s < TROUBLE_AFTER_S:
+            return ""
+        return f"upstream {self.name}: {self.why}; {self.behind} events wait"
+
+    async def _next(self) -> None:
+        """Deliver one pack, or wait for something to deliver."""
+        self._woken.clear()
+        pack = await self._take_ahead() or await self._pack(self.through_seq)
+        if pack is None:
+            await self._woken.wait()
+            await asyncio.sleep(GATHER_S)
+            return
+        self._ahead = asyncio.get_running_loop().create_task(self._pack(pack.through_seq))
+        verdict = await self.sink.deliver(pack) if pack.events else None
+        if isinstance(verdict, Refused):
+            await self._refused(pack, verdict)
+        elif isinstance(verdict, Behind):
+            await self._go_back(pack, verdict)
+        else:
+            self._taken(pack)
+
+    async def _pack(self, after_seq: int) -> Pack | None:
+        return await self._outbox.pack(after_seq, self._rows_max, tuple(self._aside))
+
+    async def _take_ahead(self) -> Pack | None:
+        ahead, self._ahead = self._ahead, None
+        return await ahead if ahead is not None else None
+
+    async def _drop_ahead(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.cancel()
+            with suppress(asyncio.CancelledError, StorageUnavailable):
+                await ahead
+
+    def _taken(self, pack: Pack) -> None:
+        self._worked()
+        if pack.gap:
+            log.warning("upstream_gap", sink=self.name, through_seq=pack.after_seq)
+        if self._went_back_to is not None and pack.through_seq >= self._reached_seq:
+            self._went_back_to = None
+        self._reached_seq = max(self._reached_seq, pack.through_seq)
+        self.through_seq = pack.through_seq
+        self.sent_count += len(pack.events)
+        self._aside = {seq: None for seq in self._aside if seq > self.through_seq}
+        if pack.events:
+            self._aside_in_a_row = 0
+        self._rows_max = min(PACK_ROWS_MAX, self._rows_max * 2)
+        self._store_cursor_soon()
+
+    async def _go_back(self, pack: Pack, behind: Behind) -> None:
+        """The sink has lost what it had, or is new: it gets it again, as far as it is still here."""
+        if behind.through_seq >= pack.after_seq or pack.gap or behind.through_seq == self._went_back_to:
+            raise SinkUnavailable(f"it says that it has {behind.through_seq} and refuses what follows {pack.after_seq}")
+        self._worked()
+        self._went_back_to = behind.through_seq
+        log.warning("upstream_goes_back", sink=self.name, from_seq=pack.after_seq, to_seq=behind.through_seq)
+        await self._drop_ahead()
+        self.through_seq = max(0, behind.through_seq)
+        self._store_cursor_soon()
+
+    async def _refused(self, pack: Pack, refused: Refused) -> None:
+        """Find the event at fault, by its name or by halving, and set it aside."""
+        await self._drop_ahead()
+        named = next((seq for seq, event_id in pack.events if event_id == refused.event_id), None)
+        if named is None and len(pack.events) > 1:
+            self._worked()
+            self._rows_max = max(1, len(pack.events) // 2)
+            return
+        seq, event_id = next(one for one in pack.events if named is None or one[0] == named)
+        self._aside_in_a_row += 1
+        if self._aside_in_a_row > ASIDE_IN_A_ROW_MAX:
+            raise SinkUnavailable(f"it refuses every event ({refused.why}); look at upstream, nothing is left out")
+        self._worked()
+        self._aside[seq] = None
+        self.set_aside_count += 1
+        log.error("upstream_event_set_aside", sink=self.name, seq=seq, id=event_id, why=refused.why)
+        self._set_aside(EventSetAside(sink=self.name, event_seq=seq, event_id=event_id, why=refused.why))
+
+    def _worked(self) -> None:
+        if self._failing_since_s is not None:
+            log.info("upstream_connected", sink=self.name, behind=self.behind)
+        self._backoff.worked()
+        self._failing_since_s, self.why = None, ""
+
+    async def _failed(self, error: SinkUnavailable | StorageUnavailable) -> None:
+        await self._drop_ahead()
+        loop = asyncio.get_running_loop()
+        if str(error) != self.why:
+            log.warning("upstream_unavailable", sink=self.name, why=str(error), behind=self.behind)
+        if self._failing_since_s is None:
+            self._failing_since_s = loop.time()
+        self.why = str(error)
+        self._store_cursor()
+        self._woken.clear()
+        pause_s = self._backoff.pause_s(getattr(error, "retry_after_s", 0.0))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), pause_s)
+
+    def _store_cursor_soon(self) -> None:
+        if self._timer is None and not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(CURSOR_EVERY_S, self._store_cursor)
+
+    def _store_cursor(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.through_seq != self._stored_seq and not self._closed:
+            self._journal.set_cursor(self._cursor, self.through_seq)
+            self._stored_seq = self.through_seq
