@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_journal(commands)
     _add_broker(commands)
     _add_tickets(commands)
-    _add_console(commands)
+    list(map(_config_option, add_parsers(commands, _load_or_complain)))
     _add_clock(commands)
 
     demo = commands.add_parser("demo", help="a simulated venue with a story, then a live view until Ctrl-C")
@@ -184,12 +184,6 @@ def _add_tickets(commands: Commands) -> None:
     sign.add_argument("file", type=Path, help="the file that keygen made")
     sign.add_argument("claims", type=Path, help="NDJSON, one ticket a line; - for standard input")
     sign.set_defaults(run=_tickets_sign)
-
-
-def _add_console(commands: Commands) -> None:
-    console = commands.add_parser("console", help="who may sign in at the local web page: see docs/console.md")
-    for verb in add_parsers(console, _load_or_complain):
-        _config_option(verb)
 
 
 def _add_clock(commands: Commands) -> None:
