@@ -7,7 +7,7 @@ PROOFS := tests/faults tests/fuzz tests/soak tests/package tests/gateway/devices
 	kill_under_load.py plugging.py disk_faults.py clock_jumps.py memory_limit.py hostile_neighbours.py broker_outage.py)
 export PYTHON
 
-.PHONY: help setup demo test prove soak sim bench scale lint format types imports check generated asyncapi openapi schema licences \
+.PHONY: help pictures setup demo test prove soak sim bench scale lint format types imports check generated asyncapi openapi schema licences \
 	lock deb clean
 
 help: ## what can be made
@@ -44,6 +44,10 @@ bench: setup ## measure; prints a table and writes benchmarks/latest.json
 
 scale: setup ## a million wallets and three million entitlements: memory and start of the real daemon
 	$(BIN)/python -m benchmarks.scale
+
+pictures: ## take the pictures of the console in docs/pictures anew, in a real Chromium
+	@scripts/setup tests
+	CONSOLE_PICTURES=docs/pictures $(BIN)/python -m pytest tests/e2e/test_console_browser.py -q
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check .

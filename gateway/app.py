@@ -24,9 +24,10 @@ from drivers.api import DeviceEvent
 from gateway import __version__
 from gateway.config.loading import ConfigurationError, load
 from gateway.config.schema import Configuration
+from gateway.console import Console
 from gateway.devices.registry import DRIVERS, DriverEntry, kinds
 from gateway.devices.supervisor import DeviceSlot, Supervisor
-from gateway.domain import drawers, gates, printing, purchases, redemptions
+from gateway.domain import bench, drawers, gates, printing, purchases, redemptions
 from gateway.domain import events as e
 from gateway.domain.ids import RandomPool, Uuid7
 from gateway.domain.state import VenueState
@@ -97,11 +98,10 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
     clock = VenueClock(LinuxClock())
     recorder = Recorder(VenueState(configuration.zone_map), journal, clock.now_ms, Uuid7(RandomPool(os.urandom).take))
     gateway = Gateway(configuration, config_path, recorder, _open_directory(state_dir), key, Outside(clock))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, gateway.stop)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload)
-    # Once the state is rebuilt and the first links are up.
-    asyncio.get_running_loop().call_later(CALM_AFTER_S, calm_collector)
+    loop = asyncio.get_running_loop()
+    for number, act in ((signal.SIGTERM, gateway.stop), (signal.SIGINT, gateway.stop), (signal.SIGHUP, gateway.reload)):
+        loop.add_signal_handler(number, act)
+    loop.call_later(CALM_AFTER_S, calm_collector)  # once the state is rebuilt and the first links are up
     await gateway.trials.open(state_dir)
     return await gateway.run()
 
@@ -143,7 +143,7 @@ class Gateway:
         """Put the parts together; nothing runs yet."""
         self.configuration = configuration
         self.drivers = drivers = outside.drivers
-        self._path = path
+        self.config_path = path
         self._read = outside.read
         self.random = outside.random
         # In the order in which they began, so that a run can be repeated exactly.
@@ -176,6 +176,7 @@ class Gateway:
         self.upstream = UpstreamFace(self, path, self._record_quietly)
         self.reporter = Reporter(self)
         self.metering = Metering(self)
+        self.console = Console(self)
         self.clock = ClockFlow(
             recorder, outside.clock, self.reporter.clock_changed, VouchFile(configuration.state_dir).take
         )
@@ -194,7 +195,7 @@ class Gateway:
         await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
         self.spawn(self.housekeeping.run())
-        log.info("gateway_ready", venue=self.configuration.venue.id, config=str(self._path), version=__version__)
+        log.info("gateway_ready", venue=self.configuration.venue.id, config=str(self.config_path), version=__version__)
         self.lifeline.ready()
         self.spawn(self.lifeline.run())
         await self._stopping.wait()
@@ -211,8 +212,7 @@ class Gateway:
         unknown = self._cut_short()
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
         self.recorder.record(started, *unknown, *self._waited())
-        took_ms = round((time.monotonic() - began) * 1000)
-        seq = self.recorder.journal.last_seq
+        took_ms, seq = round((time.monotonic() - began) * 1000), self.recorder.journal.last_seq
         log.info("state_restored", seq=seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
 
     def _waited(self) -> list[e.AnyEvent]:
@@ -221,7 +221,8 @@ class Gateway:
 
     def _cut_short(self) -> list[e.AnyEvent]:
         state = self.recorder.state
-        return [*gates.after_restart(state), *printing.after_restart(state), *drawers.after_restart(state)]
+        tried = bench.after_restart(state.bench)
+        return [*gates.after_restart(state), *printing.after_restart(state), *drawers.after_restart(state), *tried]
 
     def storage_recovered(self) -> None:
         """Go on from what the disk says, as after a restart: what was under way has an outcome that nobody stored."""
@@ -252,6 +253,7 @@ class Gateway:
         grants = {name: client.may for name, client in configuration.clients.items()}
         self.desk.configure(handlers, grants, expiry_max_ms)
         await self.metering.configure(configuration)
+        await self.console.configure(configuration)
         self.reporter.announce_everything()
 
     def _configure_feedback(self, configuration: Configuration) -> None:
@@ -270,8 +272,7 @@ class Gateway:
 
     def _zone_map(self, configuration: Configuration) -> Any:  # noqa: ANN401
         zones = configuration.zone_map
-        extra = {name: within for name, within in self.directory.zones.items() if name not in zones.within}
-        return type(zones)({**extra, **zones.within}, zones.capacity)
+        return type(zones)({**self.directory.zones, **zones.within}, zones.capacity)
 
     def directory_changed(self) -> None:
         """Take a newly imported directory into use."""
@@ -306,13 +307,12 @@ class Gateway:
 
     async def _reload_now(self) -> None:
         try:
-            fresh = await asyncio.to_thread(self._read, self._path)
+            fresh = await asyncio.to_thread(self._read, self.config_path)
         except ConfigurationError as error:
             for problem in error.problems:
                 log.error("configuration_problem", problem=str(problem))
             self.reporter.configuration_refused = f"{error.problems[0]} ({len(error.problems)} in all)"
-            first = str(error.problems[0])
-            self._record_quietly(e.ConfigurationRefused(problems=len(error.problems), first=first))
+            self._record_quietly(e.ConfigurationRefused(problems=len(error.problems), first=str(error.problems[0])))
             self.reporter.announce_everything()
             return
         if fixed := self.configuration.needs_restart(fresh):
@@ -336,6 +336,7 @@ class Gateway:
         self.lifeline.stopping()
         self.desk.configure({}, {}, 0)
         await self.metering.close()
+        await self.console.close()
         self.trials.close()
         self.wiring.close()
         self.allowances.close()

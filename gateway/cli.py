@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gateway import __version__, installing
 from gateway.ops.commands import add_commands as add_ops_commands
+from gateway.web.user_parsers import add_parsers
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     installing.add_commands(commands)
     _add_tickets(commands)
     add_ops_commands(commands, _config_option)
+    list(map(_config_option, add_parsers(commands, _load_or_complain)))
     _add_clock(commands)
 
     demo = commands.add_parser("demo", help="a simulated venue with a story, then a live view until Ctrl-C")
@@ -96,13 +98,8 @@ def _config_option(parser: argparse.ArgumentParser) -> None:
 
 def _add_discover(commands: Commands) -> None:
     discover = commands.add_parser("discover", help="find what is attached and print a configuration for it")
-    discover.add_argument(
-        "--address",
-        action="append",
-        default=[],
-        metavar="HOST[:PORT]",
-        help="a printer or board on the network; repeat",
-    )
+    network = "a printer or board on the network; repeat"
+    discover.add_argument("--address", action="append", default=[], metavar="HOST[:PORT]", help=network)
     discover.add_argument("--no-pcsc", action="store_true", help="do not ask pcscd for its readers")
     discover.set_defaults(run=_discover)
 

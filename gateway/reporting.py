@@ -45,6 +45,7 @@ class Reporter:
         self._started_ms = gateway.recorder.now_ms()
         self._started_s = time.monotonic()
         self.configuration_refused = ""
+        self.last_said: dict[str, m.DeviceEvent] = {}
         self._replays = 0
         self._changed = False
         self._announcing: asyncio.TimerHandle | None = None
@@ -90,8 +91,8 @@ class Reporter:
     def device_said(self, slot: DeviceSlot, event: DeviceEvent) -> None:
         """Tell live what a device told; of a credential only that one was read (I12)."""
         if (told := told_of(event)) is not None:
-            kind, data = told
-            self._gateway.mqtt.announcer.device_event(slot.name, m.DeviceEvent(kind=kind, at=self._now(), data=data))
+            said = self.last_said[slot.name] = m.DeviceEvent(kind=told[0], at=self._now(), data=told[1])
+            self._gateway.mqtt.announcer.device_event(slot.name, said)
         if isinstance(event, PrinterStatus):
             self.device_changed(slot)
         elif isinstance(event, InputChanged):
@@ -220,7 +221,7 @@ class Reporter:
         return True
 
     def troubles(self) -> list[str]:
-        """Return what is wrong at present, in words; nothing when all is well."""
+        """Return what is wrong with the gateway, each with what to do; empty when all is well."""
         gateway = self._gateway
         troubles: list[str] = []
         if gateway.recorder.lost is not None:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gateway.config.boards import InputEntry, InterlockEntry, OutputEntry
+from gateway.config.console import ConsoleSettings
 from gateway.config.entries import ClientEntry, GateEntry
 from gateway.config.feedback import Feedback
 from gateway.config.operations import Metrics, Retention
@@ -42,7 +43,7 @@ _REF = "#/$defs/{name}"
 
 _OWN: list[type[msgspec.Struct]] = [
     Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, Authenticity, InterlockEntry, InputEntry,
-    OutputEntry, Till, Clock, Endpoint, Upstream, Metrics, Retention,
+    OutputEntry, Till, Clock, Endpoint, Upstream, Metrics, Retention, ConsoleSettings,
 ]  # fmt: skip
 
 
@@ -106,6 +107,7 @@ def _sections(own: dict[str, Schema], device: Schema) -> Schema:
         "wallet": _or_nothing(own["Wallet"]),
         "authenticity": _or_nothing(own["Authenticity"]),
         "feedback": _or_nothing(own["Feedback"]),
+        "console": own["ConsoleSettings"],
         "upstream": _or_nothing(own["Upstream"]),
         "metrics": _or_nothing(own["Metrics"]),
         "retention": _or_nothing(own["Retention"]),

@@ -12,6 +12,7 @@ from gateway.config import bus_checks, checks
 from gateway.config.board_checks import BoardDrafts, check_boards, shares_passage
 from gateway.config.boards import InputEntry, InterlockEntry, OutputEntry
 from gateway.config.checks import Draft
+from gateway.config.console import read_console
 from gateway.config.devices import DeviceDraft, fingerprint, named_entries, read_devices
 from gateway.config.drawers import check_drawer_relays
 from gateway.config.entries import ClientEntry, GateEntry
@@ -64,6 +65,7 @@ SECTIONS = (
     "tills",
     "clock",
     "authenticity",
+    "console",
     "upstream",
     "metrics",
     "retention",
@@ -136,6 +138,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
     )
     _check(devices, zones, gates, clients, boards, problems)
     readers = [name for name, device in devices.items() if device.kind in {"reader", "scanner", None}]
+    console = read_console(section("console"), base, problems)
     feedback = read_feedback(section("feedback"), (*readers, *clients), problems)
     check_tills(tills, devices, gates, clients, problems)
     checks.check_clients(clients, devices, gates, problems, tills)
@@ -156,6 +159,7 @@ def _read(root: Node, base: Path, kinds: Kinds[str, DriverKind], problems: Probl
         authenticity=authenticity or Authenticity(),
         boards=boards.boards(),
         feedback=feedback or Feedback(),
+        console=console,
         upstream=upstream,
         metrics=metrics,
         retention=retention,

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config.boards import Boards, Contact
+from gateway.config.console import ConsoleSettings
 from gateway.config.feedback import Feedback
 from gateway.config.operations import Metrics, Retention
 from gateway.config.upstream import Upstream
@@ -322,6 +323,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     authenticity: Authenticity = msgspec.field(default_factory=Authenticity)
     boards: Boards = msgspec.field(default_factory=Boards)
     feedback: Feedback = msgspec.field(default_factory=Feedback)
+    console: ConsoleSettings | None = None
     upstream: Upstream | None = None
     metrics: Metrics | None = None
     retention: Retention = msgspec.field(default_factory=Retention)

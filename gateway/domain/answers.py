@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.domain import bench, money
 from gateway.domain import clock_events as c
 from gateway.domain import events as e
-from gateway.domain import money
 from gateway.domain import redemption_events as r
 from gateway.domain import shift_events as s
 from gateway.domain import wallet_events as w
@@ -53,6 +53,7 @@ BEGINNINGS: frozenset[type] = frozenset(
     {
         e.EntryGranted,
         e.EntryDenied,
+        bench.BenchStarted,
         e.PrintQueued,
         e.PrintCancelled,
         e.DrawerOpening,
@@ -108,6 +109,8 @@ def first_answer(event: e.AnyEvent) -> Answer | None:
             return _redemption_answer(event)
         case w.WalletCancelled() | w.WalletHoldEnded() | r.RedemptionCancelled():
             return _ended_answer(event)
+        case bench.BenchStarted():
+            return Answer("accepted", None, "Under way.", {"test": event.test})
         case _:
             return _order_answer(event)
 
@@ -210,7 +213,14 @@ def later_answer(event: e.AnyEvent) -> Answer | None:
         case r.RedemptionFailed():
             return failed(event.reason, redemption=event.redemption, reader=event.reader)
         case _:
-            return None
+            return _bench_answer(event)
+
+
+def _bench_answer(event: e.AnyEvent) -> Answer | None:
+    if not isinstance(event, bench.BenchEnded):
+        return None
+    reasons = {"done": None, "failed": Reason.DEVICE_OFFLINE, "unknown": Reason.OUTCOME_UNKNOWN}
+    return Answer(event.outcome, reasons[event.outcome], event.message or "Done.", {"test": event.test})
 
 
 _DONE: dict[w.Action, str] = {

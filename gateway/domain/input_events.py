@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from gateway.domain.bench import BenchEvent
 from gateway.domain.event import Event
 
 
@@ -28,4 +29,4 @@ class DeviceTested(Event, frozen=True, tag="device.tested"):
     action: str
 
 
-InputEvent: TypeAlias = InputActive | InputIdle | DeviceTested
+InputEvent: TypeAlias = InputActive | InputIdle | DeviceTested | BenchEvent

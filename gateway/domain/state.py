@@ -14,9 +14,9 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.domain import allowance_events as a
+from gateway.domain import bench, ledger, redemptions, shifts
 from gateway.domain import clock_events as c
 from gateway.domain import events as e
-from gateway.domain import ledger, redemptions, shifts
 from gateway.domain import shift_events as s
 from gateway.domain import wallet_events as w
 from gateway.domain import zone_events as z
@@ -46,6 +46,7 @@ _ROW_TYPES: dict[str, Any] = {
     "request": StoredAnswer,
     **ledger.ROW_TYPES,
     **redemptions.ROW_TYPES,
+    **bench.ROW_TYPES,
     **shifts.ROW_TYPES,
     "clock": Standing,
 }
@@ -82,6 +83,7 @@ class VenueState:
         self.requests: dict[str, StoredAnswer] = {}
         self.ledger = ledger.Ledger(self._touch)
         self.redemptions = redemptions.Redemptions(self._touch, self._set_uses, self._set_day_uses)
+        self.bench = bench.Bench(self._touch)
         self.shifts = shifts.Shifts(self._touch)
         self.clocks: dict[str, Standing] = {}
         self.dirty: set[tuple[str, str]] = set()
@@ -101,6 +103,7 @@ class VenueState:
             "clock": self.clocks,
             **self.ledger.tables,
             **self.redemptions.tables,
+            **self.bench.tables,
             **self.shifts.tables,
         }
 
@@ -381,6 +384,7 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     w.WalletShown: lambda state, event: state.ledger.ended(event),
     w.WalletContact: lambda state, event: state.ledger.contacted(event),
     **redemptions.CHANGES,
+    **bench.CHANGES,
     a.AllowanceBookOpened: lambda state, event: state.ledger.book_opened(event),
     a.AllowanceChanged: lambda state, event: state.ledger.allowance_changed(event),
 }

@@ -13,14 +13,16 @@ from gateway.flows.desk import RefusedRequest, Request, read_data
 from gateway.flows.entry import EntryFlow, Holder
 from gateway.flows.gate import GateFlow
 from gateway.flows.lookup import Found, Presented
+from gateway.flows.purchase_data import Reference
 from gateway.flows.recorder import Recorder
 
 
 class WhyData(Struct, frozen=True, forbid_unknown_fields=True):
-    """`data` of a `why` request: one of the two."""
+    """`data` of a `why` request: one of the three. `ref` is the `credential` of an earlier answer or of an event."""
 
     credential: Presented | None = None
     holder: Holder | None = None
+    ref: Reference | None = None
 
 
 class WhyFlow:
@@ -34,8 +36,10 @@ class WhyFlow:
     def take_why(self, request: Request) -> Answer:
         """Return every rule's verdict: `ok` or its reason word."""
         asked = read_data(request, WhyData)
-        if (asked.credential is None) == (asked.holder is None):
-            raise RefusedRequest(denied(Reason.MALFORMED, "Ask for a `credential` or for a `holder`, one of the two."))
+        if sum(one is not None for one in (asked.credential, asked.holder, asked.ref)) != 1:
+            raise RefusedRequest(
+                denied(Reason.MALFORMED, "Ask for a `credential`, a `holder` or a `ref`, one of them.")
+            )
         gate = self._entry.gates[request.target]
         found = self._find(asked)
         verdict = self._entry.verdict(gate, found, self._recorder.now_ms())
@@ -48,6 +52,8 @@ class WhyFlow:
         return Answer("done", None, "This guest would be let in.", granted | data)
 
     def _find(self, asked: WhyData) -> Found:
+        if asked.ref is not None:
+            return self._entry.lookup.by_ref(asked.ref)
         if asked.credential is None:
             return self._entry.lookup.holder(asked.holder or "")
         return self._entry.lookup.shown(asked.credential, self._recorder.now_ms(), self._recorder.doubt)

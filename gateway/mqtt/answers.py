@@ -34,6 +34,11 @@ _encode = msgspec.json.Encoder().encode
 log = structlog.get_logger()
 
 
+def is_client(name: str) -> bool:
+    """Return False for whoever asks elsewhere, such as `console/ada`: no broker user's name has a slash."""
+    return "/" not in name
+
+
 class _Sealed(msgspec.Struct, frozen=True):
     topic: str
     payload: bytes
@@ -66,7 +71,7 @@ class Answers:
     def committed(self, entries: Sequence[Committed]) -> None:
         """Listen to the recorder: send the answer that each entry gives."""
         for entry in entries:
-            if entry.request is not None and entry.answer is not None:
+            if entry.request is not None and entry.answer is not None and is_client(entry.request.client):
                 self.answer(entry.request, entry.answer)
         self._session.flush()
 
@@ -78,7 +83,7 @@ class Answers:
         """
         if error.fatal:
             return
-        for request in requests:
+        for request in filter(lambda one: is_client(one.client), requests):
             self.answer(request, UNSTORED)
 
     def send(self, request_id: str, answer: Answer, reply_to: ReplyTo) -> None:

@@ -1,0 +1,155 @@
+"""The console beside a full house: `python -m benchmarks.console`.
+
+64 devices and 100 taps a second, as in `benchmarks.devices`, with two screens that watch: a real Chromium and a plain
+reader of the stream. Prints how long the page takes to paint, and what watching costs of a core and the taps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+from selenium import webdriver
+
+from benchmarks.devices import PRINTERS, House, at, tap
+from gateway.config.console import USERS_FILE
+from gateway.web.users import Users
+
+USER, PASSWORD = "bench", "a long password"
+LOADS = 9
+PAINT = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
+READY = "return document.documentElement.dataset.ready === 'yes' ? performance.now() : null"
+
+
+class Watched(House):
+    """A full house with a console; with a drawer at each printer it has 64 devices."""
+
+    def __init__(self) -> None:
+        """Choose a port and write the file of users; nothing runs yet."""
+        super().__init__()
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            self.port: int = held.getsockname()[1]
+        Users(self.folder / "state" / USERS_FILE).put(USER, "technician", PASSWORD)
+
+    def _yaml(self) -> str:
+        drawers = "".join(f"  drawer-{n}: {{driver: drawer-kick, printer: printer-{n}}}\n" for n in range(PRINTERS))
+        whole = super()._yaml().replace("gates:\n", f"{drawers}gates:\n", 1)
+        return f"{whole}console: {{listen: '127.0.0.1:{self.port}'}}\n"
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextlib.contextmanager
+def _browser() -> Iterator[webdriver.Chrome]:
+    profile = tempfile.mkdtemp(prefix="bench-chromium-")
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+        shutil.rmtree(profile, ignore_errors=True)
+
+
+def _painted(url: str, token: str) -> tuple[list[float], list[float]]:
+    """Load the signed-in page again and again; return first paint and the time until all is shown, in ms, sorted."""
+    painted, ready = [], []
+    with _browser() as driver:
+        driver.get(url)
+        driver.add_cookie({"name": "vg_console", "value": token, "httpOnly": True, "sameSite": "Strict"})
+        for _ in range(LOADS):
+            driver.get(f"{url}/#devices")
+            driver.refresh()
+            ready.append(_until(driver, READY))
+            painted.append(_until(driver, PAINT))
+    return sorted(painted), sorted(ready)
+
+
+def _until(driver: webdriver.Chrome, script: str) -> float:
+    until_s = time.monotonic() + 20
+    while (value := driver.execute_script(script)) is None:
+        if time.monotonic() > until_s:
+            raise TimeoutError(script)
+    return float(value)
+
+
+@contextlib.asynccontextmanager
+async def _signed_in(house: Watched) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+        answer = await http.post(f"{house.url}/api/login", json={"user": USER, "password": PASSWORD})
+        answer.raise_for_status()
+        yield http
+
+
+async def _watch(http: aiohttp.ClientSession, house: Watched, read: list[int]) -> None:
+    async with http.get(f"{house.url}/api/stream", timeout=aiohttp.ClientTimeout(total=None)) as stream:
+        while data := await stream.content.readany():
+            read[0] += len(data)
+
+
+async def _run(house: Watched, seconds: float, per_second: int) -> tuple[float, list[float]]:
+    """Return the share of a core that the daemon took, in percent, and the times of the taps."""
+    before_s, began_s = house.cpu_s(), time.perf_counter()
+    taps = await tap(house, per_second, seconds)
+    return 100 * (house.cpu_s() - before_s) / (time.perf_counter() - began_s), taps
+
+
+async def measure(seconds: float, per_second: int) -> dict[str, float]:
+    """Return the figures of one run, each with its unit in its name."""
+    house = Watched()
+    try:
+        await house.start()
+        await _run(house, 3, per_second)
+        alone, taps_alone = await _run(house, seconds, per_second)
+        async with _signed_in(house) as http:
+            read = [0]
+            watching = asyncio.create_task(_watch(http, house, read))
+            watched, taps_watched = await _run(house, seconds, per_second)
+            token = next(one.value for one in http.cookie_jar if one.key == "vg_console")
+            loading = asyncio.create_task(asyncio.to_thread(_painted, house.url, token))
+            await tap(house, per_second, seconds)
+            painted, ready = await loading
+            watching.cancel()
+        return {
+            "first_paint_p50_ms": round(at(painted, 0.5) / 1000, 1),
+            "first_paint_max_ms": round(painted[-1], 1),
+            "everything_shown_p50_ms": round(at(ready, 0.5) / 1000, 1),
+            "core_share_alone_percent": round(alone, 1),
+            "core_share_watched_percent": round(watched, 1),
+            "stream_kb_a_second": round(read[0] / 1000 / (2 * seconds), 1),
+            "tap_p50_alone_ms": round(at(taps_alone, 0.5), 2),
+            "tap_p50_watched_ms": round(at(taps_watched, 0.5), 2),
+            "tap_p99_alone_ms": round(at(taps_alone, 0.99), 2),
+            "tap_p99_watched_ms": round(at(taps_watched, 0.99), 2),
+        }
+    finally:
+        await asyncio.to_thread(house.close)
+
+
+def main() -> int:
+    """Run the benchmark of the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.console", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long the taps last, each time; default 20")
+    parser.add_argument("--per-second", type=int, default=100, help="taps a second; default 100")
+    options = parser.parse_args()
+    for name, value in asyncio.run(measure(options.seconds, options.per_second)).items():
+        print(f"{name:<34} {value:>8}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""The live side of the page: what changed, at most five times a second, to every screen that looks.
+
+While nobody looks, nothing is worked out: a commit costs a look at its kind. With watchers, each part of the page is
+worked out and encoded once for all of them, and sent where it is not what was sent before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+import msgspec
+import structlog
+
+from gateway.domain.answers import Answer, failed
+from gateway.domain.events import RequestRef
+from gateway.domain.reasons import Reason
+from gateway.flows.recorder import Committed
+from gateway.web.rows import is_shown, row
+from gateway.web.venue import Venue
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 0.2
+CHARTS_EVERY_S = 5.0
+ROWS_KEPT = 200
+ROWS_SENT_MAX = 60
+"""More than that in one fifth of a second nobody reads; the newest are sent."""
+WATCHERS_MAX = 16
+FRAMES_WAITING_MAX = 20
+"""A browser that takes nothing for four seconds is let go; it comes back by itself and gets everything anew."""
+CLIENT_PREFIX = "console/"
+"""No client at the broker can be called so: its names have no slash."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Watcher:
+    """One open screen. `frames` ends with None."""
+
+    def __init__(self, user: str, *, sees_guests: bool) -> None:
+        """Show to `user`; `sees_guests` where their role may know who somebody is."""
+        self.user = user
+        self.sees_guests = sees_guests
+        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue(FRAMES_WAITING_MAX)
+        self.lost = False
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame, or mark a browser as lost that takes none."""
+        if self.lost:
+            return
+        if self.frames.full():
+            self.lost = True
+            self.frames.get_nowait()
+            self.frames.put_nowait(None)
+        else:
+            self.frames.put_nowait(frame)
+
+
+class Live:
+    """Follows the recorder and tells every watcher."""
+
+    def __init__(self, venue: Venue) -> None:
+        """Begin with nobody watching."""
+        self._venue = venue
+        self._kept: deque[Committed] = deque(maxlen=ROWS_KEPT)
+        self._fresh: deque[Committed] = deque(maxlen=ROWS_SENT_MAX)
+        self._watchers: dict[Watcher, None] = {}
+        self._sent: dict[str, bytes] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._charts_at_s = 0.0
+        self._waiting: dict[tuple[str, str], asyncio.Future[Answer]] = {}
+
+    @property
+    def watchers(self) -> int:
+        """How many screens look."""
+        return len(self._watchers)
+
+    # Following the recorder.
+
+    def committed(self, entries: Sequence[Committed]) -> None:
+        """Follow the recorder."""
+        shown = [one for one in entries if is_shown(one)]
+        self._kept += shown
+        if self._watchers:
+            self._fresh += shown
+        for one in entries:
+            if one.request is not None and one.answer is not None and one.request.client.startswith(CLIENT_PREFIX):
+                self._answered(one.request, one.answer)
+
+    def storage_failed(self, requests: Sequence[RequestRef], _error: Exception) -> None:
+        """Listen to the recorder's failures: whoever asked hears that nothing was done."""
+        for request in requests:
+            if request.client.startswith(CLIENT_PREFIX):
+                self._answered(request, failed(Reason.STORAGE_UNAVAILABLE))
+
+    def await_answer(self, client: str, request_id: str) -> asyncio.Future[Answer]:
+        """Return a future of the first answer that the journal gives to a request; `forget` it afterwards."""
+        key = (client, request_id)
+        if key not in self._waiting:
+            self._waiting[key] = asyncio.get_running_loop().create_future()
+        return self._waiting[key]
+
+    def forget(self, client: str, request_id: str) -> None:
+        """Nobody waits for this answer any more."""
+        self._waiting.pop((client, request_id), None)
+
+    def _answered(self, request: RequestRef, answer: Answer) -> None:
+        waiting = self._waiting.get((request.client, request.id))
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
+        told = {"id": request.id, "status": answer.status, "reason": answer.reason, "message": answer.message}
+        for watcher in self._watchers:
+            if CLIENT_PREFIX + watcher.user == request.client:
+                watcher.send(_frame(b"answer", _encode(told)))
+
+    # Watching.
+
+    def watch(self, user: str, *, sees_guests: bool) -> Watcher | None:
+        """Begin to show everything to one more screen; None when there are too many."""
+        if len(self._watchers) >= WATCHERS_MAX:
+            return None
+        watcher = Watcher(user, sees_guests=sees_guests)
+        if not self._watchers:
+            self._sent.clear()
+            self._fresh.clear()
+        # First, so that the newcomer gets the whole once, as it is now.
+        self._look()
+        self._watchers[watcher] = None
+        whole = b"{" + b",".join(b'"' + name.encode() + b'":' + body for name, body in self._sent.items()) + b"}"
+        watcher.send(_frame(b"parts", whole))
+        watcher.send(self._rows(tuple(islice(reversed(self._kept), ROWS_KEPT))[::-1], watcher))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._round)
+        return watcher
+
+    def leave(self, watcher: Watcher) -> None:
+        """A screen looks no more."""
+        self._watchers.pop(watcher, None)
+        if not self._watchers and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def dismiss(self, is_gone: Callable[[Watcher], bool]) -> None:
+        """End the stream of every watcher for whom `is_gone` says so."""
+        for watcher in list(self._watchers):
+            if is_gone(watcher):
+                watcher.send(b"event: bye\ndata: {}\n\n")
+                watcher.lost = True
+                if watcher.frames.full():
+                    watcher.frames.get_nowait()
+                watcher.frames.put_nowait(None)
+
+    def close(self) -> None:
+        """Let everybody go."""
+        self.dismiss(lambda _: True)
+        for watcher in list(self._watchers):
+            self.leave(watcher)
+        for waiting in self._waiting.values():
+            waiting.cancel()
+
+    def snapshot(self) -> dict[str, msgspec.Raw]:
+        """Return everything that is shown, encoded, by part."""
+        parts = {**self._venue.parts(), "charts": self._venue.charts()}
+        return {name: msgspec.Raw(_encode(part)) for name, part in parts.items()}
+
+    def _round(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._round)
+        try:
+            self._look()
+        except Exception:
+            # A mistake in what is shown must not end the page, still less anything else.
+            log.exception("console_failed", what="live")
+
+    def _look(self) -> None:
+        changed = self._changed()
+        fresh = tuple(self._fresh)
+        self._fresh.clear()
+        if changed:
+            frame = _frame(b"parts", b"{" + b",".join(changed) + b"}")
+            for watcher in self._watchers:
+                watcher.send(frame)
+        if fresh:
+            frames: dict[bool, bytes] = {}
+            for watcher in self._watchers:
+                if watcher.sees_guests not in frames:
+                    frames[watcher.sees_guests] = self._rows(fresh, watcher)
+                watcher.send(frames[watcher.sees_guests])
+
+    def _changed(self) -> list[bytes]:
+        parts = dict(self._venue.parts())
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._charts_at_s or "charts" not in self._sent:
+            self._charts_at_s = now_s + CHARTS_EVERY_S
+            parts["charts"] = self._venue.charts()
+        changed = []
+        for name, part in parts.items():
+            body = _encode(part)
+            if self._sent.get(name) != body:
+                self._sent[name] = body
+                changed.append(b'"' + name.encode() + b'":' + body)
+        return changed
+
+    def _rows(self, entries: Sequence[Committed], watcher: Watcher) -> bytes:
+        rows = [row(one) for one in entries]
+        return _frame(b"rows", _encode(rows if watcher.sees_guests else [one.for_viewer() for one in rows]))
+
+
+def _frame(event: bytes, data: bytes) -> bytes:
+    """A server-sent event; JSON has no line breaks of its own."""
+    return b"event: " + event + b"\ndata: " + data + b"\n\n"

@@ -1,0 +1,290 @@
+"""What the console serves: the page, its stream, and the few things that can be asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import msgspec
+import structlog
+from aiohttp import web
+from msgspec import Meta
+
+from gateway.domain.answers import Answer
+from gateway.flows.desk import Request
+from gateway.flows.lookup import Presented
+from gateway.flows.purchase_data import Reference
+from gateway.web import http
+from gateway.web.http import Refused, read, reply
+from gateway.web.live import CLIENT_PREFIX, Live, Watcher
+from gateway.web.login import Login
+from gateway.web.receipts import Receipts, TooBusy
+from gateway.web.sessions import Session, Sessions, same
+from gateway.web.static_files import File
+from gateway.web.users import ROLES, Role, Users, UsersError
+from gateway.web.venue import Venue
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_S = 15.0
+WRITE_S = 10.0
+ANSWER_S = 5.0
+EXPIRES_MS = 10_000
+ASKED_MAX = 32
+"""Requests of the console under way at once (I9)."""
+COOKIE = "vg_console"
+CSRF_HEADER = "X-CSRF-Token"
+_is_job = re.compile(r"[0-9a-f-]{36}\Z").match
+
+
+class LoginData(msgspec.Struct, forbid_unknown_fields=True):
+    """What the login form sends."""
+
+    user: Annotated[str, Meta(min_length=1, max_length=63)]
+    password: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class AskData(msgspec.Struct, forbid_unknown_fields=True):
+    """A request to the desk, as over MQTT; `expires_at` is the console's own business."""
+
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{8,64}\Z")]
+    target: Annotated[str, Meta(min_length=1, max_length=63)]
+    verb: Annotated[str, Meta(min_length=1, max_length=63)]
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class LookupData(msgspec.Struct, forbid_unknown_fields=True):
+    """Whom to look up: by one of the three."""
+
+    credential: Presented | None = None
+    ref: Reference | None = None
+    holder: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class Pages:
+    """The console's routes over a venue."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        users: Users,
+        live: Live,
+        files: dict[str, File],
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Serve `venue` to `users`; `files` are the page's own."""
+        self.names: frozenset[str] = frozenset()
+        self.encrypted = False
+        self.sessions = Sessions(now_s)
+        self._venue = venue
+        self._users = users
+        self._live = live
+        self._files = files
+        self._login = Login(users, self.sessions, now_s)
+        self._receipts = Receipts()
+        self._tokens: dict[Watcher, str] = {}
+        self._asked = 0
+        self.on_request: Callable[[web.Request], None] = lambda _: None
+
+    def application(self) -> web.Application:
+        """Return the application, to be run by an AppRunner."""
+        app = web.Application(middlewares=[http.tell_refusals, self._check], client_max_size=http.BODY_BYTES_MAX)
+        app.on_response_prepare.append(http.add_headers)
+        for method, path, handler in (
+            ("GET", "/", self._index),
+            ("GET", "/static/{name}", self._static),
+            ("POST", "/api/login", self._sign_in),
+            ("POST", "/api/logout", self._sign_out),
+            ("GET", "/api/session", self._session),
+            ("POST", "/api/alive", self._alive),
+            ("GET", "/api/state", self._state),
+            ("GET", "/api/stream", self._stream),
+            ("GET", "/api/receipts/{job}", self._receipt),
+            ("GET", "/api/configuration", self._configuration),
+            ("POST", "/api/lookup", self._lookup),
+            ("POST", "/api/ask", self._ask),
+        ):
+            app.router.add_route(method, path, handler)
+        return app
+
+    @web.middleware
+    async def _check(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Look at every request before anything else does."""
+        self.on_request(request)
+        http.check_host(request, self.names)
+        if request.method not in {"GET", "HEAD"}:
+            http.check_origin(request)
+        return await handler(request)
+
+    # The page itself holds nothing of the venue: who is not signed in may have it.
+
+    async def _index(self, request: web.Request) -> web.Response:
+        return self._files["index.html"].response(request)
+
+    async def _static(self, request: web.Request) -> web.Response:
+        file = self._files.get(request.match_info["name"])
+        if file is None:
+            raise web.HTTPNotFound
+        return file.response(request)
+
+    # Who is there.
+
+    async def _sign_in(self, request: web.Request) -> web.Response:
+        asked = await read(request, LoginData)
+        token, session = await self._login.sign_in(asked.user, asked.password, request.remote or "")
+        response = reply(_told(session))
+        response.set_cookie(COOKIE, token, httponly=True, samesite="Strict", path="/", secure=self.encrypted)
+        return response
+
+    async def _sign_out(self, request: web.Request) -> web.Response:
+        session = self._allowed(request)
+        self.sessions.end(request.cookies.get(COOKIE, ""))
+        log.info("console_logout", user=session.user)
+        self.sweep()
+        response = reply({})
+        response.del_cookie(COOKIE, path="/")
+        return response
+
+    async def _session(self, request: web.Request) -> web.Response:
+        return reply(_told(self._allowed(request)))
+
+    async def _alive(self, request: web.Request) -> web.Response:
+        """Somebody is at the screen: the page says so when a key or the pointer moves."""
+        self._allowed(request)
+        return reply({})
+
+    def _allowed(self, request: web.Request, role: Role = "viewer") -> Session:
+        """Return the session of whoever asks. Raises Refused unless they may, with the role they have now."""
+        session = self._found(request.cookies.get(COOKIE, ""), touch=request.path not in {"/api/stream", "/api/state"})
+        if session is None:
+            raise Refused(401, "signed_out", "Please sign in.")
+        if request.method == "POST" and not same(request.headers.get(CSRF_HEADER, ""), session.csrf):
+            raise Refused(403, "wrong_token", "This does not come from the console's own page.")
+        if ROLES.index(session.role) < ROLES.index(role):
+            raise Refused(403, "not_allowed", f"This takes the role {role}.")
+        return session
+
+    def _found(self, token: str, *, touch: bool = False) -> Session | None:
+        session = self.sessions.find(token, touch=touch)
+        if session is None:
+            return None
+        try:
+            user = self._users.get(session.user)
+        except UsersError:
+            user = None
+        if user is None or user.digest != session.password_digest:
+            # Taken out, or given another password: whoever signed in before that is out.
+            self.sessions.end(token)
+            return None
+        session.role = user.role
+        return session
+
+    # What is shown.
+
+    async def _state(self, request: web.Request) -> web.Response:
+        self._allowed(request)
+        return reply(self._live.snapshot())
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        session = self._allowed(request)
+        watcher = self._live.watch(session.user, sees_guests=session.role != "viewer")
+        if watcher is None:
+            raise Refused(503, "busy", "Too many screens are open; close one.")
+        self._tokens[watcher] = request.cookies.get(COOKIE, "")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        try:
+            await response.prepare(request)
+            while (frame := await _next(watcher)) is not None:
+                async with asyncio.timeout(WRITE_S):
+                    await response.write(frame)
+        except (ConnectionResetError, TimeoutError):
+            # The browser went away, or takes nothing; it comes back by itself.
+            pass
+        finally:
+            self._live.leave(watcher)
+            self._tokens.pop(watcher, None)
+        return response
+
+    def sweep(self) -> None:
+        """End the streams of whoever is signed out by now, and of those whose role shows less now."""
+        self.sessions.sweep()
+        self._live.dismiss(self._is_gone)
+
+    def _is_gone(self, watcher: Watcher) -> bool:
+        session = self._found(self._tokens.get(watcher, ""))
+        return session is None or (session.role != "viewer") != watcher.sees_guests
+
+    async def _receipt(self, request: web.Request) -> web.Response:
+        self._allowed(request, "staff")
+        job = request.match_info["job"].removesuffix(".png")
+        found = self._venue.receipt(job) if _is_job(job) else None
+        if found is None:
+            raise web.HTTPNotFound
+        try:
+            png = await self._receipts.picture(*found)
+        except TooBusy:
+            raise Refused(503, "busy", "Too many pictures at once.", retry_after_s=1.0) from None
+        return web.Response(body=png, content_type="image/png")
+
+    async def _configuration(self, request: web.Request) -> web.Response:
+        self._allowed(request, "technician")
+        return reply(await self._venue.configuration())
+
+    # What is done.
+
+    async def _lookup(self, request: web.Request) -> web.Response:
+        session = self._allowed(request, "staff")
+        asked = await read(request, LookupData)
+        if sum(one is not None for one in (asked.credential, asked.ref, asked.holder)) != 1:
+            raise Refused(400, "malformed", "Look up by one of `credential`, `ref` and `holder`.")
+        found = self._venue.guest(asked.credential or asked.ref, asked.holder, CLIENT_PREFIX + session.user)
+        log.info("console_lookup", user=session.user, found=bool(found.get("holder")))
+        return reply(found)
+
+    async def _ask(self, request: web.Request) -> web.Response:
+        session = self._allowed(request)
+        asked = await read(request, AskData)
+        if self._asked >= ASKED_MAX:
+            raise Refused(503, "busy", "Too much is asked at once.", retry_after_s=1.0)
+        self._asked += 1
+        try:
+            answer = await self._answer(CLIENT_PREFIX + session.user, asked)
+        finally:
+            self._asked -= 1
+        log.info("console_asked", user=session.user, target=asked.target, verb=asked.verb, status=answer.status)
+        return reply(answer)
+
+    async def _answer(self, client: str, asked: AskData) -> Answer:
+        data = bytes(asked.data)
+        fingerprint = self._venue.digest(b"\0".join((asked.target.encode(), asked.verb.encode(), data)))
+        expires_at_ms = self._venue.now_ms() + EXPIRES_MS
+        waiting = self._live.await_answer(client, asked.id)
+        try:
+            request = Request(client, asked.id, asked.target, asked.verb, data, expires_at_ms, fingerprint)
+            answer = self._venue.handle(request)
+            if answer is None:
+                async with asyncio.timeout(ANSWER_S):
+                    answer = await asyncio.shield(waiting)
+            return answer
+        except TimeoutError:
+            return Answer("unknown", None, "No answer yet; look at the stream.")
+        finally:
+            self._live.forget(client, asked.id)
+
+
+def _told(session: Session) -> dict[str, str]:
+    return {"user": session.user, "role": session.role, "csrf": session.csrf}
+
+
+async def _next(watcher: Watcher) -> bytes | None:
+    """Return the next frame, or after a quiet while a comment that shows that the line is up."""
+    try:
+        async with asyncio.timeout(HEARTBEAT_S):
+            return await watcher.frames.get()
+    except TimeoutError:
+        return b": still here\n\n"

@@ -1,0 +1,55 @@
+"""The page's own files, read once at the start: no request ever becomes a path."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from importlib import resources
+
+import msgspec
+from aiohttp import web
+
+from gateway.domain.feedback_texts import DEFAULTS
+from gateway.domain.reasons import MESSAGES
+
+TYPES = {
+    "index.html": "text/html",
+    "console.css": "text/css",
+    "icon.svg": "image/svg+xml",
+    "manifest.json": "application/manifest+json",
+    **dict.fromkeys(("app.js", "live.js", "parts.js", "charts.js", "dom.js", "words.js", "work.js"), "text/javascript"),
+}
+
+
+class File(msgspec.Struct, frozen=True):
+    """One file as it is served."""
+
+    body: bytes
+    content_type: str
+    etag: str
+
+    def response(self, request: web.Request) -> web.Response:
+        """Return it, or that the browser has it already."""
+        headers = {"ETag": f'"{self.etag}"', "Cache-Control": "no-cache"}
+        if f'"{self.etag}"' in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=self.body, content_type=self.content_type, charset="utf-8", headers=headers)
+
+
+def load() -> dict[str, File]:
+    """Return every file by name, and `reasons.json`: what each reason word means, for guests and for staff."""
+    folder = resources.files("gateway.web") / "static"
+    files = {name: _file((folder / name).read_bytes(), kind) for name, kind in TYPES.items()}
+    return files | {"reasons.json": _file(_reasons(), "application/json")}
+
+
+def _file(body: bytes, content_type: str) -> File:
+    return File(body, content_type, sha256(body).hexdigest()[:24])
+
+
+def _reasons() -> bytes:
+    """The German of a refusal is what guests read; the English is the sentence for staff."""
+    told = {
+        reason.value: {"de": DEFAULTS[reason].text["de"] if reason in DEFAULTS else "", "en": message}
+        for reason, message in MESSAGES.items()
+    }
+    return msgspec.json.encode(told)

@@ -1,0 +1,159 @@
+"""The stream: batched, the same bytes for everybody, without names for viewers, and a slow browser harms nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from gateway.domain import events as e
+from gateway.domain.answers import Answer, failed
+from gateway.domain.event import RequestRef
+from gateway.domain.reasons import Reason
+from gateway.flows.recorder import Committed
+from gateway.web.live import EVERY_S, FRAMES_WAITING_MAX, ROWS_KEPT, ROWS_SENT_MAX, WATCHERS_MAX, Live
+from gateway.web.rows import is_shown, row
+from tests.gateway.domain.samples import EVENT_TYPES, sample
+from tests.gateway.fakes import VirtualClockLoop
+from tests.gateway.web.conftest import FakeVenue
+
+
+def entry(seq: int, event=None, **more) -> Committed:
+    return Committed(e.Entry(seq, f"id-{seq}", 1_780_000_000_000, event or sample(e.EntryDenied)), b"{}", **more)
+
+
+def frames(watcher) -> list[tuple[str, object]]:
+    found = []
+    while not watcher.frames.empty():
+        frame = watcher.frames.get_nowait()
+        if frame is not None:
+            event, data = frame.decode().strip().split("\n")
+            found.append((event.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+def in_virtual_time(story) -> None:
+    loop = VirtualClockLoop()
+    try:
+        loop.run_until_complete(story(loop))
+    finally:
+        loop.close()
+
+
+async def passed(loop, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+def test_a_newcomer_gets_everything_and_then_what_changes():
+    async def story(loop):
+        venue = FakeVenue()
+        live = Live(venue)
+        live.committed([entry(1), entry(2)])
+        watcher = live.watch("ada", sees_guests=True)
+        whole = frames(watcher)
+        assert [name for name, _ in whole] == ["parts", "rows"]
+        assert set(whole[0][1]) == {"gateway", "devices", "charts"}
+        assert [one["seq"] for one in whole[1][1]] == [1, 2]
+        await passed(loop, 2)
+        assert frames(watcher) == [], "nothing changed, so nothing is sent"
+        venue.shown = {**venue.shown, "devices": [{"name": "x"}]}
+        await passed(loop, EVERY_S)
+        assert frames(watcher) == [("parts", {"devices": [{"name": "x"}]})]
+        live.leave(watcher)
+        assert live._timer is None
+
+    in_virtual_time(story)
+
+
+def test_a_hundred_taps_a_second_are_five_messages():
+    async def story(loop):
+        live = Live(FakeVenue())
+        watcher = live.watch("ada", sees_guests=True)
+        frames(watcher)
+        for number in range(100):
+            live.committed([entry(number)])
+            await passed(loop, 0.01)
+        seen = frames(watcher)
+        assert len(seen) <= 6
+        assert sum(len(rows) for _, rows in seen) >= 80
+        live.committed([entry(number) for number in range(5000)])
+        await passed(loop, EVERY_S)
+        assert [len(rows) for _, rows in frames(watcher)] == [ROWS_SENT_MAX]
+        assert len(live._kept) == ROWS_KEPT
+        live.leave(watcher)
+
+    in_virtual_time(story)
+
+
+def test_viewers_do_not_hear_who_it_was():
+    async def story(loop):
+        live = Live(FakeVenue())
+        staff, viewer = live.watch("bea", sees_guests=True), live.watch("vic", sees_guests=False)
+        for one in (staff, viewer):
+            frames(one)
+        live.committed([entry(1)])
+        await passed(loop, EVERY_S)
+        assert frames(staff)[0][1][0]["holder"] == "holder-1"
+        assert "holder" not in frames(viewer)[0][1][0]
+        live.close()
+
+    in_virtual_time(story)
+
+
+def test_i08_a_browser_that_takes_nothing_is_let_go():
+    async def story(loop):
+        live = Live(FakeVenue())
+        slow, quick = live.watch("ada", sees_guests=True), live.watch("bea", sees_guests=True)
+        for number in range(FRAMES_WAITING_MAX + 5):
+            live.committed([entry(number)])
+            await passed(loop, EVERY_S)
+            assert frames(quick)
+        assert slow.lost
+        assert not quick.lost
+        assert slow.frames.qsize() <= FRAMES_WAITING_MAX
+        live.close()
+
+    in_virtual_time(story)
+
+
+def test_i09_there_are_only_so_many_watchers():
+    async def story(_loop):
+        live = Live(FakeVenue())
+        assert all(live.watch("ada", sees_guests=True) for _ in range(WATCHERS_MAX))
+        assert live.watch("ada", sees_guests=True) is None
+        live.close()
+
+    in_virtual_time(story)
+
+
+def test_answers_go_to_whoever_asked_and_to_nobody_else():
+    async def story(_loop):
+        live = Live(FakeVenue())
+        ada, bea = live.watch("ada", sees_guests=True), live.watch("bea", sees_guests=True)
+        for one in (ada, bea):
+            frames(one)
+        waiting = live.await_answer("console/ada", "1")
+        ref = RequestRef("console/ada", "1")
+        live.committed([entry(1, request=ref, answer=Answer("done"))])
+        assert (await waiting).status == "done"
+        assert [name for name, _ in frames(ada)] == ["answer"]
+        assert frames(bea) == []
+        lost = live.await_answer("console/ada", "2")
+        live.storage_failed([RequestRef("console/ada", "2"), RequestRef("bar-tablet", "2")], OSError())
+        assert await lost == failed(Reason.STORAGE_UNAVAILABLE)
+        live.close()
+
+    in_virtual_time(story)
+
+
+def test_i12_every_kind_of_event_makes_a_row_or_none_and_no_row_has_a_whole_reference():
+    reference = "0123456789abcdef0123456789abcdef"
+    shown = 0
+    for event_type in EVENT_TYPES:
+        fields = {"credential": reference} if "credential" in event_type.__struct_fields__ else {}
+        one = entry(1, sample(event_type, **fields))
+        if is_shown(one):
+            shown += 1
+            made = row(one)
+            assert made.kind == event_type.__struct_config__.tag
+            assert reference not in str(made)
+    assert shown > 30
