@@ -23,6 +23,11 @@ class Inbox:
         async with asyncio.timeout(WAIT_S):
             return await self.states.get()
 
+    async def connected(self) -> None:
+        """Wait until it is connected; a broker that is still starting is told of first."""
+        while not (await self.state())[0]:
+            pass
+
     async def message(self) -> Incoming:
         async with asyncio.timeout(WAIT_S):
             return await self.messages.get()

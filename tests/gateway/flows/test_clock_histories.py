@@ -1,0 +1,118 @@
+"""I10 over long random histories: clocks that jump, NTP that comes and goes, technicians, restarts and power cuts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from gateway.domain import events as e
+from tests.gateway.fakes import VirtualClockLoop, settle
+from tests.gateway.flows.test_clock import HOUR_MS, Machine, Watch
+
+JUMPS_MS = st.sampled_from([-24 * HOUR_MS, -HOUR_MS, -5_000, -900, 900, 5_000, HOUR_MS, 24 * HOUR_MS])
+
+
+class Clocks(RuleBasedStateMachine):
+    """What a machine's clock, the network and people do to the time of one venue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = VirtualClockLoop()
+        self.machine = Machine()
+        self.policy: dict[str, Any] = {}
+        self.watch: Watch | None = None
+        self.boots = 1
+
+    def run_(self, work: Coroutine[Any, Any, None]) -> None:
+        async def all_of_it() -> None:
+            await work
+            await settle()
+
+        self.loop.run_until_complete(all_of_it())
+
+    @initialize(
+        trust=st.sampled_from(["auto", "vouched", "system"]),
+        untrusted=st.sampled_from(["flag", "deny", "last_known"]),
+        battery=st.booleans(),
+    )
+    def begin(self, trust: str, untrusted: str, *, battery: bool) -> None:
+        self.policy = {"trust": trust, "untrusted": untrusted}
+        self.machine.battery = battery
+        self.run_(self._start(None))
+
+    async def _start(self, disk: Any) -> None:
+        self.watch = Watch(self.machine, disk, **self.policy)
+
+    @rule(seconds=st.integers(1, 7200))
+    def pass_time(self, seconds: int) -> None:
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+            self.watch.flow.look()
+
+        self.run_(wait())
+
+    @rule(by_ms=JUMPS_MS, seen=st.booleans())
+    def set_the_clock(self, by_ms: int, *, seen: bool) -> None:
+        async def jump() -> None:
+            self.machine.off_ms += by_ms
+            if seen:
+                self.watch.flow.look()
+
+        self.run_(jump())
+
+    @rule(on=st.booleans())
+    def ntp(self, *, on: bool) -> None:
+        async def change() -> None:
+            self.machine.ntp = on
+            self.watch.flow.look()
+
+        self.run_(change())
+
+    @rule(power=st.booleans())
+    def restart(self, *, power: bool) -> None:
+        if power:
+            self.boots += 1
+            self.machine.boot = f"boot-{self.boots}"
+            self.machine.ntp = False
+            if not self.machine.battery:
+                # Without a battery the clock wakes where it last was, or years before.
+                self.machine.off_ms -= 24 * HOUR_MS
+        self.run_(self._start(self.watch.journal.disk))
+
+    @rule()
+    def record(self) -> None:
+        async def note() -> None:
+            before = self.watch.recorder.doubt
+            commit = self.watch.recorder.record(e.DeviceOnline(device="reader"))
+            after = self.watch.recorder.doubt
+            await commit
+            body = msgspec.json.decode(self.watch.journal.disk.rows[-1].body)
+            if (before is None) == (after is None):
+                marked = body.get("clock") == "untrusted"
+                assert marked is (before is not None), "what is recorded in doubt is marked, and nothing else"
+
+        self.run_(note())
+
+    @invariant()
+    def time_never_goes_back_in_the_journal(self) -> None:
+        rows = self.watch.journal.disk.rows if self.watch else []
+        assert all(one.at_ms <= other.at_ms for one, other in pairwise(rows))
+
+    @invariant()
+    def doubt_and_what_is_said_of_it_agree(self) -> None:
+        if self.watch is not None:
+            assert self.watch.flow.trusted is (self.watch.recorder.doubt is None)
+
+    def teardown(self) -> None:
+        self.loop.close()
+
+
+test_i10_whatever_becomes_of_the_clock = Clocks.TestCase
+test_i10_whatever_becomes_of_the_clock.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
