@@ -93,14 +93,14 @@ async def test_the_same_failure_is_logged_once() -> None:
     with capture_logs() as logs:
         async with session(Broker("unix:///tmp/there-is-no-such.sock"), inbox):
             for _ in range(3):
-                await inbox.connected()
+                await inbox.state()
     assert [line["event"] for line in logs] == ["mqtt.disconnected"]
 
 
 async def test_it_comes_back_after_the_broker_was_killed(broker: BrokerProcess) -> None:
     inbox = Inbox()
     async with session(broker, inbox) as ours:
-        await inbox.connected()
+        await inbox.state()
         await broker.kill()
         assert (await inbox.state())[0] is False
         assert ours.why
@@ -155,7 +155,7 @@ async def test_the_broker_publishes_the_will_when_the_gateway_dies(broker: Broke
     inbox = Inbox()
     will = Will("out/state", payload=b"offline", retain=True)
     async with client(broker, "out/#") as other, session(broker, inbox, will=will) as ours:
-        await inbox.connected()
+        await inbox.state()
         assert ours._connection is not None
         assert ours._connection._transport is not None
         ours._connection._transport.abort()
@@ -167,7 +167,7 @@ async def test_a_goodbye_leaves_no_will(broker: BrokerProcess) -> None:
     inbox = Inbox()
     async with client(broker, "out/#") as other:
         async with session(broker, inbox, will=Will("out/state", payload=b"offline")):
-            await inbox.connected()
+            await inbox.state()
         await other.publish("out/after", b"", qos=1)
         assert (await next_message(other)).topic.value == "out/after"
 
@@ -200,7 +200,7 @@ async def test_a_message_that_cannot_be_handled_takes_nothing_down(broker: Broke
         inbox.messages.put_nowait(message)
 
     async with client(broker) as other, session(broker, inbox, take=take):
-        await inbox.connected()
+        await inbox.state()
         with capture_logs() as logs:
             await other.publish("in/bad", b"secret", qos=1)
             await other.publish("in/good", b"", qos=1)
@@ -213,7 +213,7 @@ async def test_i09_a_broker_that_does_not_read_fills_a_bounded_queue_and_then_re
     inbox = Inbox()
     limits = Limits(window_messages=10, queue_messages=20)
     async with session(broker, inbox, limits=limits) as ours:
-        await inbox.connected()
+        await inbox.state()
         room = asyncio.Event()
         ours.drained_listeners.append(room.set)
         broker.pause(signal.SIGSTOP)
@@ -231,7 +231,7 @@ async def test_i09_the_queue_is_bounded_in_bytes_too(broker: BrokerProcess) -> N
     inbox = Inbox()
     limits = Limits(window_messages=1, queue_messages=1000, queue_bytes=1000)
     async with session(broker, inbox, limits=limits) as ours:
-        await inbox.connected()
+        await inbox.state()
         assert [ours.publish("out/a", b"x" * 400) for _ in range(4)] == [True, True, True, False]
         assert not ours.publish("out/a", b"x" * (limits.payload_bytes + 1))
 
@@ -239,7 +239,7 @@ async def test_i09_the_queue_is_bounded_in_bytes_too(broker: BrokerProcess) -> N
 async def test_order_is_kept_beyond_the_window(broker: BrokerProcess) -> None:
     inbox = Inbox()
     async with client(broker, "out/#") as other, session(broker, inbox, limits=Limits(window_messages=3)) as ours:
-        await inbox.connected()
+        await inbox.state()
         for number in range(100):
             assert ours.publish("out/a", b"%d" % number)
         assert [(await next_message(other)).payload for _ in range(100)] == [b"%d" % number for number in range(100)]
@@ -281,7 +281,7 @@ async def test_a_broker_that_talks_nonsense_is_left_and_tried_again(sent: bytes,
             while told[-1][0]:
                 told.append(await inbox.state())
             assert says in told[-1][1]
-            await inbox.connected()
+            await inbox.state()
 
 
 @pytest.mark.parametrize(
