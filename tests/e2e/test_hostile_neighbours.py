@@ -19,7 +19,11 @@ from tests.e2e.settings import BASE
 from tests.e2e.venue import Venue
 from tests.length import PROVING, length
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not PROVING, reason="a neighbour is measured on a machine of its own: make prove"),
+]
 
 LIMIT_MS = length(150.0, 20.0)
 TAPS = length(60, 800)
@@ -29,8 +33,6 @@ FLOOD_PER_S = 10_000
 CROWD = 500
 RETAINED = length(20_000, 1_000_000)
 RETAINED_REQUESTS = length(2_000, 50_000)
-
-pytestmark = pytest.mark.skipif(not PROVING, reason="a neighbour is measured on a machine of its own: make prove")
 
 
 class Town:
