@@ -29,6 +29,8 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), usb=(), serial=()",
     "Server": "venue-gateway",
 }
+OWN_HEADERS = "own_headers"
+"""Under this key a response says which of them it has otherwise."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Shape = TypeVar("Shape")
 
@@ -44,7 +46,7 @@ class Refused(Exception):
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
     """Set on every response what keeps a browser from doing more than it should."""
-    for name, value in HEADERS.items():
+    for name, value in (HEADERS | response.get(OWN_HEADERS, {})).items():
         response.headers[name] = value
     response.headers.setdefault("Cache-Control", "no-store")
 
