@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from hashlib import sha256
 from importlib import resources
-from types import MappingProxyType
 
 import msgspec
 from aiohttp import web
 
 from gateway.domain.feedback_texts import DEFAULTS
 from gateway.domain.reasons import MESSAGES
-from gateway.web import http
 
 TYPES = {
     "index.html": "text/html",
@@ -27,13 +24,6 @@ TABLET_TYPES = {
     "manifest.json": "application/manifest+json",
     **dict.fromkeys(("tablet.js", "contract.js", "scan.js", "words.js", "mqtt.esm.js"), "text/javascript"),
 }
-TABLET_HEADERS = {
-    # As the console's, but for the two things a tablet needs: the venue's broker, by TLS, and a camera for its code.
-    "Content-Security-Policy": http.HEADERS["Content-Security-Policy"].replace(
-        "connect-src 'self'", "connect-src 'self' wss:"
-    ),
-    "Permissions-Policy": http.HEADERS["Permissions-Policy"].replace("camera=()", "camera=(self)"),
-}
 
 
 class File(msgspec.Struct, frozen=True):
@@ -42,18 +32,13 @@ class File(msgspec.Struct, frozen=True):
     body: bytes
     content_type: str
     etag: str
-    headers: dict[str, str] = {}
 
     def response(self, request: web.Request) -> web.Response:
         """Return it, or that the browser has it already."""
         headers = {"ETag": f'"{self.etag}"', "Cache-Control": "no-cache"}
         if f'"{self.etag}"' in request.headers.get("If-None-Match", ""):
-            response = web.Response(status=304, headers=headers)
-        else:
-            response = web.Response(body=self.body, content_type=self.content_type, charset="utf-8", headers=headers)
-        # Also with a 304, whose headers take the place of those the browser has.
-        response[http.OWN_HEADERS] = self.headers
-        return response
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=self.body, content_type=self.content_type, charset="utf-8", headers=headers)
 
 
 def load() -> dict[str, File]:
@@ -61,12 +46,12 @@ def load() -> dict[str, File]:
     folder = resources.files("gateway.web") / "static"
     files = {name: _file((folder / name).read_bytes(), kind) for name, kind in TYPES.items()}
     for name, kind in TABLET_TYPES.items():
-        files[f"tablet/{name}"] = _file((folder / "tablet" / name).read_bytes(), kind, TABLET_HEADERS)
+        files[f"tablet/{name}"] = _file((folder / "tablet" / name).read_bytes(), kind)
     return files | {"reasons.json": _file(_reasons(), "application/json")}
 
 
-def _file(body: bytes, content_type: str, headers: Mapping[str, str] = MappingProxyType({})) -> File:
-    return File(body, content_type, sha256(body).hexdigest()[:24], dict(headers))
+def _file(body: bytes, content_type: str) -> File:
+    return File(body, content_type, sha256(body).hexdigest()[:24])
 
 
 def _reasons() -> bytes:

@@ -28,16 +28,20 @@ async def begin(venue: Venue) -> dict[str, Any]:
     The venue is to be made with `start=("directory",)`.
     """
     websockets = free_port()
-    folder = venue.broker.configuration.parent
-    listen = ("--tls", f"127.0.0.1:{venue.broker.port}", "--websockets", f"127.0.0.1:{websockets}")
-    applied = await venue.command(
-        "broker", "apply", "--folder", folder, *listen, "--name", "127.0.0.1", "--user", "root"
-    )
-    assert applied.status == 0, applied.err
+    await apply(venue, websockets)
     await venue.broker.start()
     await venue._open.enter_async_context(venue.observer)
     await venue.start_daemon()
     return invitation(venue, "bar-tablet", websockets)
+
+
+async def apply(venue: Venue, websockets: int, *more: str) -> None:
+    """Bring the grants of the configuration into force at the broker, as `broker apply` does."""
+    folder = venue.broker.configuration.parent
+    listen = ("--tls", f"127.0.0.1:{venue.broker.port}", "--websockets", f"127.0.0.1:{websockets}")
+    words = ("broker", "apply", "--folder", folder, *listen, "--name", "127.0.0.1", "--user", "root", *more)
+    applied = await venue.command(*words)
+    assert applied.status == 0, applied.err
 
 
 def invitation(venue: Venue, client: str, websockets: int = 0) -> dict[str, Any]:

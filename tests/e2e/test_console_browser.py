@@ -157,11 +157,14 @@ async def test_a_receipt_is_a_picture_and_is_printed_again(venue: Venue, browser
 
 async def test_the_bench_and_the_configuration(venue: Venue, browser: Browser) -> None:
     before = await venue.pulses("north-relay", 2)
+    await (await venue.device("bar-printer")).do("drawer", open=False)
 
     def work() -> None:
         browser.view("bench")
         browser.find("article[data-name=north-relay] button[data-verb=pulse]:nth-of-type(2)").click()
         browser.sees("#toasts", "done")
+        browser.find("article[data-name=bar-drawer] button[data-verb=calibrate]").click()
+        browser.sees("article[data-name=bar-drawer]", "Shut it reads low, open high.")
         browser.picture("console-bench")
         browser.find("article[data-name=bar-printer] button[data-verb=print]").click()
         browser.view("configuration")

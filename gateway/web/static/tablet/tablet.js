@@ -79,7 +79,7 @@ function cardAnswered(about, answer) {
     const done = answer.status === "done";
     if (done) now.minor = 0;
     const facts = { paid: done && about.what === "charge" ? { ...answer.data, at: answer.at } : null };
-    now.over = { kind: "result", tone: toneOf(answer), title: titleOf(about.what, answer), lines: linesOf(about, answer), ...facts };
+    now.over = { kind: "result", tone: toneOf(answer), title: titleOf(about.what, answer), ...linesOf(about, answer), ...facts };
     remember(about.what, answer, about.minor);
   }
   draw();
@@ -151,13 +151,13 @@ function titleOf(what, answer) {
 function linesOf({ what, minor }, answer) {
   const { currency = gateway.info.currency, balance_minor, available_minor, held_minor } = answer.data ?? {};
   if (answer.status !== "done") {
-    return [why(answer), ...(available_minor === undefined ? [] : [t("available", { amount: money(available_minor, currency) })])];
+    return { lines: [why(answer), ...(available_minor === undefined ? [] : [t("available", { amount: money(available_minor, currency) })])] };
   }
   if (what === "balance") {
-    return [money(available_minor, currency), ...(held_minor ? [t("held", { amount: money(held_minor, currency) })] : [])];
+    return { amount: money(available_minor, currency), lines: held_minor ? [t("held", { amount: money(held_minor, currency) })] : [] };
   }
   const left = balance_minor === undefined || balance_minor === null ? [] : [t("left", { amount: money(balance_minor, currency) })];
-  return [money(minor, currency), ...left];
+  return { amount: money(minor, currency), lines: left };
 }
 
 function remember(what, answer, minor = 0) {
@@ -256,8 +256,9 @@ function waitingView() {
   const left = untilMs ? Math.max(0, Math.round((untilMs - Date.now()) / 1000)) : 0;
   return [
     el("p.kind", {}, t(what)), what !== "balance" && el("p.amount", {}, money(minor, gateway.info.currency)),
-    el("p.lead", {}, t(untilMs ? "hold_card" : "asking")), el("p.reader", {}, now.place.reader),
-    untilMs ? el("p.quiet", {}, t("seconds", { s: left })) : waitedMs > SLOW_MS && el("p.warn", {}, t("no_answer")),
+    // Nobody is asked for a card while nobody can say what would become of it.
+    gateway.ready ? [el("p.lead", {}, t(untilMs ? "hold_card" : "asking")), el("p.reader", {}, now.place.reader)] : banner(),
+    untilMs && gateway.ready ? el("p.quiet", {}, t("seconds", { s: left })) : waitedMs > SLOW_MS && el("p.warn", {}, t("no_answer")),
     el("div.row", {},
       el("button.big.plain", { type: "button", id: "cancel", disabled: !gateway.ready, onclick: cancelCard }, t("cancel")),
       // It stays asked for, and its answer comes into the list: only the page is freed.
@@ -266,9 +267,10 @@ function waitingView() {
 }
 
 function resultView() {
-  const { title, lines, paid, note, noteTone, printed } = now.over;
+  const { title, tone, lines, amount, paid, note, noteTone, printed } = now.over;
   return [
-    el("p.title", { id: "result" }, title), lines.map((line) => el("p.lead", {}, line)),
+    el("p.sign", { "aria-hidden": "true" }, { good: "✓", bad: "✕", near: "?", calm: "–" }[tone]),
+    el("p.title", { id: "result" }, title), amount && el("p.amount", {}, amount), lines.map((line) => el("p.lead", {}, line)),
     note && el(`p.note.${noteTone || "calm"}`, { id: "note" }, note),
     el("div.row", {},
       paid && now.place.printer && !printed && el("button.big.plain", { type: "button", id: "print", onclick: printReceipt }, t("print_receipt")),
