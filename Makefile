@@ -45,9 +45,9 @@ bench: setup ## measure; prints a table and writes benchmarks/latest.json
 scale: setup ## a million wallets and three million entitlements: memory and start of the real daemon
 	$(BIN)/python -m benchmarks.scale
 
-pictures: ## take the pictures of the console in docs/pictures anew, in a real Chromium
+pictures: ## take the pictures of console and tablet in docs/pictures anew, in a real Chromium
 	@scripts/setup tests
-	CONSOLE_PICTURES=docs/pictures $(BIN)/python -m pytest tests/e2e/test_console_browser.py -q
+	CONSOLE_PICTURES=docs/pictures $(BIN)/python -m pytest tests/e2e/test_console_browser.py tests/e2e/test_tablet_browser.py -q
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -87,7 +87,9 @@ class Users:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise UsersError(f"{self._path}: {error.strerror}") from error
+            raise UsersError(
+                f"{self._path}: {error.strerror}; run this as root, or as the user of the gateway"
+            ) from error
         return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _read(self) -> dict[str, User]:
@@ -113,7 +115,9 @@ class Users:
                 os.chown(part, owner.st_uid, owner.st_gid)
             part.replace(self._path)
         except OSError as error:
-            raise UsersError(f"{self._path}: {error.strerror}") from error
+            raise UsersError(
+                f"{self._path}: {error.strerror}; run this as root, or as the user of the gateway"
+            ) from error
 
 
 _NOBODY = User("viewer", "00" * 16, "00" * 32)
