@@ -113,7 +113,7 @@ def test_a_right_directory_is_told_to_be_right_and_changes_nothing(
     file = tmp_path / "rows.ndjson"
     file.write_text(CONTRADICTION.replace('"to":"18:00"', '"to":"02:00"'))
     assert cli.main(["directory", "check", str(file), "--config", str(config)]) == 0
-    assert capsys.readouterr().out == f"{file} is right: 1 credentials and 0 entitlements.\n"
+    assert capsys.readouterr().out == f"{file} is right: 1 credential and 0 entitlements.\n"
     assert list((tmp_path / "state").iterdir()) == []
 
 
