@@ -25,7 +25,7 @@ test: ## every test, end to end ones included; at most 12 minutes on two cores
 	$(BIN)/python -m pytest tests/e2e --session-timeout=720 $(PYTEST_ARGS)
 
 prove: ## all of it at full length, hours of it: simulation, power loss, faults, hostile neighbours, fuzz, soak
-	@scripts/setup tests
+	@VENUE_PROVE=1 scripts/setup tests
 	$(BIN)/python -m tests.simulation --mutants
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),20000)
 	VENUE_PROVE=1 $(BIN)/python -m pytest $(PROOFS) -rA $(PYTEST_ARGS)
