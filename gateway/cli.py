@@ -11,7 +11,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from gateway import __version__, installing
 from gateway.asking import Parser, not_permitted
@@ -49,7 +49,7 @@ def _parser() -> Parser:
         description="Owns every reader, gate, receipt printer and cash drawer of one venue.",
     )
     parser.add_argument("--version", action="version", version=f"venue-gateway {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = cast("Commands", parser.add_subparsers(title="commands", metavar="COMMAND", required=True))
 
     run = commands.add_parser("run", help="serve the venue until told to stop (SIGHUP reloads the configuration)")
     _config_option(run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,8 +125,8 @@ class Console:
         """Return UTC milliseconds."""
         return self._gateway.recorder.now_ms()
 
-    def parts(self) -> dict[str, Any]:
-        """Return what is shown of the venue at this moment."""
+    def parts(self) -> dict[str, Callable[[], Any]]:
+        """Return what makes each part of what is shown of the venue."""
         return self._view.parts()
 
     def charts(self) -> dict[str, Any]:
