@@ -59,6 +59,12 @@ def test_every_reason_has_a_german_sentence():
     assert all(sentence.endswith(".") for sentence in told.values())
 
 
+def test_no_english_of_ours_is_for_a_reason_that_is_none():
+    text = (FOLDER / "words.js").read_text()
+    table = text[text.index("export const REASONS_EN") :].split("\n};")[0]
+    assert set(re.findall(r"(\w+): \"", table)) <= {reason.value for reason in Reason}
+
+
 def test_both_languages_have_the_same_words():
     text = (FOLDER / "words.js").read_text()
     german, english = (text[text.index(f"  {one}: {{") :].split("\n  },")[0] for one in ("de", "en"))

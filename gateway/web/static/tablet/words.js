@@ -31,7 +31,14 @@ const WORDS = {
   },
 };
 
-// The English of a reason is the `message` that comes with every answer; this is the German of it.
+// The English of a reason is the `message` that comes with every answer, but where that speaks to whoever wrote the page.
+export const REASONS_EN = {
+  payment_interrupted: "The gateway was restarted. Nothing was charged; please charge again.", redemption_interrupted: "The gateway was restarted. Nothing was redeemed; please try again.", outcome_unknown: "Nobody can say whether it happened. Please look, then try again.",
+  request_expired: "It arrived too late. Look at this tablet's clock.", expiry_too_far: "This tablet's clock is wrong.", not_granted: "This tablet may not do that. The technician can allow it.", unknown_reader: "There is no such reader. Choose another one under “Set up”.", unknown_target: "There is no such device. Choose another one under “Set up”.",
+  malformed: "The request was wrong. Please show this to the technician.", retained: "The request was wrong. Please show this to the technician.", expiry_required: "The request was wrong. Please show this to the technician.", idempotency_conflict: "The request was wrong. Please show this to the technician.",
+};
+
+// And this is the German of every one.
 export const REASONS_DE = {
   unknown_credential: "Diese Karte ist hier nicht bekannt.", blocked: "Diese Karte ist gesperrt. Bitte zum Service schicken.", replaced: "Diese Karte wurde durch eine andere ersetzt. Nach der neuen fragen.", authenticity_failed: "Die Karte ist nicht echt. Bitte zum Service schicken.",
   replayed: "Das wurde schon einmal gezeigt, wie von einer Kopie. Bitte zum Service schicken.", wrong_venue: "Das Ticket ist für ein anderes Haus.", not_yet_valid: "Noch nicht gültig.", expired: "Nicht mehr gültig.", wrong_zone: "Das Ticket gilt für diesen Bereich nicht.", outside_schedule: "Um diese Zeit gilt das Ticket nicht.",
@@ -62,7 +69,8 @@ export function t(word, values = {}) {
 
 // Why the gateway refused or could not, in plain words.
 export function why(answer) {
-  if (language === "de" && Object.hasOwn(REASONS_DE, answer.reason)) return REASONS_DE[answer.reason];
+  const ours = language === "de" ? REASONS_DE : REASONS_EN;
+  if (Object.hasOwn(ours, answer.reason)) return ours[answer.reason];
   return answer.message || answer.reason || answer.status;
 }
 
