@@ -96,8 +96,8 @@ pyusb, and libpcsclite (BSD-3-Clause) by pyscard. They come from the distributio
 One file of somebody else's is in this repository, as it was published: `gateway/web/static/tablet/mqtt.esm.js` is the
 browser build of **MQTT.js 5.16.0** (npm package `mqtt`, `dist/mqtt.esm.js`, MIT; it holds ieee754 under BSD-3-Clause
 and safe-buffer and regenerator-runtime under MIT). Its licence lies beside it as `mqtt.LICENSE.txt`, and a test
-compares its SHA-256. Only the tablet's page loads it. A newer one: `npm pack mqtt`, copy both files, change the digest in
-`tests/gateway/web/test_tablet.py` and the version here.
+compares its SHA-256. Only the tablet's page loads it. A newer one: `npm pack mqtt`, copy both files, change the
+digest in `tests/gateway/web/test_tablet.py` and the version here.
 """
 
 
