@@ -1,7 +1,7 @@
 """The console beside a full house: `python -m benchmarks.console`.
 
 64 devices and 100 taps a second, as in `benchmarks.devices`. Phases in which nobody watches and phases in which a plain
-reader takes the whole stream follow each other, so that whatever else the machine does falls on both alike. Then a real
+reader takes the whole stream follow each other every few seconds: whatever else the disk does falls on both alike. Then a real
 Chromium loads the page again and again. Prints how long the page takes to paint, and what watching costs of a core and
 of the taps.
 """
@@ -169,9 +169,9 @@ async def _by_turns(
 def main() -> int:
     """Run the benchmark of the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.console", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=8.0, help="how long each phase lasts; default 8")
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long each phase lasts; default 2")
     parser.add_argument("--per-second", type=int, default=100, help="taps a second; default 100")
-    parser.add_argument("--rounds", type=int, default=6, help="pairs of phases; default 6")
+    parser.add_argument("--rounds", type=int, default=25, help="pairs of phases; default 25")
     options = parser.parse_args()
     for name, value in asyncio.run(measure(options.seconds, options.per_second, options.rounds)).items():
         print(f"{name:<34} {value:>8}")
