@@ -1,9 +1,9 @@
 """The console beside a full house: `python -m benchmarks.console`.
 
 64 devices and 100 taps a second, as in `benchmarks.devices`. Phases in which nobody watches and phases in which a plain
-reader takes the whole stream follow each other every few seconds: whatever else the disk does falls on both alike. Then a real
-Chromium loads the page again and again. Prints how long the page takes to paint, and what watching costs of a core and
-of the taps.
+reader takes the whole stream follow each other every few seconds: whatever else the disk does falls on both alike.
+Then a real Chromium loads the page again and again. Prints how long the page takes to paint, and what watching costs of
+a core and of the taps.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ async def measure(seconds: float, per_second: int, rounds: int) -> dict[str, flo
             alone, watched, read = await _by_turns(house, http, seconds, per_second, rounds)
             token = next(one.value for one in http.cookie_jar if one.key == "vg_console")
             loading = asyncio.create_task(asyncio.to_thread(_painted, house.url, token))
-            await tap(house, per_second, seconds)
+            while not loading.done():
+                await tap(house, per_second, seconds)
             painted, ready = await loading
         taps_alone, taps_watched = (sorted(one for _, taps in phases for one in taps) for phases in (alone, watched))
         share_alone, share_watched = (sum(share for share, _ in phases) / rounds for phases in (alone, watched))
