@@ -22,6 +22,7 @@ from simulators import process
 from simulators.allowances import Treasury
 from simulators.upstream_directory import DirectoryOfAll, Gone, digest
 from simulators.upstream_events import EventStore, Missing, Refused
+from simulators.upstream_findings import FindingsOfAll
 
 BODY_BYTES_MAX = 16 << 20
 WAIT_S_MAX = 60.0
@@ -61,6 +62,9 @@ class Upstream:
         self.events = EventStore(folder / "events.ndjson")
         self.directory = DirectoryOfAll()
         self.treasury = Treasury({})
+        self.findings = FindingsOfAll(self.directory.single_use)
+        self.findings.saw(self.events.lines)
+        self.events.on_new = self.findings.saw
         self.faults: list[Faults] = []
         self.requests: list[str] = []
         self.token = token
@@ -77,6 +81,7 @@ class Upstream:
                 web.get(f"{root}/directory/snapshot", self._give_snapshot),
                 web.get(f"{root}/directory/changes", self._give_changes),
                 web.post(f"{root}/allowances", self._take_allowances),
+                web.get(f"{root}/findings", self._give_findings),
                 web.post("/control/{what}", self._control),
                 web.get("/control/events", self._events_so_far),
             ]
@@ -169,8 +174,7 @@ class Upstream:
 
     async def _give_changes(self, request: web.Request) -> web.Response:
         try:
-            after = int(request.query["after"])
-            wait_s = min(WAIT_S_MAX, float(request.query.get("wait_s", "0")))
+            after, wait_s = _polled(request)
         except (KeyError, ValueError):
             return web.json_response({"why": "it takes after and wait_s"}, status=400)
         try:
@@ -199,6 +203,14 @@ class Upstream:
             return web.json_response({"why": "it takes statements"}, status=400)
         return web.json_response({"grants": grants})
 
+    async def _give_findings(self, request: web.Request) -> web.Response:
+        try:
+            after, wait_s = _polled(request)
+        except (KeyError, ValueError):
+            return web.json_response({"why": "it takes after and wait_s"}, status=400)
+        found = await self.findings.since(request.match_info["venue"], after, wait_s)
+        return web.Response(status=204) if found is None else web.json_response(found)
+
     # What a test tells it.
 
     async def _control(self, request: web.Request) -> web.Response:
@@ -212,6 +224,8 @@ class Upstream:
                 self.directory.change(told)
             case "poison":
                 self.events.poison = frozenset(told)
+            case "findings":
+                self.findings.add(told["venue"], told["finding"])
             case "wallets":
                 self.treasury.free_minor.update(told)
             case _:
@@ -220,6 +234,14 @@ class Upstream:
 
     async def _events_so_far(self, _: web.Request) -> web.Response:
         return web.Response(body=b"".join(line + b"\n" for line in self.events.lines))
+
+
+def _polled(request: web.Request) -> tuple[int, float]:
+    """Return after what, and how long to wait. Raises KeyError and ValueError."""
+    after, wait_s = int(request.query["after"]), float(request.query.get("wait_s", "0"))
+    if not (after >= 0 and wait_s >= 0):
+        raise ValueError(after)
+    return after, min(WAIT_S_MAX, wait_s)
 
 
 def _break(request: web.Request) -> None:

@@ -29,7 +29,7 @@ Before = Callable[[str], Awaitable[None]]
 """Called with what is about to be done; returns when that may happen."""
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
+class Trial(msgspec.Struct, frozen=True, kw_only=True, tag="trial"):
     """What to try. `yes` allows what moves metal."""
 
     device: str

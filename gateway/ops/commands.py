@@ -7,6 +7,7 @@ was refused or is bad (and it said what to do).
 from __future__ import annotations
 
 import argparse
+import getpass
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +43,20 @@ def add_commands(commands: Commands, config_option: ConfigOption) -> None:
     erase.add_argument("--reason", required=True, help="stays in the journal; a number of the case, and no name")
     erase.set_defaults(run=_erase)
     config_option(erase)
+    _add_reconcile(commands, config_option)
+
+
+def _add_reconcile(commands: Commands, config_option: ConfigOption) -> None:
+    reconcile = commands.add_parser("reconcile", help="report what was decided while upstream was out of reach")
+    reconcile.add_argument("--sink", default="main", help="which one; `main` is upstream itself")
+    reconcile.add_argument("--back", type=int, default=0, metavar="N", help="the Nth outage before the last one")
+    reconcile.add_argument("--after-seq", type=int, metavar="SEQ", help="a stretch of the journal instead")
+    reconcile.add_argument("--through-seq", type=int, metavar="SEQ")
+    reconcile.add_argument("--json", metavar="FILE", help="write the report there; - for standard output")
+    reconcile.add_argument("--print", dest="printer", default="", metavar="PRINTER", help="print a receipt too")
+    reconcile.add_argument("--language", choices=("de", "en"), default="en", help="of the receipt")
+    reconcile.set_defaults(run=_reconcile)
+    config_option(reconcile)
 
 
 def _add_backup(commands: Commands, config_option: ConfigOption) -> None:
@@ -136,8 +151,40 @@ def _erase(options: argparse.Namespace) -> int:
     return OK
 
 
+def _reconcile(options: argparse.Namespace) -> int:
+    from gateway.ops import reconciling  # noqa: PLC0415
+    from gateway.store.errors import StorageUnavailable  # noqa: PLC0415
+
+    configuration = _load(options.config)
+    if configuration is None:
+        return REFUSED
+    wanted = reconciling.Wanted(
+        sink=options.sink, back=max(0, options.back), after_seq=options.after_seq, through_seq=options.through_seq
+    )
+    try:
+        report = reconciling.make_report(configuration, wanted)
+        if options.json == "-":
+            print(reconciling.as_json(report).decode())
+        else:
+            for line in reconciling.as_text(report, configuration):
+                print(line)
+        if options.json not in {None, "-"}:
+            reconciling.write(Path(options.json), report)
+    except (reconciling.ReconcileRefused, StorageUnavailable) as error:
+        return _complain(str(error))
+    except OSError as error:
+        return _complain(f"{error.filename or options.json}: {error.strerror}")
+    asked = reconciling.Asked(by=getpass.getuser(), printer=options.printer, language=options.language)
+    return OK if reconciling.tell(configuration, report, asked, _say) else REFUSED
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _say(text: str) -> None:
+    # Standard output belongs to the report.
+    print(text, file=sys.stderr)
 
 
 def _complain(text: str) -> int:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.domain.allowances import Grant, Statement
+from gateway.domain.upstream_events import Found
 from gateway.store.directory_batch import RowGone
 from gateway.store.directory_rows import DirectoryRow
 
@@ -19,6 +20,7 @@ EVENTS = "/events"
 SNAPSHOT = "/directory/snapshot"
 CHANGES = "/directory/changes"
 ALLOWANCES = "/allowances"
+FINDINGS = "/findings"
 
 Seq = Annotated[int, Meta(ge=0, le=2**53)]
 
@@ -95,3 +97,22 @@ class AllowanceAnswers(msgspec.Struct, frozen=True):
     """200: how each of these allowances stands, and any other that the venue should know of."""
 
     grants: Annotated[list[Grant], Meta(max_length=1_000)]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something that does not go together with what another venue did, such as one ticket let in at both."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=100, description="Upstream's own name for it, always the same.")]
+    what: Found
+    source: Annotated[str, Meta(max_length=300, description="`source` of the event at this venue.")]
+    sequence: Annotated[int, Meta(ge=1, le=2**53, description="`sequence` of that event.")]
+    elsewhere: Annotated[str, Meta(max_length=100, description="The other venue.")] = ""
+    note: Annotated[str, Meta(max_length=300, description="For a person; never a guest's name.")] = ""
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """200: all that was found after `after`, up to `cursor`; each counts one."""
+
+    after: Seq
+    cursor: Seq
+    findings: Annotated[list[Finding], Meta(max_length=500)]

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.config.upstream import MAIN_SINK, Endpoint, Upstream
+from gateway.domain.above import FOUND
 from gateway.domain.upstream_events import UpstreamEvent
 from gateway.flows.recorder import Committed
 from gateway.store.directory_overlay import Batch, ChangeFile
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.courier import HttpsCourier
 from gateway.upstream.directory import DirectorySync
+from gateway.upstream.findings import FindingsPoll
 from gateway.upstream.http import Client
 from gateway.upstream.https import HttpsSink
 from gateway.upstream.network import NetworkWatch
@@ -34,7 +36,7 @@ PRUNE_EVERY_ROUNDS = 360
 FEED_CURSOR = "mqtt-feed"
 """The local event feed reads the same journal: what it has not published stays too."""
 MS_PER_S = 1000
-_DIRECTORY, _COURIER = "/directory", "/allowances"
+_DIRECTORY, _COURIER, _FINDINGS = "/directory", "/allowances", "/findings"
 """No sink is called so."""
 
 
@@ -62,6 +64,7 @@ class UpstreamFace:
         self.relays: dict[str, Relay] = {}
         self.directory: DirectorySync | None = None
         self.courier: HttpsCourier | None = None
+        self.findings: FindingsPoll | None = None
 
     def configure(self, settings: Upstream | None) -> None:
         """Take new settings; only the sinks that changed begin anew."""
@@ -79,6 +82,7 @@ class UpstreamFace:
             self._begin(name, wanted[name])
         self._configure_directory(settings)
         self._configure_courier(settings)
+        self._configure_findings(settings)
 
     def _configure_directory(self, settings: Upstream | None) -> None:
         endpoint = settings.endpoint if settings is not None and settings.directory else None
@@ -114,6 +118,22 @@ class UpstreamFace:
             self._tasks[_COURIER] = self._gateway.spawn(self.courier.run())
         flow.connect(self.courier)
 
+    def _configure_findings(self, settings: Upstream | None) -> None:
+        endpoint, outbox = settings.endpoint if settings is not None else None, self._outbox
+        if not self._is_new(_FINDINGS, endpoint):
+            return
+        self.findings = None
+        if endpoint is None or outbox is None:
+            return
+        self.findings = FindingsPoll(
+            Client(endpoint, self._venue),
+            outbox.source,
+            lambda: self._recorder.state.above.told.get(FOUND, 0),
+            lambda facts: self._recorder.record(*facts, follow_up=True),
+            self._gateway.random,
+        )
+        self._tasks[_FINDINGS] = self._gateway.spawn(self.findings.run())
+
     def _is_new(self, part: str, endpoint: Endpoint | None) -> bool:
         """Return whether a part has to begin anew, and end the one that was."""
         if self._parts.get(part) == endpoint:
@@ -133,7 +153,16 @@ class UpstreamFace:
         if self._outbox is None:
             return
         sink = HttpsSink(Client(endpoint, self._venue, self._heard if name == MAIN_SINK else None))
-        relay = Relay(name, sink, self._outbox, self._recorder.journal, self._gateway.random, self._record)
+        relay = Relay(
+            name,
+            sink,
+            self._outbox,
+            self._recorder.journal,
+            self._gateway.random,
+            self._record,
+            self._recorder.now_ms,
+            self._recorder.state.above.lost.get(name),
+        )
         self._endpoints[name], self.relays[name] = endpoint, relay
         self._tasks[name] = self._gateway.spawn(relay.run())
 
@@ -145,7 +174,7 @@ class UpstreamFace:
     def network_changed(self) -> None:
         """Try everything at once."""
         log.info("network_changed")
-        for part in (*self.relays.values(), self.directory, self.courier):
+        for part in (*self.relays.values(), self.directory, self.courier, self.findings):
             if part is not None:
                 part.try_now()
 

@@ -141,7 +141,7 @@ class Client:
         if status in {408, 425, 429} or status >= 500 or 300 <= status < 400 or status in {404, 405}:
             hint = "; is the `url` right?" if 300 <= status < 500 and status not in {408, 425, 429} else ""
             why = f"upstream at {self._host} answers {status}{hint}"
-            raise SinkUnavailable(why, _retry_after_s(response.headers.get("Retry-After")))
+            raise SinkUnavailable(why, _retry_after_s(response.headers.get("Retry-After")), status)
 
 
 def explain(error: Exception, host: str) -> str:

@@ -42,6 +42,7 @@ def document() -> Json:
             c.ROOT + c.SNAPSHOT: {"get": _snapshot()},
             c.ROOT + c.CHANGES: {"get": _changes()},
             c.ROOT + c.ALLOWANCES: {"post": _allowances()},
+            c.ROOT + c.FINDINGS: {"get": _findings()},
         },
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -113,7 +114,7 @@ def _changes() -> Json:
         "parameters": [
             _VENUE,
             _query("after", {"type": "integer", "minimum": 1}, "The cursor that is in force at the venue."),
-            _query("wait_s", {"type": "number"}, "How long to wait for something.", required=False),
+            _query("wait_s", _WAIT, "How long to wait for something.", required=False),
         ],
         "responses": {
             "200": given,
@@ -135,6 +136,23 @@ def _allowances() -> Json:
     }
 
 
+def _findings() -> Json:
+    return {
+        "operationId": "giveFindings",
+        "summary": "What does not go together with what other venues did. Optional: answer 404 where nobody compares.",
+        "parameters": [
+            _VENUE,
+            _query("after", {"type": "integer", "minimum": 0}, "How many the venue has been told of."),
+            _query("wait_s", _WAIT, "How long to wait for one.", required=False),
+        ],
+        "responses": {
+            "200": _answer("Findings", "What was found since."),
+            "204": {"description": "Nothing was, in all that time."},
+            **_TROUBLES,
+        },
+    }
+
+
 def _answer(schema: str, description: str) -> Json:
     return {"description": description, "content": {_JSON: {"schema": {"$ref": _REF.format(name=schema)}}}}
 
@@ -151,6 +169,7 @@ def _header(description: str) -> Json:
     return {"description": description, "required": True, "schema": {"type": "string"}}
 
 
+_WAIT = {"type": "number", "minimum": 0}
 _VENUE = {"name": "venue", "in": "path", "required": True, "schema": {"type": "string"}, "description": "`venue.id`."}
 _TROUBLES = {
     "401": {"description": "The token is wrong; it is read again from its file."},
@@ -168,6 +187,7 @@ def _schemas() -> Json:
         c.DirectoryChanges,
         c.AllowanceMessages,
         c.AllowanceAnswers,
+        c.Findings,
     )
     _, made = msgspec.json.schema_components(types, ref_template=_REF)
     schemas: Json = _tidied(made)
