@@ -9,6 +9,7 @@ import msgspec
 from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading, Tampered
 from gateway.domain import clock_events as c
 from gateway.domain import events as e
+from gateway.domain import fleet_events as f
 from gateway.domain import upstream_events as u
 from gateway.domain import zone_events as z
 from gateway.domain.input_events import DeviceTested, InputActive
@@ -32,6 +33,8 @@ _ALARMS = (
     u.DirectoryRefused,
     u.UpstreamLost,
     u.UpstreamFound,
+    f.OrderTaken,
+    f.OrderRefused,
     c.ClockDoubted,
     c.ClockJumped,
 )
@@ -74,6 +77,11 @@ _LOGGED_FIELDS = (
     "after_seq",
     "through_seq",
     "since_ms",
+    "order_id",
+    "order_kind",
+    "refusal",
+    "outcome",
+    "valid_until_ms",
     "changes",
     "till",
     "number",

@@ -1,4 +1,4 @@
-"""The operator's part of the command line: `venue-gateway doctor`, `backup`, `restore`, `diagnostics`, `erase`.
+"""The operator's part of the command line: `venue-gateway doctor`, `backup`, `erase`, `reconcile`, `enroll`, ….
 
 Each command is a function of its parsed arguments that returns the exit status: 0 when all is well, 1 when something
 was refused or is bad (and it said what to do).
@@ -44,6 +44,13 @@ def add_commands(commands: Commands, config_option: ConfigOption) -> None:
     erase.set_defaults(run=_erase)
     config_option(erase)
     _add_reconcile(commands, config_option)
+    enroll = commands.add_parser("enroll", help="make this gateway known upstream, by a key of its own")
+    enroll.add_argument("url", metavar="URL", help="of upstream, as in `upstream.url`")
+    enroll.add_argument("--code", required=True, help="what upstream shows for this venue, good once; - reads it")
+    enroll.add_argument("--ca-file", metavar="FILE", help="the authority of upstream's own certificate")
+    enroll.add_argument("--replace", action="store_true", help="also where this gateway is enrolled already")
+    enroll.set_defaults(run=_enroll)
+    config_option(enroll)
 
 
 def _add_reconcile(commands: Commands, config_option: ConfigOption) -> None:
@@ -176,6 +183,28 @@ def _reconcile(options: argparse.Namespace) -> int:
         return _complain(f"{error.filename or options.json}: {error.strerror}")
     asked = reconciling.Asked(by=getpass.getuser(), printer=options.printer, language=options.language)
     return OK if reconciling.tell(configuration, report, asked, _say) else REFUSED
+
+
+def _enroll(options: argparse.Namespace) -> int:
+    from gateway.ops import enrolling  # noqa: PLC0415
+
+    configuration = _load(options.config)
+    if configuration is None:
+        return REFUSED
+    # What stands on a command line can be read by whoever is on this machine.
+    code = sys.stdin.readline().strip() if options.code == "-" else options.code
+    wanted = enrolling.Wanted(url=options.url, code=code, ca_file=options.ca_file, replace=options.replace)
+    try:
+        done = enrolling.enroll(configuration, wanted)
+    except enrolling.EnrolRefused as error:
+        return _complain(f"{error}. Nothing is enrolled anew.")
+    print(f"Known upstream as {configuration.venue.id}: {done.folder}, until {done.until:%Y-%m-%d} and renewed before.")
+    print(f"Upstream's keys, pinned: {', '.join(one.id for one in done.keys)}.")
+    if configuration.upstream is None or configuration.upstream.fleet is None:
+        print("Add `fleet: {}` to `upstream:` in the YAML, then reload the service.")
+    else:
+        print("Reload the service.")
+    return OK
 
 
 def _now_ms() -> int:

@@ -17,7 +17,8 @@ from gateway.domain.upstream_events import UpstreamFound
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.contract import FINDINGS, Finding, Findings
-from gateway.upstream.http import Answer, Client
+from gateway.upstream.http import Answer, Client, check_seal
+from gateway.upstream.seal import Unsealed
 from gateway.upstream.sinks import SinkUnavailable
 
 log = structlog.get_logger(__name__)
@@ -86,7 +87,12 @@ class FindingsPoll:
             return
         if answer.status != 200:
             raise SinkUnavailable(f"upstream answers {answer.status} for findings, which means nothing here")
-        await self._record(_facts(_read(answer, cursor), await self._source()))
+        sent = _read(answer, cursor)
+        try:
+            check_seal(self._client.seal, "findings", sent.cursor, answer)
+        except Unsealed as error:
+            raise FindingsRefused(str(error)) from error
+        await self._record(_facts(sent, await self._source()))
 
     def _failed(self, why: str, retry_after_s: float = 0.0) -> float:
         if why != self.why:
