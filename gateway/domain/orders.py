@@ -58,7 +58,7 @@ class Order(msgspec.Struct, frozen=True):
     expires_at_ms: Annotated[int, Meta(ge=0, le=2**53, description="UTC milliseconds; at most a week after it.")]
     by: Annotated[str, Meta(min_length=1, max_length=100, description="Who ordered it; it stands in the journal.")]
     reason: Annotated[str, Meta(min_length=1, max_length=300, description="Why; it stands in the journal too.")]
-    data: msgspec.Raw = msgspec.Raw(b"{}")
+    data: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
 
 
 class RefusedOrder(Exception):

@@ -7,7 +7,7 @@ import hashlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -125,7 +125,15 @@ class Client:
                 await self._check(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise SinkUnavailable(explain(error, self._host)) from error
+            raise SinkUnavailable(await self._explained(error)) from error
+
+    async def _explained(self, error: Exception) -> str:
+        """Say what went wrong; a server that will not have our certificate often just hangs up."""
+        if self._identity is not None and isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+            with suppress(OSError, ValueError):
+                if await asyncio.to_thread(self._identity.has_ended):
+                    return f"{self._host} hangs up, and this gateway's own certificate has ended; {_ENROL}"
+        return explain(error, self._host)
 
     async def _connected(self) -> aiohttp.ClientSession:
         # Two requests at once must not make two sessions.
@@ -176,6 +184,7 @@ def check_seal(seal: Seal | None, kind: str, version: int, answer: Answer) -> No
         seal.check(kind, version, hashlib.sha256(answer.body).digest(), answer.headers.get(HEADER))
 
 
+_ENROL = "enrol again: venue-gateway enroll URL --code CODE --replace"
 _OWN_REFUSED = "alert certificate"
 """What OpenSSL says when the other side will not have ours: `alert certificate expired`, `… required`, `… unknown`."""
 
@@ -185,7 +194,7 @@ def explain(error: Exception, host: str) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _explain_certificate(error.certificate_error, host)
     if _OWN_REFUSED in str(error).lower().replace("_", " "):
-        return f"{host} refuses this gateway's certificate; enrol again: venue-gateway enroll URL --code CODE --replace"
+        return f"{host} refuses this gateway's certificate; {_ENROL}"
     if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
         return f"TLS with {host} failed ({error.strerror or error}); is there an https server on this port?"
     if isinstance(error, aiohttp.ClientConnectorDNSError):

@@ -124,6 +124,11 @@ class Identity:
         whole: timedelta = certificate.not_valid_after_utc - certificate.not_valid_before_utc
         return now >= certificate.not_valid_after_utc - whole / RENEW_PART
 
+    def has_ended(self) -> bool:
+        """Return whether the certificate is over, by this machine's clock. Raises ValueError for a broken file."""
+        certificate = x509.load_pem_x509_certificates(self.certificate_file.read_bytes())[0]
+        return datetime.now(UTC) >= certificate.not_valid_after_utc
+
     def show_to(self, context: ssl.SSLContext) -> None:
         """Let a TLS client show the certificate. Raises ssl.SSLError, and NotEnrolled for a key that others read."""
         if self.key_file.stat().st_mode & _OTHERS:

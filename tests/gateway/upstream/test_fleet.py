@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.config.upstream import Endpoint
@@ -131,7 +132,10 @@ async def test_a_certificate_that_has_ended_is_said_with_what_to_do(tmp_path: Pa
         identity = await enrolled(tmp_path / "venue", above, url)
         made = above.fleet.authority.venue(identity.request_pem(VENUE), VENUE, dt.timedelta(seconds=-1))
         identity.certificate_file.write_text(made)
-        with pytest.raises(SinkUnavailable, match=r"refuses this gateway's certificate; enrol again: venue-gateway"):
+        with pytest.raises(
+            SinkUnavailable,
+            match="own certificate has ended; enrol again: venue-gateway enroll",
+        ):
             await asked(client_of(identity, above, url))
 
 
@@ -155,9 +159,10 @@ async def syncing(folder: Path, client: Client) -> AsyncIterator[FakeVenue]:
 
 
 @asynccontextmanager
-async def directory(tmp_path: Path) -> AsyncIterator[tuple[Upstream, FakeVenue, Identity]]:
+async def directory(tmp_path: Path, *faults: Faults) -> AsyncIterator[tuple[Upstream, FakeVenue, Identity]]:
     async with upstream(tmp_path / "up") as (above, url):
         identity = await enrolled(tmp_path / "venue", above, url)
+        above.faults = list(faults)
         async with syncing(tmp_path / "directory", client_of(identity, above, url)) as here:
             await until(lambda: here.directory.cursor == 1)
             yield above, here, identity
@@ -180,8 +185,7 @@ UNSEALED: dict[str, tuple[Faults, str]] = {
 @pytest.mark.parametrize("wrong", UNSEALED)
 async def test_changes_without_a_good_signature_are_refused_whole(tmp_path: Path, wrong: str):
     fault, said = UNSEALED[wrong]
-    async with directory(tmp_path) as (above, here, _):
-        above.faults = [fault]
+    async with directory(tmp_path, msgspec.structs.replace(fault, path="/changes")) as (above, here, _):
         above.directory.change([{"row": credential(3, state="blocked")}])
         await until(lambda: here.sync is not None and here.sync.refused)
         assert here.sync is not None
