@@ -43,23 +43,27 @@ GRANT = {
     "book": "b", "holder": "g1", "currency": "EUR", "version": 1, "granted_minor": 5, "until_ms": 9, "recall_minor": 1,
     "heard_version": 1, "heard_returned_minor": 1,
 }  # fmt: skip
-WHEN = "2026-07-01T20:00:00+02:00"
+PASERK = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI"
+WHEN, LATER = "2026-07-01T20:00:00+02:00", "2026-07-02T20:00:00+02:00"
 ROWS: list[Json] = [
     {"type": "credential", "technology": "em4100", "value": "0F0184A2C3", "holder": "g", "state": "active",
-     "valid_until": WHEN, "kind": "card"},
-    {"type": "entitlement", "id": "e", "holder": "g", "zones": ["hall"], "valid_from": WHEN, "valid_until": WHEN,
+     "valid_until": LATER, "kind": "card"},
+    {"type": "entitlement", "id": "e", "holder": "g", "zones": ["hall"], "valid_from": WHEN, "valid_until": LATER,
      "schedule": "s", "uses": 3, "reentry": True, "uses_per_day": 2, "item": None},
     {"type": "wallet", "holder": "g", "balance_minor": 100, "currency": "EUR", "counted_minor": 1},
     {"type": "schedule", "id": "s", "weekly": [{"days": ["mon"], "from": "10:00", "to": "12:00"}]},
     {"type": "zone", "id": "vip", "within": "hall"},
-    {"type": "issuer_key", "id": "i", "issuer": "shop", "public_key": KEYS[0]["key"], "state": "active",
-     "valid_from": WHEN, "valid_until": WHEN},
+    {"type": "issuer_key", "id": "i", "issuer": "shop", "public_key": PASERK, "state": "active",
+     "valid_from": WHEN, "valid_until": LATER},
 ]  # fmt: skip
 GONE = [
     {"type": "credential", "technology": "em4100", "value": "0F0184A2C3"},
-    {"type": "entitlement", "holder": "g", "id": "e"}, {"type": "wallet", "holder": "g"}, {"type": "schedule", "id": "s"}, {"type": "zone", "id": "vip"},
+    {"type": "entitlement", "holder": "g", "id": "e"},
+    {"type": "wallet", "holder": "g"},
+    {"type": "schedule", "id": "s"},
+    {"type": "zone", "id": "vip"},
     {"type": "issuer_key", "id": "i"},
-]  # fmt: skip
+]
 
 
 def changes() -> Json:
