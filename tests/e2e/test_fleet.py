@@ -84,6 +84,40 @@ async def enrolled(start_venue: Callable[..., Awaitable[Venue]], above: Above) -
     return venue
 
 
+async def test_a_signed_directory_comes_down_and_a_ticket_let_in_elsewhere_is_in_the_report(
+    start_venue: Callable[..., Awaitable[Venue]], above: Above
+) -> None:
+    def change(settings: dict[str, Any]) -> None:
+        above.connect(settings)
+        settings["upstream"]["directory"] = True
+
+    venue = await start_venue(("north",), change=change, start=("broker", "daemon"))
+    await above.enroll(venue)
+    await venue.daemon.logged("configuration_loaded")
+    above.upstream.directory.set([json.loads(line) for line in venue.guests.rows()])
+    await venue.observer.event("directory.loaded", since=0)
+    guest, mark = venue.guests.tag(uses=1), venue.observer.mark
+    await (await venue.device("north-reader")).do("tap", uid=guest.value)
+    granted = await venue.observer.event("entry.granted", since=mark, holder=guest.holder)
+    data = {"holder": guest.holder, "entitlement": granted["entitlement"]}
+    source = "/venues/arena/journals/0197c0de-0000-7000-8000-00000000000f"
+    elsewhere = {"source": source, "sequence": "0000000000000003", "type": "venue.entry.granted", "data": data}
+
+    async def known() -> bool:
+        return bool(above.facts("entry.granted"))
+
+    await poll(known, "upstream knows of the entry")
+    above.upstream.findings.saw([json.dumps(elsewhere).encode()])
+    found = await venue.observer.event("upstream.found", since=mark)
+    assert (found["what"], found["elsewhere"]) == ("entered_elsewhere", "arena")
+    made = await venue.command("reconcile", "--after-seq", "0", "--json", "-")
+    assert made.status == 0, made.err
+    over = json.loads(made.out)["over_entries"]
+    assert over == [{"seq": found["event_seq"], "what": "entered_elsewhere", "elsewhere": "arena"}]
+    entries = {one["seq"]: one["kind"] for one in venue.journal()}
+    assert entries[found["event_seq"]] == "entry.granted"
+
+
 def changed(venue: Venue, **gate: Any) -> str:
     settings = json.loads(json.dumps(venue.settings))
     settings["gates"]["north"] |= gate
