@@ -39,7 +39,7 @@ def test_a_fleet_is_off_and_nothing_may_be_ordered_until_it_is_named(read: Read)
 
 
 WRONG = {
-    "{url: 'https://x', fleet: {orders: [keys]}}": "3:46: upstream.fleet.orders[0]: expected one of `configuration`, "
+    "{url: 'https://x', fleet: {orders: [keys]}}": "3:47: upstream.fleet.orders[0]: expected one of `configuration`, "
     '`diagnostics`, `emergency_release`, `lock_down`, `log_level`, `restart`, `restore`, found "keys"',
     "{}": "3:1: upstream.url: this key is missing; it takes text",
     "{url: ftp://x}": "3:17: upstream.url: expected https://host, with a port and a path where there are; "
