@@ -36,6 +36,8 @@ class FleetOfAll:
         self.bundles: dict[str, bytes] = {}
         self.renewals = 0
         self._codes: dict[str, str] = {}
+        self.signing = "k1"
+        """Which key orders are signed with; contents are signed with all."""
         self._keys: dict[str, Ed25519PrivateKey] = {}
         self._orders: dict[str, list[dict[str, Any]]] = {}
         self._versions: dict[tuple[str, str], int] = {}
@@ -121,8 +123,8 @@ class FleetOfAll:
         return order
 
     def signed(self, text: str, key: str = "") -> dict[str, Any]:
-        """Return an order as it is sent; with the newest key, or the one of this name."""
-        name = key or list(self._keys)[-1]
+        """Return an order as it is sent; with the key `signing`, or the one of this name."""
+        name = key or self.signing
         signature = self._keys[name].sign(ORDER_PREFIX + text.encode())
         return {"order": text, "key": name, "signature": b64encode(signature).decode()}
 

@@ -152,6 +152,21 @@ async def test_orders_are_carried_out_and_their_outcome_comes_up(
     assert malformed["outcome"] == "failed"
     assert "`data` of log_level" in malformed["message"]
 
+    fleet = above.upstream.fleet
+    fleet.add_key("k2")
+    assert (await above.ended(above.order("keys", {"keys": fleet.public_keys()})))["message"] == "k1, k2"
+    fleet.signing = "k2"
+    only_new = [key for key in fleet.public_keys() if key["id"] == "k2"]
+    assert (await above.ended(above.order("keys", {"keys": only_new})))["outcome"] == "done"
+    fleet.signing = "k1"
+    above.order("log_level", {"level": "debug"})
+
+    async def old_key_is_out() -> bool:
+        return any(fact["refusal"] == "unknown_key" for fact in above.facts("order.refused"))
+
+    await poll(old_key_is_out, "an order with a key that counts no more is refused")
+    fleet.signing = "k2"
+
     restart = above.order("restart")
     assert await venue.daemon.ended() == 0
     await venue.start_daemon()
