@@ -20,7 +20,7 @@ from tests.drivers.pty_device import Events, running, until
 pytestmark = needs_the_other_printer
 
 INTERNATIONAL_SET = "1b 52 00"
-"""`ESC R 0`, for printers that leave their factory with another alphabet: the one command that this printer passes over."""
+"""`ESC R 0`, for printers set to another alphabet: the only command that this printer passes over."""
 WELL = PrinterStatus(online=True, cover_open=False, paper_out=False, paper_low=False, drawer_pin_high=False)
 NO_PAPER = msgspec.structs.replace(WELL, online=False, paper_out=True, paper_low=True)
 
