@@ -194,7 +194,7 @@ def _twn4(data: bytes) -> None:
 
 
 def _wedge(data: bytes) -> None:
-    """Each byte is a key that goes down, comes up or repeats, a moment after the one before."""
+    """Each byte is a key that goes down, comes up or repeats; an hour of them at most, for a keyboard is slow."""
     for layout in ("us", "de"):
         decoder = wedge.WedgeDecoder(layout)
         for number, byte in enumerate(data[: 4 * PIECE_BYTES]):
