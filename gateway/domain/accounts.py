@@ -42,6 +42,8 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, 
     contact: int = 0
 
 
+OPEN_MAX = 64
+"""How many accounts stay unpacked beside it: one decision looks at the same two or three a dozen times."""
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(_Packed).decode
 
@@ -53,14 +55,18 @@ class Accounts(MutableMapping[str, Account]):
         """Begin without any."""
         self._packed: dict[bytes, bytes] = {}
         self._contacts = _Texts()
+        self._open: dict[str, Account] = {}
 
     def __getitem__(self, name: str) -> Account:
         return self._opened(self._packed[name.encode()])
 
     def find(self, name: str) -> Account | None:
         """Return an account, or None where it was never used."""
-        packed = self._packed.get(name.encode())
-        return None if packed is None else self._opened(packed)
+        account = self._open.get(name)
+        if account is None and (packed := self._packed.get(name.encode())) is not None:
+            account = self._opened(packed)
+            self._keep_open(name, account)
+        return account
 
     def __setitem__(self, name: str, account: Account) -> None:
         key = name.encode()
@@ -77,9 +83,11 @@ class Accounts(MutableMapping[str, Account]):
         )
         if before is not None:
             self._contacts.left(_unpack(before).contact)
+        self._keep_open(name, account)
 
     def __delitem__(self, name: str) -> None:
         self._contacts.left(_unpack(self._packed.pop(name.encode())).contact)
+        self._open.pop(name, None)
 
     def __iter__(self) -> Iterator[str]:
         return (name.decode() for name in self._packed)
@@ -94,6 +102,11 @@ class Accounts(MutableMapping[str, Account]):
     def total_minor(self) -> int:
         """Add up all balances."""
         return sum(one.balance_minor for one in map(_unpack, self._packed.values()))
+
+    def _keep_open(self, name: str, account: Account) -> None:
+        if len(self._open) >= OPEN_MAX:
+            self._open.clear()
+        self._open[name] = account
 
     def _opened(self, packed: bytes) -> Account:
         one = _unpack(packed)

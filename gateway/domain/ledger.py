@@ -139,16 +139,20 @@ class Ledger:
     def transferred(self, event: w.WalletTransferred) -> None:
         """Money has moved."""
         self._disarm(event.reader, event.transfer)
-        for name, balance_minor in event.balances.items():
-            self._set(name, balance_minor=balance_minor)
-        own = wallet(event.holder)
+        own, mine = wallet(event.holder), self._spent(event.spent)
         if event.opening_minor is not None:
-            self._set(own, opening_minor=event.opening_minor)
+            mine["opening_minor"] = event.opening_minor
         if event.held_minor is not None:
-            self._set(own, held_minor=event.held_minor)
+            mine["held_minor"] = event.held_minor
+        for name, balance_minor in event.balances.items():
+            if name == own:
+                mine["balance_minor"] = balance_minor
+            else:
+                self._set(name, balance_minor=balance_minor)
+        if mine:
+            self._set(own, **mine)
         if event.allowance is not None:
             self._set_allowance(event.holder, event.allowance)
-        self._spend(own, event.spent)
         self._remember(event)
         if self.currency != event.currency:
             self.currencies[""] = event.currency
@@ -159,8 +163,7 @@ class Ledger:
         self._disarm(event.reader, event.transfer)
         self.holds[event.transfer] = event
         self._touch("hold", event.transfer)
-        self._set(wallet(event.holder), held_minor=event.held_minor)
-        self._spend(wallet(event.holder), event.spent)
+        self._set(wallet(event.holder), held_minor=event.held_minor, **self._spent(event.spent))
         self._post(event.transfer, Posted("hold", event.holder, _fingerprint(event)))
 
     def hold_ended(self, event: w.WalletHoldEnded) -> None:
@@ -216,11 +219,13 @@ class Ledger:
             del self.armed[reader]
             self._touch("armed", reader)
 
-    def _spend(self, name: str, spent: w.Spent | None) -> None:
-        if spent is not None:
-            self._set(name, spent_minor=spent.wallet_minor, spent_count=spent.wallet_count, contact=spent.contact)
-            self.contacts[""] = Contact(spent.contact, spent.venue_minor)
-            self._touch("contact", "")
+    def _spent(self, spent: w.Spent | None) -> dict[str, Any]:
+        """Note what the venue has spent; returns what of it the wallet remembers."""
+        if spent is None:
+            return {}
+        self.contacts[""] = Contact(spent.contact, spent.venue_minor)
+        self._touch("contact", "")
+        return {"spent_minor": spent.wallet_minor, "spent_count": spent.wallet_count, "contact": spent.contact}
 
     def _set(self, name: str, **fields: Any) -> None:  # noqa: ANN401 - each field has its own type
         self.accounts[name] = msgspec.structs.replace(self.account(name), **fields)

@@ -7,7 +7,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.accounts import Account, Accounts
+from gateway.domain.accounts import OPEN_MAX, Account, Accounts
 from gateway.domain.money import BALANCE_MAX_MINOR
 
 sums = st.integers(-BALANCE_MAX_MINOR, BALANCE_MAX_MINOR) | st.integers(-300, 300)
@@ -50,6 +50,14 @@ def test_a_season_of_contacts_takes_no_memory() -> None:
     for number in range(10_000):
         packed["wallet:ada"] = Account(number, contact=f"contact-{number}")
     assert len(packed._contacts._texts) == 3
+
+
+def test_few_of_them_lie_open() -> None:
+    packed = Accounts()
+    for number in range(10 * OPEN_MAX):
+        packed[f"wallet:{number}"] = Account(number)
+        assert packed.find(f"wallet:{number // 2}") == Account(number // 2)
+        assert len(packed._open) <= OPEN_MAX
 
 
 def test_an_account_takes_a_hundred_bytes() -> None:
