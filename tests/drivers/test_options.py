@@ -74,3 +74,10 @@ def test_a_logo_without_a_folder_is_refused(driver: str) -> None:
     size = {} if driver == "escpos" else {"width_mm": 50, "height_mm": 30}
     with pytest.raises(msgspec.ValidationError, match="name that as `logos`"):
         msgspec.convert({"connect": "tcp://printer:9100", "logo": "club", **size}, DRIVERS[driver].options)
+
+
+def test_each_driver_is_one_file_of_its_own() -> None:
+    files = [entry.build.__module__ for entry in DRIVERS.values()]
+    assert len(set(files)) == len(files)
+    folders = {file.rpartition(".")[0] for file in files}
+    assert folders == {f"drivers.{kind}" for kind in ("readers", "scanners", "gates", "printers", "drawers")}
