@@ -8,7 +8,7 @@ values *after* the change, so applying a stretch of them again over newer rows e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any, Literal
 
 import msgspec
@@ -90,7 +90,7 @@ class VenueState:
         self.clocks: dict[str, Standing] = {}
         self.dirty: set[tuple[str, str]] = set()
         self.dropped_jobs: list[str] = []
-        self._tables: dict[str, dict[str, Any]] = {
+        self._tables: dict[str, MutableMapping[str, Any]] = {
             "use": self.uses,
             "day_use": self.day_uses,
             "where": self.where,
@@ -332,8 +332,6 @@ class VenueState:
         if row_type is None:
             return
         self._tables[kind][key] = msgspec.json.decode(value, type=row_type)
-        if kind == "account":
-            self.ledger.loaded(key)
         if kind == "where":
             self.occupancy.update(self.zones.path(self.where[key].zone))
 
