@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import inspect
-import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import mqtt5
 
-import drivers.codecs
-from drivers.codecs.decoder import Decoder
 from gateway.config.loading import ConfigurationError, loads
 from gateway.config.schema import Broker, DriverKind
 from gateway.devices.registry import kinds
@@ -22,6 +17,7 @@ from gateway.mqtt.envelope import Malformed, find_id, open_envelope
 from gateway.mqtt.messages import VERB_DATA
 from gateway.mqtt.topics import Topics
 from gateway.store.directory_rows import RowError, parse
+from tests.fuzz import codecs
 
 VERBS = sorted(VERB_DATA)
 ID_CHARS_MAX = 64
@@ -118,24 +114,6 @@ def ticket(data: bytes) -> None:
     raise AssertionError("a forged ticket was taken for a true one")
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {
+TARGETS: dict[str, Callable[[bytes], None]] = codecs.TARGETS | {
     one.__name__: one for one in (mqtt_request, mqtt_topic, mqtt_packets, yaml, ndjson, ticket)
 }
-
-
-def decoders() -> Iterator[type[Decoder[object]]]:
-    """Every decoder of a byte stream that there is."""
-    for module in pkgutil.iter_modules(drivers.codecs.__path__):
-        importlib.import_module(f"drivers.codecs.{module.name}")
-    waiting = [Decoder]
-    while waiting:
-        for one in waiting.pop().__subclasses__():
-            waiting.append(one)
-            if not inspect.isabstract(one):
-                yield one
-
-
-def needs_arguments(decoder: type[Decoder[object]]) -> bool:
-    """True where a decoder must be told something before it can be made."""
-    parameters = inspect.signature(decoder).parameters.values()
-    return any(one.default is one.empty and one.kind is not one.VAR_KEYWORD for one in parameters)

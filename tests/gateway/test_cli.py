@@ -164,3 +164,16 @@ def test_whoever_is_not_root_is_told_to_be(config: Path, words: list[str], capsy
     assert "Permission denied" in told
     assert "run this as root" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("option", [[], ["--config"]])
+def test_check_takes_the_file_either_way(config: Path, option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", *option, str(config)]) == 0
+    assert capsys.readouterr().out == f"{config} is right: 0 devices, 0 gates, 0 clients.\n"
+
+
+def test_check_of_nothing_named_is_of_the_gateways_own_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check"]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{cli.DEFAULT_CONFIG}:1:1: the file cannot be read")
+    assert said.err == f"1 problem in {cli.DEFAULT_CONFIG}\n"
