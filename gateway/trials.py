@@ -81,7 +81,7 @@ class Trials:
         try:
             trial = msgspec.json.decode(await reader.readline(), type=Trial)
             ok = await self._try(trial, say)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (ValueError, RecursionError) as error:
             say(f"this is no trial: {error}")
         except (DriverError, StorageUnavailable) as error:
             say(str(error))

@@ -99,7 +99,7 @@ class ShellyGen2:
             return (Alive(word == "true"),) if word in {"true", "false"} else (Nonsense("neither true nor false"),)
         try:
             frame = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return (Nonsense("no JSON"),)
         if not isinstance(frame, dict):
             return (Nonsense("no RPC frame"),)

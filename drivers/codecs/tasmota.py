@@ -63,7 +63,7 @@ class Tasmota:
             return (Alive(word == "Online"),) if word in {"Online", "Offline"} else (Nonsense("no last will"),)
         try:
             result = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return (Nonsense("no JSON"),)
         return tuple(_relays(result)) if isinstance(result, dict) else (Nonsense("no result"),)
 

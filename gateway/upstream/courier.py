@@ -16,7 +16,7 @@ from gateway.store.errors import StorageUnavailable
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.contract import ALLOWANCES, AllowanceAnswers, AllowanceMessages
 from gateway.upstream.http import Client
-from gateway.upstream.sinks import SinkUnavailable
+from gateway.upstream.sinks import FAILED, SinkUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +75,10 @@ class HttpsCourier:
                     await self._exchange()
                 except SinkUnavailable as error:
                     pause_s = self._failed(error)
+                except Exception:
+                    # Whatever one answer runs into, the next one shall be asked for.
+                    log.exception("upstream_failed", part="allowances")
+                    pause_s = self._failed(SinkUnavailable(FAILED))
                 if self._waiting and self._online:
                     continue
                 with suppress(TimeoutError):
@@ -89,10 +93,7 @@ class HttpsCourier:
         answer = await self._client.ask("POST", ALLOWANCES, body=body, headers={"Content-Type": "application/json"})
         if answer.status != 200:
             raise SinkUnavailable(f"upstream answers {answer.status} for allowances, which means nothing here")
-        try:
-            grants = msgspec.json.decode(answer.body, type=AllowanceAnswers).grants
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise SinkUnavailable(f"upstream answers with what are no grants ({error})") from error
+        grants = _grants(answer.body)
         for statement in said:
             # A newer one may have come meanwhile.
             if self._waiting.get(statement.holder) is statement:
@@ -117,3 +118,10 @@ class HttpsCourier:
             log.warning("allowances_unavailable", why=str(error))
         self._online, self.why = False, str(error)
         return self._backoff.pause_s(error.retry_after_s)
+
+
+def _grants(body: bytes) -> list[Grant]:
+    try:
+        return msgspec.json.decode(body, type=AllowanceAnswers).grants
+    except (ValueError, RecursionError) as error:
+        raise SinkUnavailable(f"upstream answers with what are no grants ({error})") from error

@@ -13,6 +13,8 @@ import mqtt5
 
 import drivers.codecs
 from drivers.codecs.decoder import Decoder
+from drivers.codecs.shelly import ShellyGen1, ShellyGen2
+from drivers.codecs.tasmota import Tasmota
 from gateway.config.loading import ConfigurationError, loads
 from gateway.config.schema import Broker, DriverKind
 from gateway.devices.registry import kinds
@@ -21,7 +23,7 @@ from gateway.mqtt.connection import Connection, Incoming, Limits
 from gateway.mqtt.envelope import Malformed, find_id, open_envelope
 from gateway.mqtt.messages import VERB_DATA
 from gateway.mqtt.topics import Topics
-from gateway.store.directory_rows import RowError, parse
+from tests.fuzz import console, upstream
 
 VERBS = sorted(VERB_DATA)
 ID_CHARS_MAX = 64
@@ -101,13 +103,6 @@ def yaml(data: bytes) -> None:
         loads(data, "venue.yaml", KINDS)
 
 
-def ndjson(data: bytes) -> None:
-    """Lines of a directory to import."""
-    for line in data.split(b"\n"):
-        with suppress(RowError):
-            parse(line)
-
-
 def ticket(data: bytes) -> None:
     """A code that somebody holds to a scanner. Nobody has the key to this ring, so none may open."""
     ring = tickets.Keyring([_ISSUER])
@@ -118,8 +113,18 @@ def ticket(data: bytes) -> None:
     raise AssertionError("a forged ticket was taken for a true one")
 
 
+def mqtt_relay(data: bytes) -> None:
+    """What a relay that speaks MQTT itself says, on each of its topics."""
+    for dialect in (ShellyGen1("door"), ShellyGen2("door"), Tasmota("door", 2)):
+        for topic in (*dialect.topics, "shellies/door/relay/0", "shellies/door/input/1"):
+            dialect.read(topic, data)
+
+
+_HERE = (mqtt_request, mqtt_topic, mqtt_packets, mqtt_relay, yaml, ticket)
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    one.__name__: one for one in (mqtt_request, mqtt_topic, mqtt_packets, yaml, ndjson, ticket)
+    **{one.__name__: one for one in _HERE},
+    **{f"upstream_{name}": take for name, take in upstream.TARGETS.items()},
+    **{f"console_{name}": take for name, take in console.TARGETS.items()},
 }
 
 
