@@ -110,6 +110,7 @@ class Observers:
         self.taken: dict[str, bool] = {}
         self.waiting: dict[str, set[str]] = {}
         self.printing: dict[str, str] = {}
+        self.queued: dict[str, dict[str, Any]] = {}
         self.pulsed: set[str] = set()
         self.kicked: set[str] = set()
         self.printed: Counter[str] = Counter()
@@ -223,6 +224,7 @@ class Observers:
             del self.printing[event["printer"]]
         if event["kind"] == "print.queued":
             jobs.add(event["job"])
+            self.queued[event["job"]] = event
         elif event["kind"] in ("print.done", "print.failed", "print.unknown"):
             jobs.discard(event["job"])
         if len(jobs) > QUEUE_JOBS:
@@ -320,6 +322,8 @@ class Observers:
         begun, is_copy = self.printing.get(printer), data.startswith(b"KOPIE")
         if begun is None or not (is_copy or begun in jobs):
             self.violated("I1", f"{key} is being printed and its start is not on disk")
+        elif self._is_over(self.queued[begun]["expires_at_ms"], self.queued[begun]):
+            self.violated("I6", f"{key} is being printed although its time is over")
         if is_copy:
             return
         self.printed[key] += 1
