@@ -110,7 +110,8 @@ class Observers:
         self.taken: dict[str, bool] = {}
         self.waiting: dict[str, set[str]] = {}
         self.printing: dict[str, str] = {}
-        self.queued: dict[str, dict[str, Any]] = {}
+        self.wanted_until: dict[str, tuple[int, int]] = {}
+        """For each job the end of its time, and how wrong the machine's clock was when it was queued."""
         self.pulsed: set[str] = set()
         self.kicked: set[str] = set()
         self.printed: Counter[str] = Counter()
@@ -224,7 +225,7 @@ class Observers:
             del self.printing[event["printer"]]
         if event["kind"] == "print.queued":
             jobs.add(event["job"])
-            self.queued[event["job"]] = event
+            self.wanted_until[event["job"]] = event["expires_at_ms"], self._clock_off_ms
         elif event["kind"] in ("print.done", "print.failed", "print.unknown"):
             jobs.discard(event["job"])
         if len(jobs) > QUEUE_JOBS:
@@ -322,13 +323,23 @@ class Observers:
         begun, is_copy = self.printing.get(printer), data.startswith(b"KOPIE")
         if begun is None or not (is_copy or begun in jobs):
             self.violated("I1", f"{key} is being printed and its start is not on disk")
-        elif self._is_over(self.queued[begun]["expires_at_ms"], self.queued[begun]):
+        elif self._nobody_wants(begun):
             self.violated("I6", f"{key} is being printed although its time is over")
         if is_copy:
             return
         self.printed[key] += 1
         if self.printed[key] > 1:
             self.violated("I2", f"{key} was printed twice")
+
+    @property
+    def _clock_off_ms(self) -> int:
+        return self.machine.off_ms if self.machine is not None else 0
+
+    def _nobody_wants(self, job: str) -> bool:
+        """Whether a job's time is over, by the true time and the machine's; False where that was set meanwhile."""
+        until_ms, off_ms = self.wanted_until[job]
+        now_ms = self.timeline.now_ms
+        return off_ms == self._clock_off_ms and until_ms <= min(now_ms, now_ms + off_ms)
 
     # The wire.
 
