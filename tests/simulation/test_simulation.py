@@ -15,7 +15,7 @@ from tests.simulation.world import play
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 def test_every_invariant_holds_in_every_run() -> None:
     with workplace() as folder:
         failed = [result for result in play_seeds(range(SEEDS), folder) if result.violations]
