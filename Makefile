@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PACKAGES := gateway drivers simulators
-PROOFS := tests/faults tests/fuzz tests/soak tests/package tests/gateway/devices/test_hotplug.py $(addprefix tests/e2e/test_, \
+PROOFS := tests/faults tests/fuzz tests/soak tests/package tests/gateway/devices/test_hotplug.py \
+	$(addprefix tests/gateway/upstream/test_, fuzz.py week.py) $(addprefix tests/e2e/test_, \
 	kill_under_load.py plugging.py disk_faults.py clock_jumps.py memory_limit.py hostile_neighbours.py broker_outage.py)
 export PYTHON
 

@@ -1,8 +1,9 @@
 """`python -m benchmarks.scale`: a million wallets and three million entitlements, in the real daemon.
 
-Three starts are measured, each from the start of the process to the first charge that is answered as paid:
+Four starts are measured, each from the start of the process to the first charge that is answered as paid:
 `known`, with everything in the directory and nothing of it changed here; `tail`, the same after kill -9 amid a burst of
-charges; and `changed`, a closed loop in which each of the million wallets has a balance of its own here.
+charges; `spent`, where upstream keeps the wallets and each of the million has been spent from here since it last spoke;
+and `changed`, a closed loop in which each of the million has a balance of its own here.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ TICKETS_EACH = 3
 CHARGES = 5_000
 IN_FLIGHT = 64
 RSS_MB_MAX, START_S_MAX = 300.0, 5.0
+OPENING_MINOR = 5000
+CONTACT = "01935b2e-7c1a-7f00-8000-0123456789ab"
+"""The id of upstream's last word, as long as ids are."""
 PAID = b'"done"'
+Row = tuple[str, str, bytes]
 _HEAD = "venue: {id: bench, timezone: Europe/Berlin, currency: EUR}\n"
 
 
@@ -58,6 +63,11 @@ class ScaleVenue(Venue):
 
     authority = "upstream"
 
+    @staticmethod
+    def folded(_holders: int) -> Iterator[Row]:
+        """Yield the rows that the journal's folded state begins with; all accounts add up to zero."""
+        yield from ()
+
     def _yaml(self) -> str:
         return (
             f"{_HEAD}broker: unix://{self.socket_path}\nstate_dir: state\nzones: {{hall: {{}}}}\n"
@@ -66,17 +76,46 @@ class ScaleVenue(Venue):
         )
 
 
+class AllSpent(ScaleVenue):
+    """The same, where everybody has paid three times since upstream last spoke."""
+
+    @staticmethod
+    def folded(holders: int) -> Iterator[Row]:
+        """Yield for each guest what upstream put in and what is left of it, and where the rest went."""
+        total_minor = 0
+        for holder in range(holders):
+            spent_minor = 300 + holder % 4000
+            total_minor += spent_minor
+            account = [OPENING_MINOR - spent_minor, 0, OPENING_MINOR, spent_minor, 3, CONTACT]
+            yield "account", f"wallet:guest-{holder}", msgspec.json.encode(account)
+        yield "account", "upstream", msgspec.json.encode([-OPENING_MINOR * holders])
+        yield "account", "sales:bench", msgspec.json.encode([total_minor])
+        yield "contact", "", msgspec.json.encode([CONTACT, total_minor])
+        yield "currency", "", b'"EUR"'
+
+
 class ClosedLoop(ScaleVenue):
     """The same, where the venue keeps the wallets itself."""
 
     authority = "venue"
 
+    @staticmethod
+    def folded(holders: int) -> Iterator[Row]:
+        """Yield a balance for each guest, and the cash that it was bought with."""
+        total_minor = 0
+        for holder in range(holders):
+            total_minor += 1000 + holder % 4000
+            yield "account", f"wallet:guest-{holder}", msgspec.json.encode([1000 + holder % 4000])
+        yield "account", "cash:bench", msgspec.json.encode([-total_minor])
 
-KINDS: dict[str | None, tuple[type[ScaleVenue], ...]] = {
-    None: (ScaleVenue, ClosedLoop),
+
+KINDS: dict[str, tuple[type[ScaleVenue], ...]] = {
+    "all": (ScaleVenue, AllSpent, ClosedLoop),
     "directory": (ScaleVenue,),
+    "spent": (AllSpent,),
     "changed": (ClosedLoop,),
 }
+NAMES = {AllSpent: "spent", ClosedLoop: "changed"}
 
 
 def ndjson(holders: int) -> Iterator[str]:
@@ -87,7 +126,7 @@ def ndjson(holders: int) -> Iterator[str]:
         for ticket in range(TICKETS_EACH):
             ticket_id = f"ticket-{holder}-{ticket}"
             yield f'{{"type":"entitlement","id":"{ticket_id}","holder":"{name}","zones":["hall"],"uses":3}}\n'
-        yield f'{{"type":"wallet","holder":"{name}","balance_minor":5000,"currency":"EUR"}}\n'
+        yield f'{{"type":"wallet","holder":"{name}","balance_minor":{OPENING_MINOR},"currency":"EUR"}}\n'
 
 
 def imported(folder: Path, holders: int) -> tuple[float, float]:
@@ -107,14 +146,11 @@ def imported(folder: Path, holders: int) -> tuple[float, float]:
     return time.perf_counter() - began_s, usage.ru_maxrss * 1024 / 1e6
 
 
-def give_everyone_a_balance(journal: Path, holders: int) -> None:
-    """Make a journal whose folded state gives each of so many guests a balance; all accounts add up to zero."""
+def make_journal(journal: Path, rows: Iterator[Row]) -> None:
+    """Make a journal whose folded state holds these rows."""
     subprocess.run([sys.executable, "-c", _EMPTY, str(journal)], cwd=ROOT, check=True, timeout=60)
     with closing(sqlite3.connect(journal)) as database:
-        rows = ((f"wallet:guest-{holder}", f"[{1000 + holder % 4000}]".encode()) for holder in range(holders))
-        database.executemany("INSERT INTO state VALUES ('account', ?, ?)", rows)
-        total_minor = sum(1000 + holder % 4000 for holder in range(holders))
-        database.execute("INSERT INTO state VALUES ('account', 'cash:bench', ?)", (f"[-{total_minor}]".encode(),))
+        database.executemany("INSERT INTO state VALUES (?, ?, ?)", rows)
         database.commit()
 
 
@@ -166,8 +202,8 @@ async def measured(kind: type[ScaleVenue], folder: Path, holders: int, charges: 
                 known = await till.started(venue, "known", charges)
                 await till.killed(venue)
                 return [known, await till.started(venue, "tail", charges)]
-            await asyncio.to_thread(give_everyone_a_balance, venue.state_dir / "journal.db", holders)
-            return [await till.started(venue, "changed", charges)]
+            await asyncio.to_thread(make_journal, venue.state_dir / "journal.db", kind.folded(holders))
+            return [await till.started(venue, NAMES[kind], charges)]
 
 
 _EMPTY = """
@@ -185,7 +221,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--holders", type=int, default=HOLDERS, help=f"guests, each with {TICKETS_EACH} tickets")
     parser.add_argument("--charges", type=int, default=CHARGES, help="charges after each start")
-    parser.add_argument("--only", choices=["directory", "changed"], help="measure these starts only")
+    parser.add_argument("--only", choices=list(KINDS), default="all", help="measure these starts only")
     parser.add_argument("--output", type=Path, help="write the figures as JSON, too")
     given = parser.parse_args()
     keep_out_of_git()

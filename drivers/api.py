@@ -243,6 +243,11 @@ class Light(Protocol):
 class Display(Protocol):
     """A reader with a line of text for the guest."""
 
+    @property
+    def display_rows(self) -> int:
+        """How many rows of text it has; 0 where this one has no display, or is not there to say so."""
+        ...
+
     async def show(self, text: str, on_ms: int) -> None:
         """Show `text` for `on_ms` milliseconds, then what the display shows at rest.
 

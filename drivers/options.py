@@ -28,6 +28,7 @@ Baud = Annotated[
 
 TOPIC_PATTERN = r"^[A-Za-z0-9_.:-]{1,64}(/[A-Za-z0-9_.:-]{1,64}){0,4}$"
 """Pattern of an MQTT topic that a device is set up with: plain levels, without wildcards."""
+TOPIC_EXPECTED = "the topic as in the device's own settings, such as `shellyplus1-a8032abe54dc`, without wildcards"
 
 Channel = Annotated[
     str,

@@ -31,6 +31,7 @@ from gateway.domain import bench, drawers, gates, printing, purchases, redemptio
 from gateway.domain import events as e
 from gateway.domain.ids import RandomPool, Uuid7
 from gateway.domain.state import VenueState
+from gateway.fleet import Fleet
 from gateway.flows.allowances import AllowanceFlow, terms
 from gateway.flows.clock import ClockFlow
 from gateway.flows.desk import Desk
@@ -46,6 +47,7 @@ from gateway.mqtt.requests import keyed_digest
 from gateway.ops.metering import Metering
 from gateway.reporting import Reporter
 from gateway.service import Lifeline
+from gateway.staging import go_back
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import DIRECTORY_FILE, Directory
 from gateway.store.history import History
@@ -63,6 +65,7 @@ EXIT_OK, EXIT_REFUSED = 0, 1
 
 def run(config_path: Path) -> int:
     """Serve the venue of a configuration file until told to stop; returns the exit status."""
+    go_back(config_path)
     try:
         configuration = read_configuration(config_path)
     except ConfigurationError as error:
@@ -144,7 +147,7 @@ class Gateway:
         self.configuration = configuration
         self.drivers = drivers = outside.drivers
         self.config_path = path
-        self._read = outside.read
+        self.read = outside.read
         self.random = outside.random
         # In the order in which they began, so that a run can be repeated exactly.
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -173,6 +176,7 @@ class Gateway:
         self.wiring = Wiring(recorder, self.entry, self.purchase, self.spawn, drivers)
         self.feedback = FeedbackFlow(self.spawn, recorder.now_ms)
         self.wiring.tap_refused = self.feedback.storage_refused
+        self.fleet = Fleet(self)
         self.upstream = UpstreamFace(self, path, self._record_quietly)
         self.reporter = Reporter(self)
         self.metering = Metering(self)
@@ -212,6 +216,7 @@ class Gateway:
         unknown = self._cut_short()
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
         self.recorder.record(started, *unknown, *self._waited())
+        self.fleet.after_start()
         took_ms, seq = round((time.monotonic() - began) * 1000), self.recorder.journal.last_seq
         log.info("state_restored", seq=seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
 
@@ -296,9 +301,10 @@ class Gateway:
 
     def reload(self) -> None:
         """Read the configuration again; a bad one is refused and the last good one runs on (I11)."""
-        self.spawn(self._reload())
+        self.spawn(self.reloaded())
 
-    async def _reload(self) -> None:
+    async def reloaded(self) -> None:
+        """Likewise, and return once that is done."""
         # One at a time: a second SIGHUP during a reload reads the file again after it.
         async with self._reloading:
             self.lifeline.reloading()
@@ -307,7 +313,7 @@ class Gateway:
 
     async def _reload_now(self) -> None:
         try:
-            fresh = await asyncio.to_thread(self._read, self.config_path)
+            fresh = await asyncio.to_thread(self.read, self.config_path)
         except ConfigurationError as error:
             for problem in error.problems:
                 log.error("configuration_problem", problem=str(problem))

@@ -58,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(run=_run)
 
     check = commands.add_parser("check", help="say everything that is wrong with a configuration, without starting")
-    check.add_argument("file", type=Path)
+    check.add_argument("file", type=Path, nargs="?", help="the same as --config FILE")
+    _config_option(check)
     check.set_defaults(run=_check)
 
     for name, prints, what in (
@@ -213,17 +214,17 @@ def _check(options: argparse.Namespace) -> int:
     from gateway.config.loading import ConfigurationError, load  # noqa: PLC0415
     from gateway.devices.registry import kinds  # noqa: PLC0415
 
+    file = options.file or options.config
     try:
-        configuration = load(options.file, kinds())
+        configuration = load(file, kinds())
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem)
-        noun = "problem" if len(error.problems) == 1 else "problems"
-        return _complain(f"{len(error.problems)} {noun} in {options.file}")
+        return _complain(f"{_count(error.problems, 'problem')} in {file}")
     for warning in configuration.warnings:
         print(warning)
     print(
-        f"{options.file} is right: {_count(configuration.devices, 'device')}, {_count(configuration.gates, 'gate')}, "
+        f"{file} is right: {_count(configuration.devices, 'device')}, {_count(configuration.gates, 'gate')}, "
         f"{_count(configuration.clients, 'client')}."
     )
     return OK

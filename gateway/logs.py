@@ -28,6 +28,8 @@ REST_S = 0.05
 
 _facts: LogWriter | None = None
 """Where `fact` writes JSON itself; None where lines are made for people."""
+_configured = _least = logging.INFO
+"""The level of the command line, and the one in force."""
 
 
 def fact(level: str, event: str, fields: dict[str, Any]) -> None:
@@ -35,6 +37,8 @@ def fact(level: str, event: str, fields: dict[str, Any]) -> None:
 
     `fields` are the caller's choice out of an event's own; they hold no secret (I12).
     """
+    if _NUMBERS[level] < _least:
+        return
     if _facts is None:
         getattr(structlog.get_logger("journal"), level)(event, **fields)
         return
@@ -99,6 +103,10 @@ class LogWriter:
                 return
 
 
+_NUMBERS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_NUMBERS |= {"exception": logging.ERROR, "critical": logging.CRITICAL}
+
+
 @lru_cache(maxsize=4)
 def _second(at_s: int) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -127,17 +135,32 @@ def _for_people() -> structlog.dev.ConsoleRenderer:
     return structlog.dev.ConsoleRenderer(colors=True, exception_formatter=structlog.dev.plain_traceback)
 
 
+def _keep_level(_: object, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Drop what is below the level in force. Loggers are made once, so it cannot be built into them."""
+    if _NUMBERS.get(level, logging.CRITICAL) < _least:
+        raise structlog.DropEvent
+    return event
+
+
+def set_level(level: str | None) -> None:
+    """Log from this level up; with None, from the one of the command line again."""
+    global _least  # noqa: PLW0603 - logging is the process's own, as in the standard library
+    _least = _configured if level is None else _NUMBERS[level]
+    logging.root.setLevel(max(_least, logging.WARNING))
+
+
 def configure(level: str = "info", *, stream: TextIO | None = None) -> LogWriter:
     """Set up logging for the process and return the writer, to be closed last.
 
     JSON lines unless `stream` (standard error by default) is a terminal.
     """
-    global _facts  # noqa: PLW0603 - logging is the process's own, as in the standard library
+    global _facts, _configured, _least  # noqa: PLW0603 - logging is the process's own, as in the standard library
     writer = LogWriter(stream or sys.stderr)
     terminal = writer.isatty()
-    _facts = None if terminal or logging.getLevelNamesMapping()[level.upper()] > logging.INFO else writer
-    numeric = logging.getLevelNamesMapping()[level.upper()]
+    _facts = None if terminal else writer
+    _configured = _least = numeric = _NUMBERS[level]
     processors: list[Any] = [
+        _keep_level,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=False) if terminal else _stamp,
         _hide_secrets,
@@ -148,7 +171,7 @@ def configure(level: str = "info", *, stream: TextIO | None = None) -> LogWriter
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json)]
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(numeric),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.WriteLoggerFactory(file=writer),  # type: ignore[arg-type]  # it only calls write() and flush()
         cache_logger_on_first_use=True,
     )

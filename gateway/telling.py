@@ -9,6 +9,7 @@ import msgspec
 from drivers.api import DeviceEvent, InputChanged, Noise, PrinterStatus, Reading, Tampered
 from gateway.domain import clock_events as c
 from gateway.domain import events as e
+from gateway.domain import fleet_events as f
 from gateway.domain import upstream_events as u
 from gateway.domain import zone_events as z
 from gateway.domain.input_events import DeviceTested, InputActive
@@ -30,6 +31,10 @@ _ALARMS = (
     DeviceTested,
     u.EventSetAside,
     u.DirectoryRefused,
+    u.UpstreamLost,
+    u.UpstreamFound,
+    f.OrderTaken,
+    f.OrderRefused,
     c.ClockDoubted,
     c.ClockJumped,
 )
@@ -66,6 +71,17 @@ _LOGGED_FIELDS = (
     "sink",
     "event_seq",
     "cursor",
+    "finding",
+    "what",
+    "elsewhere",
+    "after_seq",
+    "through_seq",
+    "since_ms",
+    "order_id",
+    "order_kind",
+    "refusal",
+    "outcome",
+    "valid_until_ms",
     "changes",
     "till",
     "number",

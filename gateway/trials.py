@@ -1,6 +1,7 @@
-"""Trying a device that the running daemon holds: a socket in the state folder, for whoever may open it.
+"""Asking the running daemon at its own computer: a socket in the state folder, for whoever may open it.
 
-One connection is one trial: a line of JSON in, lines of JSON out. File permission is the guard; whoever is root or the
+A device that the daemon holds is tried, or the report of an outage recorded and printed. One connection is one
+question: a line of JSON in, lines of JSON out. File permission is the guard; whoever is root or the
 gateway's own user at this computer may try what they could also take apart.
 """
 
@@ -19,11 +20,13 @@ import msgspec
 import structlog
 
 from drivers.api import DeviceEvent, DriverError
+from drivers.document import Document
 from gateway.config.schema import Configuration
 from gateway.devices.slot import DeviceSlot
 from gateway.devices.trying import Heard, Say, Trial, exercise, test_page, try_alone
 from gateway.domain.ids import Uuid7
 from gateway.domain.input_events import DeviceTested
+from gateway.domain.upstream_events import OutageReconciled
 from gateway.flows.desk import RefusedRequest, Request
 from gateway.mqtt.device_bus import DeviceBus
 from gateway.store.errors import StorageUnavailable
@@ -35,10 +38,17 @@ log = structlog.get_logger(__name__)
 
 SOCKET_NAME = "trial.sock"
 TRIALS_MAX = 4
-LINE_BYTES_MAX = 4096
+LINE_BYTES_MAX = 256 << 10
 CLIENT = "gateway-test"
 """Stands in the journal for whoever tried a printer or a drawer at this computer."""
 EXPIRY_MS = 5_000
+
+
+class OutageReport(msgspec.Struct, frozen=True, kw_only=True, tag="outage_report"):
+    """The report of an outage was made; `document` is it for the printer that the fact names."""
+
+    fact: OutageReconciled
+    document: Document | None = None
 
 
 class Trials:
@@ -79,10 +89,10 @@ class Trials:
 
         ok = False
         try:
-            trial = msgspec.json.decode(await reader.readline(), type=Trial)
-            ok = await self._try(trial, say)
+            asked = msgspec.json.decode(await reader.readline(), type=Trial | OutageReport)
+            ok = await (self._try(asked, say) if isinstance(asked, Trial) else self._reconciled(asked, say))
         except (ValueError, RecursionError) as error:
-            say(f"this is no trial: {error}")
+            say(f"this is no question: {error}")
         except (DriverError, StorageUnavailable) as error:
             say(str(error))
         except RefusedRequest as error:
@@ -131,6 +141,19 @@ class Trials:
         say("a test page waits in the printer's queue; look whether it comes")
         return True
 
+    async def _reconciled(self, report: OutageReport, say: Say) -> bool:
+        """Print a report through the queue, and record that it was made."""
+        printer = report.fact.printer
+        if printer and report.document is not None:
+            flow = self._gateway.wiring.printers.get(printer)
+            if flow is None:
+                say(f"no printer is called {printer}; there is {', '.join(self._gateway.wiring.printers) or 'none'}")
+                return False
+            flow.take_print(self._request(printer, "print", msgspec.json.encode({"document": report.document})))
+            say(f"the report waits in the queue of {printer}")
+        await self._gateway.recorder.record(report.fact)
+        return True
+
     def _drawer(self, trial: Trial, say: Say) -> bool:
         if not trial.yes:
             say(f"this opens {trial.device}; nothing was moved, say --yes to do it")
@@ -145,8 +168,8 @@ class Trials:
         return Request(CLIENT, self._ids(now_ms).hex(), target, verb, data, now_ms + EXPIRY_MS, "")
 
 
-async def ask_daemon(state_dir: Path, trial: Trial, say: Say) -> bool | None:
-    """Let the running daemon try a device. Returns how it went, or None when no daemon listens."""
+async def ask_daemon(state_dir: Path, trial: Trial | OutageReport, say: Say) -> bool | None:
+    """Ask the running daemon. Returns how it went, or None when no daemon listens."""
     try:
         reader, writer = await asyncio.open_unix_connection(state_dir / SOCKET_NAME, limit=LINE_BYTES_MAX)
     except PermissionError:

@@ -1,6 +1,6 @@
 """Simulated OSDP readers (IEC 60839-11-5) on one bus, plain or with the secure channel.
 
-Answers ID, CAP, POLL, LSTAT, LED, BUZ and KEYSET, and the handshake of the secure channel, for each address given.
+Answers ID, CAP, POLL, LSTAT, LED, BUZ, TEXT and KEYSET, and opens the secure channel, for each address.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from simulators.pty_line import PtyLine
 
 MAX_QUEUED = 32
 CARD_UID = bytes(8)
+ROW_CHARACTERS = 16
+LED_CONTROL, BUZZER, TEXT_OUTPUT = bytes([4, 4, 1]), bytes([5, 2, 1]), 6
+"""Capabilities: function, how far it goes, how many."""
 _IN_CLEAR = frozenset({m.ID, m.CAP, m.CHLNG, m.SCRYPT})
 """What a reader with a key answers outside of the secure channel."""
 
@@ -73,8 +76,11 @@ class Corrupt(Command):
 class Reader:
     """One reader: what it was told, and what it has still to tell."""
 
-    def __init__(self, address: int, key: bytes | None, *, factory_new: bool = False) -> None:
+    def __init__(
+        self, address: int, key: bytes | None, *, factory_new: bool = False, display_rows: Literal[0, 1, 2, 4] = 0
+    ) -> None:
         self.address = address
+        self.display = [" " * ROW_CHARACTERS] * display_rows
         self.key = key
         self.factory_new = factory_new
         self.away = False
@@ -97,6 +103,11 @@ class Reader:
     def secure(self) -> bool:
         """True while its secure channel is open."""
         return self._session is not None
+
+    @property
+    def seen(self) -> tuple[object, ...]:
+        """What a test waits for a change of."""
+        return self.secure, len(self.lights), len(self.beeps), *self.display
 
     def queue(self, code: int, data: bytes) -> None:
         """Tell this at the next poll."""
@@ -160,6 +171,9 @@ class Reader:
         match code:
             case m.ID:
                 return m.PDID, bytes.fromhex("CAFE01") + bytes([1, 2]) + bytes(4) + bytes([1, 2, 3])
+            case m.CAP:
+                level = {0: 0, 1: 1, 2: 2, 4: 3}[len(self.display)]
+                return m.PDCAP, LED_CONTROL + BUZZER + (bytes([TEXT_OUTPUT, level, 1]) if level else b"")
             case m.POLL:
                 return self._events.popleft() if self._events else (m.ACK, b"")
             case m.LSTAT:
@@ -168,11 +182,18 @@ class Reader:
                 self.lights.append(data.hex())
             case m.BUZ:
                 self.beeps.append(data.hex())
+            case m.TEXT if len(data) == 6 + data[5] and 1 <= data[3] <= len(self.display):
+                self._write(data[3] - 1, data[4] - 1, data[6:].decode("ascii"))
             case m.KEYSET:
                 self.key, self.factory_new = data[2:18], False
             case _:
                 return m.NAK, b"\x03"
         return m.ACK, b""
+
+    def _write(self, row: int, column: int, text: str) -> None:
+        """Put a text on the display. How long it stays there is not simulated."""
+        before = self.display[row]
+        self.display[row] = (before[:column] + text + before[column + len(text) :])[:ROW_CHARACTERS]
 
 
 class Osdp(Device):
@@ -188,12 +209,13 @@ class Osdp(Device):
         self._decoder = OsdpDecoder()
 
     def state(self) -> dict[str, Any]:
-        """Adds each reader by its address: whether its channel is secure, what it showed and sounded, frames it got."""
+        """Adds each reader by its address: secure channel or not, what it showed, sounded and wrote, frames it got."""
         shown = {
             str(address): {
                 "secure": reader.secure,
                 "lights": reader.lights[-8:],
                 "beeps": reader.beeps[-8:],
+                "display": [row.rstrip() for row in reader.display],
                 "frames": reader.frames,
             }
             for address, reader in self._readers.items()
@@ -230,10 +252,10 @@ class Osdp(Device):
         for frame in self._decoder:
             reader = self._readers.get(frame.address) if isinstance(frame, Frame) and not frame.reply else None
             if reader is not None and isinstance(frame, Frame):
-                before = reader.secure, len(reader.lights), len(reader.beeps)
+                before = reader.seen
                 if (reply := reader.answer(frame)) is not None:
                     self.line.write(reply)
-                if before != (reader.secure, len(reader.lights), len(reader.beeps)):
+                if before != reader.seen:
                     self.changed()
 
     def _reader(self, address: int) -> Reader:
@@ -251,11 +273,14 @@ def _card(bits: str, *, wiegand: bool) -> bytes:
 
 
 def make_readers(
-    addresses: list[int], key: str = "", security: Literal["none", "key", "new"] = "none"
+    addresses: list[int],
+    key: str = "",
+    security: Literal["none", "key", "new"] = "none",
+    display_rows: Literal[0, 1, 2, 4] = 0,
 ) -> dict[int, Reader]:
     """Readers at `addresses`: without secure channel, with `key` (hex), or new from the factory."""
-    secret = parse_hex(key) if security == "key" else None
-    return {address: Reader(address, secret, factory_new=security == "new") for address in addresses}
+    secret, new = parse_hex(key) if security == "key" else None, security == "new"
+    return {one: Reader(one, secret, factory_new=new, display_rows=display_rows) for one in addresses}
 
 
 def main() -> None:
@@ -265,10 +290,13 @@ def main() -> None:
     parser.add_argument("--address", type=int, action="append", help="an address; once for each reader (default: 0)")
     parser.add_argument("--key", default="", help="the readers' base key as 32 hex digits, for tests")
     parser.add_argument("--factory-new", action="store_true", help="the readers have the key from their factory")
+    rows = "rows of 16 characters that each reader's display has"
+    parser.add_argument("--display-rows", type=int, choices=(0, 1, 2, 4), default=0, help=rows)
 
     def make(options: argparse.Namespace) -> Osdp:
         security: Literal["none", "key", "new"] = "new" if options.factory_new else "key" if options.key else "none"
-        return Osdp(PtyLine(options.link), make_readers(options.address or [0], options.key, security))
+        readers = make_readers(options.address or [0], options.key, security, options.display_rows)
+        return Osdp(PtyLine(options.link), readers)
 
     run_device(parser, make)
 

@@ -12,6 +12,7 @@ import json
 import ssl
 import time
 from contextvars import ContextVar
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ from aiohttp import web
 
 from simulators import process
 from simulators.allowances import Treasury
+from simulators.authority import FAULTS
 from simulators.upstream_directory import DirectoryOfAll, Gone, digest
 from simulators.upstream_events import EventStore, Missing, Refused
+from simulators.upstream_findings import FindingsOfAll
+from simulators.upstream_fleet import FleetOfAll, NotKnown
 
 BODY_BYTES_MAX = 16 << 20
 WAIT_S_MAX = 60.0
@@ -47,6 +51,10 @@ class Faults(msgspec.Struct):
     """Leave a batch of changes out, so that the next one does not follow."""
     tampered: bool = False
     """Change a byte on the way, as someone in between would."""
+    unsigned: bool = False
+    """Leave the signature out."""
+    for_other: bool = False
+    """Sign what is for another venue."""
 
 
 _FAULT: ContextVar[Faults] = ContextVar("fault")
@@ -61,6 +69,10 @@ class Upstream:
         self.events = EventStore(folder / "events.ndjson")
         self.directory = DirectoryOfAll()
         self.treasury = Treasury({})
+        self.findings = FindingsOfAll(self.directory.single_use)
+        self.findings.saw(self.events.lines)
+        self.events.on_new = self.findings.saw
+        self.fleet = FleetOfAll(folder)
         self.faults: list[Faults] = []
         self.requests: list[str] = []
         self.token = token
@@ -77,6 +89,11 @@ class Upstream:
                 web.get(f"{root}/directory/snapshot", self._give_snapshot),
                 web.get(f"{root}/directory/changes", self._give_changes),
                 web.post(f"{root}/allowances", self._take_allowances),
+                web.get(f"{root}/findings", self._give_findings),
+                web.post(f"{root}/enrolment", self._enrol),
+                web.post(f"{root}/enrolment/renewal", self._renew),
+                web.get(f"{root}/orders", self._give_orders),
+                web.put(f"{root}/diagnostics/{{order}}", self._take_bundle),
                 web.post("/control/{what}", self._control),
                 web.get("/control/events", self._events_so_far),
             ]
@@ -107,6 +124,8 @@ class Upstream:
             _break(request)
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             return web.json_response({"why": "who are you?"}, status=401)
+        if not self._is_known(request):
+            return web.json_response({"why": "this venue is enrolled; show its certificate"}, status=403)
         if fault.status:
             headers = {"Retry-After": str(fault.retry_after_s)} if fault.retry_after_s else {}
             return web.json_response({"why": "told to"}, status=fault.status, headers=headers)
@@ -153,6 +172,7 @@ class Upstream:
             "Directory-Cursor": str(snapshot.cursor),
             "Repr-Digest": digest(snapshot.content),
             "Content-Length": str(len(content) - start),
+            **self._seal(request, "directory.snapshot", snapshot.cursor, snapshot.content),
         }
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
@@ -169,8 +189,7 @@ class Upstream:
 
     async def _give_changes(self, request: web.Request) -> web.Response:
         try:
-            after = int(request.query["after"])
-            wait_s = min(WAIT_S_MAX, float(request.query.get("wait_s", "0")))
+            after, wait_s = _polled(request)
         except (KeyError, ValueError):
             return web.json_response({"why": "it takes after and wait_s"}, status=400)
         try:
@@ -178,7 +197,7 @@ class Upstream:
         except Gone:
             return web.json_response({"why": "these changes are no longer known"}, status=410)
         if changes is None:
-            return web.Response(status=204)
+            return web.Response(status=204, headers=self._seal(request, "directory.changes", after, b""))
         fault = _FAULT.get()
         if fault.twice and self._sent is not None:
             changes = self._sent
@@ -186,7 +205,8 @@ class Upstream:
             changes = {**changes, "after": after + 1, "cursor": changes["cursor"] + 1}
         self._sent = changes
         content = json.dumps(changes).encode()
-        headers = {"Content-Digest": digest(content)}
+        seal = self._seal(request, "directory.changes", changes["cursor"], content)
+        headers = {"Content-Digest": digest(content), **seal}
         body = _changed(content) if fault.tampered else content
         return web.Response(body=body, content_type="application/json", headers=headers)
 
@@ -197,7 +217,71 @@ class Upstream:
             grants = [self.treasury.heard(statement, now_ms) for statement in statements]
         except (KeyError, TypeError, ValueError):
             return web.json_response({"why": "it takes statements"}, status=400)
-        return web.json_response({"grants": grants})
+        content = json.dumps({"grants": grants}).encode()
+        headers = self._seal(request, "allowances", 0, content)
+        return web.Response(body=content, content_type="application/json", headers=headers)
+
+    async def _give_findings(self, request: web.Request) -> web.Response:
+        try:
+            after, wait_s = _polled(request)
+        except (KeyError, ValueError):
+            return web.json_response({"why": "it takes after and wait_s"}, status=400)
+        found = await self.findings.since(request.match_info["venue"], after, wait_s)
+        if found is None:
+            return web.Response(status=204)
+        content = json.dumps(found).encode()
+        headers = self._seal(request, "findings", found["cursor"], content)
+        return web.Response(body=content, content_type="application/json", headers=headers)
+
+    # The fleet.
+
+    def _seal(self, request: web.Request, kind: str, version: int, content: bytes) -> dict[str, str]:
+        fault = _FAULT.get()
+        if fault.unsigned:
+            return {}
+        venue = "another" if fault.for_other else request.match_info["venue"]
+        return {"Upstream-Signature": self.fleet.seal(venue, kind, version, sha256(content).hexdigest())}
+
+    def _is_known(self, request: web.Request) -> bool:
+        """Return whether a venue has shown its certificate, where it must; plain http is for this machine only."""
+        venue = request.match_info.get("venue", "")
+        transport = request.transport
+        if request.path.endswith("/enrolment") or request.scheme != "https" or venue not in self.fleet.enrolled:
+            return True
+        shown = transport.get_extra_info("peercert") if transport is not None else None
+        names = [value for part in (shown or {}).get("subject", ()) for name, value in part if name == "commonName"]
+        return names == [venue]
+
+    async def _enrol(self, request: web.Request) -> web.Response:
+        try:
+            asked = await request.json()
+            made = self.fleet.enrol(request.match_info["venue"], str(asked["code"]), str(asked["request"]))
+        except (KeyError, TypeError, ValueError):
+            return web.json_response({"why": "it takes code and request"}, status=400)
+        except NotKnown as error:
+            return web.json_response({"why": str(error)}, status=422)
+        return web.json_response(made)
+
+    async def _renew(self, request: web.Request) -> web.Response:
+        try:
+            made = self.fleet.renew(request.match_info["venue"], str((await request.json())["request"]))
+        except (KeyError, TypeError, ValueError):
+            return web.json_response({"why": "it takes request"}, status=400)
+        except NotKnown as error:
+            return web.json_response({"why": str(error)}, status=422)
+        return web.json_response(made)
+
+    async def _give_orders(self, request: web.Request) -> web.Response:
+        try:
+            after, wait_s = _polled(request)
+        except (KeyError, ValueError):
+            return web.json_response({"why": "it takes after and wait_s"}, status=400)
+        given = await self.fleet.since(request.match_info["venue"], after, wait_s)
+        return web.Response(status=204) if given is None else web.json_response(given)
+
+    async def _take_bundle(self, request: web.Request) -> web.Response:
+        self.fleet.bundles[request.match_info["order"]] = await request.read()
+        return web.Response(status=204)
 
     # What a test tells it.
 
@@ -212,14 +296,30 @@ class Upstream:
                 self.directory.change(told)
             case "poison":
                 self.events.poison = frozenset(told)
+            case "findings":
+                self.findings.add(told["venue"], told["finding"])
             case "wallets":
                 self.treasury.free_minor.update(told)
+            case "invite":
+                return web.json_response({"code": self.fleet.invite(told)})
+            case "order":
+                return web.json_response(self.fleet.order(told.pop("venue"), told.pop("kind"), **told))
+            case "bundles":
+                return web.json_response({name: len(content) for name, content in self.fleet.bundles.items()})
             case _:
                 return web.Response(status=404)
         return web.Response(status=204)
 
     async def _events_so_far(self, _: web.Request) -> web.Response:
         return web.Response(body=b"".join(line + b"\n" for line in self.events.lines))
+
+
+def _polled(request: web.Request) -> tuple[int, float]:
+    """Return after what, and how long to wait. Raises KeyError and ValueError."""
+    after, wait_s = int(request.query["after"]), float(request.query.get("wait_s", "0"))
+    if not (after >= 0 and wait_s >= 0):
+        raise ValueError(after)
+    return after, min(WAIT_S_MAX, wait_s)
 
 
 def _break(request: web.Request) -> None:
@@ -249,13 +349,16 @@ def main() -> None:
     parser.add_argument("--token-file", type=Path)
     parser.add_argument("--certificate", type=Path)
     parser.add_argument("--private-key", type=Path)
+    parser.add_argument("--tls", choices=("right", *FAULTS), help="with a certificate of its own, right or wrong")
     options = parser.parse_args()
 
     async def serve() -> None:
         token = options.token_file.read_text().strip() if options.token_file else ""
         upstream = Upstream(options.folder, token)
         tls = None
-        if options.certificate:
+        if options.tls:
+            tls = upstream.fleet.authority.server("" if options.tls == "right" else options.tls)
+        elif options.certificate:
             tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             tls.load_cert_chain(options.certificate, options.private_key)
         port = await upstream.start(options.port, tls)

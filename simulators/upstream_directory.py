@@ -77,6 +77,11 @@ class DirectoryOfAll:
         self._wake()
         return self.cursor
 
+    def single_use(self, holder: str, entitlement: str) -> bool:
+        """Return whether an entitlement admits once in all."""
+        row = self._rows.get(("entitlement", holder, entitlement))
+        return row is not None and row.get("uses") == 1
+
     def snapshot(self) -> Snapshot:
         """Return everything as NDJSON."""
         lines = (json.dumps(row, separators=(",", ":"), ensure_ascii=False) for row in self._rows.values())

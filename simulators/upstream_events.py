@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -47,6 +47,7 @@ class EventStore:
         self.poison: frozenset[str] = frozenset()
         self.repeated = 0
         self.lines: list[bytes] = []
+        self.on_new: Callable[[list[bytes]], None] = lambda _lines: None
         whole = path.read_bytes() if path.exists() else b""
         end = whole.rfind(b"\n") + 1
         self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
@@ -80,6 +81,7 @@ class EventStore:
         for event, raw in fresh:
             self._remember(event, raw)
         self.through[source] = max(known_seq, through_seq)
+        self.on_new([raw for _, raw in fresh])
         return self.through[source]
 
     def _remember(self, event: Received, line: bytes) -> None:

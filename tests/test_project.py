@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("gateway", "drivers", "simulators")
-LOCKS = ("requirements.lock", "requirements-hardware.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-hardware.lock", "requirements-dev.lock", "requirements-peers.lock")
 MAX_LINES = 400
 # Split, so that this file does not hold what it looks for.
 REGISTRY_HOSTS = ("pypi" + ".org", "python" + "hosted.org", "index-" + "url =", "deb.deb" + "ian.org")
@@ -145,6 +145,8 @@ def test_every_declared_dependency_is_locked_inside_its_range(lock: str) -> None
         stated += extras()
     if lock == "requirements-dev.lock":
         stated += project()["dependency-groups"]["dev"]
+    if lock == "requirements-peers.lock":
+        stated = project()["dependency-groups"]["peers"]
     locked = pins(lock)
     for requirement in map(Requirement, stated):
         version = locked[canonicalize_name(requirement.name)]

@@ -15,6 +15,8 @@ from drivers.api import Noise, PrinterStatus
 
 MAX_PENDING = 32
 """Status requests that may wait for their reply at once; a printer that owes more has stopped answering."""
+LIMIT_BYTES = 4096
+"""More at once is babble, and reading it byte by byte would hold up everyone else."""
 BLOCK_BYTES = 4
 UNNAMED_ERROR = "error"
 _FLOW_CONTROL = (0x11, 0x13)
@@ -64,8 +66,13 @@ class StatusDecoder:
         self._asked.clear()
 
     def receive(self, data: bytes) -> list[StatusEvent]:
-        """Every event the bytes complete, in order."""
-        return [event for byte in data if byte not in _FLOW_CONTROL for event in self._byte(byte)]
+        """Every event the bytes complete, in order. Of more than `LIMIT_BYTES` at once only the newest are read."""
+        events: list[StatusEvent] = []
+        if (surplus := len(data) - LIMIT_BYTES) > 0:
+            events += [*self._drop_block(), Noise(surplus, "more at once than a printer ever says")]
+            data = data[surplus:]
+        events += [event for byte in data if byte not in _FLOW_CONTROL for event in self._byte(byte)]
+        return events
 
     def _byte(self, byte: int) -> list[StatusEvent]:
         if self._block and not byte & 0x90:

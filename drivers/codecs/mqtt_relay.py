@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -81,6 +81,15 @@ class Dialect(Protocol):
 def text_of(payload: bytes) -> str:
     """Return a short payload as text; empty for what is none."""
     return payload.decode("ascii", "replace").strip() if len(payload) <= 64 else ""
+
+
+def object_of(payload: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that a payload is; None for what is none."""
+    try:
+        found = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def number_after(topic: str, prefix: str) -> int | None:

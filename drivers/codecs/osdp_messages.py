@@ -6,12 +6,14 @@ that is too short for its reply is `Unreadable`.
 
 from __future__ import annotations
 
+import textwrap
+import unicodedata
 from typing import Literal
 
 import msgspec
 
 POLL, ID, CAP, LSTAT = 0x60, 0x61, 0x62, 0x64
-LED, BUZ, KEYSET, CHLNG, SCRYPT = 0x69, 0x6A, 0x75, 0x76, 0x77
+LED, BUZ, TEXT, KEYSET, CHLNG, SCRYPT = 0x69, 0x6A, 0x6B, 0x75, 0x76, 0x77
 ACK, NAK, PDID, PDCAP, LSTATR, RSTATR = 0x40, 0x41, 0x45, 0x46, 0x48, 0x4B
 RAW, FMT, KEYPAD, CCRYPT, RMAC_I, BUSY = 0x50, 0x51, 0x53, 0x76, 0x78, 0x79
 
@@ -21,6 +23,18 @@ COLOURS: tuple[Colour, ...] = ("off", "red", "green", "amber", "blue", "magenta"
 
 UNIT_MS = 100
 """Times of lights and buzzers are tenths of a second on the wire."""
+
+ROW_CHARACTERS = 16
+"""How long each row of a reader's display is, whatever the reader."""
+_TEXT_OUTPUT = 6
+_ROWS = {1: 1, 2: 2, 3: 4}
+_TEMPORARY_NO_WRAP = 3
+_SECOND_MS = 1000
+_IN_ASCII = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ẞ": "SS", "€": "EUR", "∞": "any"}
+    | {"ø": "oe", "Ø": "Oe", "æ": "ae", "Æ": "Ae", "å": "aa", "Å": "Aa", "ł": "l", "Ł": "L", "–": "-", "—": "-"}
+    | dict.fromkeys("’‘‚", "'") | dict.fromkeys("„“”«»", '"') | {"…": "...", "×": "x", "·": "."}
+)  # fmt: skip
 
 WRONG_SEQUENCE, NO_SECURITY, NEEDS_SECURITY = 4, 5, 6
 _REFUSALS = {
@@ -59,6 +73,12 @@ class Identity(msgspec.Struct, frozen=True):
     version: int
     serial: int
     firmware: str
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a reader can do: `display_rows` of 16 characters each, 0 without a display."""
+
+    display_rows: int = 0
 
 
 class RawCard(msgspec.Struct, frozen=True):
@@ -105,7 +125,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     code: int
 
 
-Message = Acknowledged | Refusal | Identity | RawCard | FormattedCard | Keys | LocalStatus | Unreadable
+Message = Acknowledged | Refusal | Identity | Capabilities | RawCard | FormattedCard | Keys | LocalStatus | Unreadable
 
 
 def read_reply(code: int, data: bytes) -> Message:
@@ -124,6 +144,8 @@ def _read_reply(code: int, data: bytes) -> Message:
             return Refusal(data[0])
         case _ if code == PDID:
             return _identity(data)
+        case _ if code == PDCAP:
+            return _capabilities(data)
         case _ if code == RAW:
             return _raw_card(data)
         case _ if code == FMT:
@@ -141,6 +163,12 @@ def _identity(data: bytes) -> Identity:
         return Identity("", 0, 0, 0, "")
     firmware = ".".join(str(byte) for byte in data[9:12])
     return Identity(data[:3].hex().upper(), data[3], data[4], int.from_bytes(data[5:9], "little"), firmware)
+
+
+def _capabilities(data: bytes) -> Capabilities:
+    """Each capability is three bytes: which it is, how far it goes, and how many there are."""
+    known = {data[at]: data[at + 1] for at in range(0, len(data) - 2, 3)}
+    return Capabilities(_ROWS.get(known.get(_TEXT_OUTPUT, 0), 0))
 
 
 def _raw_card(data: bytes) -> Message:
@@ -181,6 +209,23 @@ def rest_led(colour: Colour) -> bytes:
 def sound_buzzer(count: int, on_ms: int, off_ms: int) -> bytes:
     """Return the data of BUZ: the default tone, `count` (1 to 255) times, durations rounded up to 100 ms."""
     return bytes([0, 2, _ticks(on_ms, 255), _ticks(off_ms, 255), min(max(count, 1), 255)])
+
+
+def rows_of(text: str, display_rows: int) -> list[str]:
+    """Return a text as the rows of a display, broken between words; what does not fit is left out.
+
+    The protocol knows ASCII alone: umlauts become two letters, other accents are dropped, all else is a question mark.
+    """
+    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFC", text).translate(_IN_ASCII))
+    plain = "".join(char if " " <= char <= "~" else "?" for char in apart if not unicodedata.combining(char))
+    return textwrap.wrap(plain, ROW_CHARACTERS)[:display_rows]
+
+
+def show_row(row: int, text: str, on_ms: int) -> bytes:
+    """Return the data of TEXT: a whole row (1 is on top) for `on_ms`, rounded up to seconds, then as before."""
+    seconds = min(max(-(-on_ms // _SECOND_MS), 1), 255)
+    shown = text[:ROW_CHARACTERS].ljust(ROW_CHARACTERS).encode("ascii", "replace")
+    return bytes([0, _TEMPORARY_NO_WRAP, seconds, row, 1, len(shown)]) + shown
 
 
 def set_key(key: bytes) -> bytes:

@@ -1,8 +1,8 @@
 """One OSDP reader as its control panel sees it: what to send next, and what a reply means. Sans-I/O.
 
 `frame()` gives the bytes to send; then either `take()` is given the reply, or `silent()` says that none came. The order
-of things is: who are you, a secure channel where there is a key, is your housing closed, and then polls for ever, with
-commands between them. Source: SIA OSDP 2.2 (IEC 60839-11-5), clause 5.
+of things is: who are you, a secure channel where there is a key, what can you do, is your housing closed, and then
+polls for ever, with commands between them. Source: SIA OSDP 2.2 (IEC 60839-11-5), clause 5.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SETTLED = 20
 WANTS_KEY = "takes nothing without a secure channel: give its key as `key_file`"
 
 _Order = tuple[int, int, bytes]
-_Step = Literal["identify", "challenge", "prove", "install", "status", "online"]
+_Step = Literal["identify", "challenge", "prove", "install", "capabilities", "status", "online"]
 
 
 class CameOnline(msgspec.Struct, frozen=True):
@@ -46,6 +46,7 @@ class CameOnline(msgspec.Struct, frozen=True):
     identity: m.Identity
     secure: bool
     again: str = ""
+    display_rows: int = 0
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -84,6 +85,7 @@ class Panel:
     _session: SecureSession | None
     _ordered: _Order | None
     _default_key: bool
+    _display_rows: int
 
     def __init__(
         self,
@@ -177,6 +179,8 @@ class Panel:
                 return self._plain(m.SCRYPT, self._require_keys().server_cryptogram, SERVER)
             case "install":
                 return self._command(m.KEYSET, m.set_key(self._key or b""))
+            case "capabilities":
+                return self._command(m.CAP, b"\0")
             case "status":
                 return self._command(m.LSTAT, b"")
         if self._orders:
@@ -227,6 +231,8 @@ class Panel:
                 return self._proved(frame, data)
             case "install":
                 return self._installed(message)
+            case "capabilities":
+                return self._capable(message)
             case _:
                 return self._stated(message)
 
@@ -235,7 +241,7 @@ class Panel:
             return self._lose(WANTS_KEY)
         if isinstance(message, m.Identity):
             self._identity = message
-        self._step = "challenge" if self._key is not None else "status"
+        self._step = "challenge" if self._key is not None else "capabilities"
         return []
 
     def _challenged(self, frame: Frame, data: bytes) -> list[PanelEvent]:
@@ -257,7 +263,7 @@ class Panel:
         if frame.code != m.RMAC_I or not hmac.compare_digest(data, keys.first_mac):
             return self._lose("did not open the secure channel: is its key the one of `key_file`?")
         self._session = SecureSession(keys, panel=True)
-        self._step = "install" if self._default_key else "status"
+        self._step = "install" if self._default_key else "capabilities"
         return []
 
     def _installed(self, message: m.Message) -> list[PanelEvent]:
@@ -266,12 +272,22 @@ class Panel:
         self._begin()
         return [KeyInstalled()]
 
+    def _capable(self, message: m.Message) -> list[PanelEvent]:
+        """Go on whether or not the reader can tell what it can do."""
+        if _wants_security(message):
+            return self._lose(WANTS_KEY)
+        if isinstance(message, m.Capabilities):
+            self._display_rows = message.display_rows
+        self._step = "status"
+        return []
+
     def _stated(self, message: m.Message) -> list[PanelEvent]:
         """Come online, whether or not the reader can tell of its housing."""
         if _wants_security(message):
             return self._lose(WANTS_KEY)
         self._step = "online"
-        events: list[PanelEvent] = [CameOnline(self._identity, self._session is not None, self._again)]
+        came = CameOnline(self._identity, self._session is not None, self._again, self._display_rows)
+        events: list[PanelEvent] = [came]
         self._again = ""
         return [*events, message] if isinstance(message, m.LocalStatus) else events
 
@@ -315,6 +331,7 @@ class Panel:
         self._ordered = None
         self._default_key = False
         self._identity = m.Identity("", 0, 0, 0, "")
+        self._display_rows = 0
         self._panel_nonce = b""
         self._keys = None
         self._session = None

@@ -25,6 +25,7 @@ from drivers.codecs.mqtt_relay import (
     RelayIs,
     Told,
     number_after,
+    object_of,
     text_of,
 )
 
@@ -97,11 +98,8 @@ class ShellyGen2:
         if topic == f"{self._prefix}/online":
             word = text_of(payload)
             return (Alive(word == "true"),) if word in {"true", "false"} else (Nonsense("neither true nor false"),)
-        try:
-            frame = msgspec.json.decode(payload)
-        except (ValueError, RecursionError):
-            return (Nonsense("no JSON"),)
-        if not isinstance(frame, dict):
+        frame = object_of(payload)
+        if frame is None:
             return (Nonsense("no RPC frame"),)
         return tuple(_answer(frame) if topic == f"{self._reply}/rpc" else _status(frame.get("params")))
 

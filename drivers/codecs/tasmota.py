@@ -10,9 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
-from drivers.codecs.mqtt_relay import Alive, Message, Nonsense, RelayIs, Told, text_of
+from drivers.codecs.mqtt_relay import Alive, Message, Nonsense, RelayIs, Told, object_of, text_of
 
 UNIT_MS = 100
 UNITS_MAX = 111
@@ -61,11 +59,8 @@ class Tasmota:
         if topic == f"tele/{self._topic}/LWT":
             word = text_of(payload)
             return (Alive(word == "Online"),) if word in {"Online", "Offline"} else (Nonsense("no last will"),)
-        try:
-            result = msgspec.json.decode(payload)
-        except (ValueError, RecursionError):
-            return (Nonsense("no JSON"),)
-        return tuple(_relays(result)) if isinstance(result, dict) else (Nonsense("no result"),)
+        result = object_of(payload)
+        return (Nonsense("no result"),) if result is None else tuple(_relays(result))
 
 
 def _relays(result: dict[str, object]) -> Iterator[Told]:

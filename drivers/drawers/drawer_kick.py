@@ -19,7 +19,12 @@ class DrawerKickOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """What the YAML says of a drawer at a printer."""
 
     printer: Annotated[
-        str, msgspec.Meta(min_length=1, description="The device name of the printer it is plugged into.")
+        str,
+        msgspec.Meta(
+            min_length=1,
+            description="The device name of the printer it is plugged into.",
+            extra={"expected": "the name of a printer, such as `bar-printer`"},
+        ),
     ]
     pin: Annotated[Literal[2, 5], msgspec.Meta(description="Connector pin of its solenoid; 5 for a second drawer.")] = 2
     open_is_high: Annotated[

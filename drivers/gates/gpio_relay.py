@@ -24,7 +24,12 @@ class GpioOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Lines of one GPIO chip. Relays and inputs are counted from 1 in the order their lines are named here."""
 
     chip: Annotated[
-        str, Meta(pattern="^/dev/.+$", description="The GPIO chip; `gpiodetect` lists them, /dev/gpiochip0 on a Pi.")
+        str,
+        Meta(
+            pattern="^/dev/.+$",
+            description="The GPIO chip; `gpiodetect` lists them, /dev/gpiochip0 on a Pi.",
+            extra={"expected": "a GPIO chip, such as `/dev/gpiochip0`"},
+        ),
     ] = "/dev/gpiochip0"
     relay_lines: Annotated[
         tuple[_Line, ...], Meta(max_length=64, description="Lines that drive relays: GPIO numbers, not header pins.")

@@ -44,6 +44,7 @@ class HidRelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             pattern=r"^([0-9]+-[0-9]+(\.[0-9]+)*)?$",
             description="The USB socket the board is plugged into, such as 1-1.2; for HIDRelay boards, which have no "
             "serial number.",
+            extra={"expected": "a USB socket in quotes, such as `1-1.2`"},
         ),
     ] = ""
     channels: Annotated[int, Meta(ge=1, le=CHANNELS_MAX, description="How many relays the board has.")] = 1

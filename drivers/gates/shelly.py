@@ -10,7 +10,7 @@ from msgspec import Meta
 from drivers.api import Emit, MessageBus
 from drivers.codecs.shelly import ShellyGen1, ShellyGen2
 from drivers.gates.mqtt_relay import Layout, MqttRelay
-from drivers.options import TOPIC_PATTERN
+from drivers.options import TOPIC_EXPECTED, TOPIC_PATTERN
 
 
 class ShellyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,6 +22,7 @@ class ShellyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             pattern=TOPIC_PATTERN,
             description="Generation 2 and later: its MQTT prefix. Generation 1: its MQTT id, what stands behind "
             "shellies/ in its topics. By default both are such as shellyplus1-a8032abe54dc.",
+            extra={"expected": TOPIC_EXPECTED},
         ),
     ]
     generation: Annotated[

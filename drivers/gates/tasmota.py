@@ -10,14 +10,19 @@ from msgspec import Meta
 from drivers.api import Emit, MessageBus
 from drivers.codecs.tasmota import Tasmota
 from drivers.gates.mqtt_relay import Layout, MqttRelay
-from drivers.options import TOPIC_PATTERN
+from drivers.options import TOPIC_EXPECTED, TOPIC_PATTERN
 
 
 class TasmotaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A Tasmota device that logs in to the venue's broker under this device's name."""
 
     topic: Annotated[
-        str, Meta(pattern=TOPIC_PATTERN, description="Its MQTT topic, as in its settings; the full topic stays usual.")
+        str,
+        Meta(
+            pattern=TOPIC_PATTERN,
+            description="Its MQTT topic, as in its settings; the full topic stays usual.",
+            extra={"expected": TOPIC_EXPECTED},
+        ),
     ]
     relays: Annotated[int, Meta(ge=1, le=28, description="How many relays it has.")] = 1
 

@@ -21,7 +21,7 @@ from drivers.printers.address import DEFAULT_BAUD, PrinterAddress, check_address
 from drivers.printers.escpos_asking import StatusChannel
 from drivers.printers.escpos_profile import load_profile
 from drivers.printers.escpos_render import render
-from drivers.printers.logo import LogoFolder, LogoName, Logos
+from drivers.printers.logo import LogoFolder, LogoName, Logos, check_logo
 from drivers.transports import Transport, is_lost_within, open_transport
 
 CHUNK_BYTES = 1024
@@ -44,7 +44,9 @@ class EscposOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     status: Annotated[
         Literal["auto", "none"], msgspec.Meta(description="none: never ask; for printers that print the question.")
     ] = "auto"
-    status_timeout_ms: Annotated[int, msgspec.Meta(ge=50, le=10_000)] = 1_000
+    status_timeout_ms: Annotated[
+        int, msgspec.Meta(ge=50, le=10_000, description="How long it may take to say how it is.")
+    ] = 1_000
     heartbeat_s: Annotated[float, msgspec.Meta(ge=0.1, le=60, description="How often to ask how it is.")] = 3.0
     write_timeout_s: Annotated[
         float, msgspec.Meta(ge=0.1, le=300, description="Longest time for one job, on top of what a serial line takes.")
@@ -59,6 +61,7 @@ class EscposOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         """Refuse an address or a profile that can never work."""
         check_address(self.connect)
         load_profile(self.profile)
+        check_logo(self.logos, self.logo)
 
 
 class EscposPrinter:

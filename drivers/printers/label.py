@@ -13,7 +13,7 @@ from drivers.document import Document
 from drivers.noise import NoiseReport
 from drivers.printers.address import DEFAULT_BAUD, PrinterAddress, check_address, line_time_s
 from drivers.printers.label_layout import Page, lay_out
-from drivers.printers.logo import LogoFolder, LogoName, Logos
+from drivers.printers.logo import LogoFolder, LogoName, Logos, check_logo
 from drivers.transports import Transport, is_lost_within, open_transport
 
 CHUNK_BYTES = 4096
@@ -40,7 +40,9 @@ class LabelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     status: Annotated[
         Literal["auto", "none"], msgspec.Meta(description="none: never ask; for printers that print the question.")
     ] = "auto"
-    status_timeout_ms: Annotated[int, msgspec.Meta(ge=50, le=10_000)] = 1_000
+    status_timeout_ms: Annotated[
+        int, msgspec.Meta(ge=50, le=10_000, description="How long it may take to say how it is.")
+    ] = 1_000
     heartbeat_s: Annotated[float, msgspec.Meta(ge=0.1, le=60, description="How often to ask how it is.")] = 3.0
     write_timeout_s: Annotated[
         float, msgspec.Meta(ge=0.1, le=300, description="Longest time for one job, on top of what a serial line takes.")
@@ -52,6 +54,7 @@ class LabelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def __post_init__(self) -> None:
         """Refuse an address that can never work, and labels without a height."""
         check_address(self.connect)
+        check_logo(self.logos, self.logo)
         if self.height_mm is None and self.media != "continuous":
             raise ValueError("height_mm: say how high the labels are, or write `media: continuous` for a roll without")
         if self.width_mm <= 2 * self.margin_mm + 5:

@@ -11,11 +11,30 @@ from PIL import Image
 from drivers.api import DeviceFault
 from drivers.document import LOGO_NAME, MAX_IMAGE_BYTES, Document, decode_png
 
-LogoFolder = Annotated[str, Meta(pattern="^/.+", max_length=300, description="Folder of logos: PNG files, NAME.png.")]
+LogoFolder = Annotated[
+    str,
+    Meta(
+        pattern="^/.+",
+        max_length=300,
+        description="Folder of logos: PNG files, NAME.png.",
+        extra={"expected": "a folder by its whole path, such as `/etc/venue-gateway/logos`"},
+    ),
+]
 LogoName = Annotated[
-    str, Meta(pattern=LOGO_NAME, description="The logo on top of whatever names none itself; without .png.")
+    str,
+    Meta(
+        pattern=LOGO_NAME,
+        description="The logo on top of whatever names none itself; without .png.",
+        extra={"expected": "the name of a PNG file without its ending, such as `club`"},
+    ),
 ]
 MAX_NAMED = 20
+
+
+def check_logo(folder: str | None, name: str | None) -> None:
+    """Raise ValueError for a logo that can lie nowhere."""
+    if name is not None and folder is None:
+        raise ValueError("logo needs the folder it lies in: name that as `logos`")
 
 
 class Logos:

@@ -62,7 +62,8 @@ class OsdpReaderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 class OsdpReader:
     """OSDP reader (IEC 60839-11-5) on a bus, with the secure channel where `key_file` is given.
 
-    Emits one `Reading` for each card, `Tampered` when its housing is opened or closed, and takes `beep` and `light`.
+    Emits one `Reading` for each card, `Tampered` when its housing is opened or closed, and takes `beep`, `light` and,
+    where it says that it has a display, `show`.
     """
 
     Options: ClassVar[type[msgspec.Struct]] = OsdpReaderOptions
@@ -77,6 +78,8 @@ class OsdpReader:
         self._typed = ""
         self._note = ""
         self._tampered = False
+        self._rows_in_use = 0
+        self.display_rows = 0
 
     async def run(self) -> None:
         """Serve until cancelled; raises DriverError when the bus or the reader is gone, or its key does not fit.
@@ -90,7 +93,7 @@ class OsdpReader:
             try:
                 await self._until_ended(seat)
             finally:
-                self._seat = None
+                self._seat, self.display_rows = None, 0
                 self._fail_orders()
 
     async def _until_ended(self, seat: Seat) -> None:
@@ -112,6 +115,18 @@ class OsdpReader:
     async def light(self, colour: m.Colour, on_ms: int = 1000) -> None:
         """Show `colour` for `on_ms`, rounded up to 100 ms, and then what was shown before; raises as `beep` does."""
         await self._order(m.LED, m.set_led(colour, on_ms))
+
+    async def show(self, text: str, on_ms: int) -> None:
+        """Show `text` for `on_ms`, rounded up to seconds, and then what was shown before; raises as `beep` does.
+
+        It is written in ASCII, on as many rows of 16 characters as there are; what does not fit is left out.
+        """
+        rows = m.rows_of(text, self.display_rows)
+        # Each row has a time of its own: one that the text before still uses must be emptied.
+        stale = [""] * (self._rows_in_use - len(rows))
+        self._rows_in_use = len(rows)
+        for number, row in enumerate([*rows, *stale], start=1):
+            await self._order(m.TEXT, m.show_row(number, row, on_ms))
 
     async def _order(self, code: int, data: bytes) -> None:
         seat = self._seat
@@ -152,6 +167,7 @@ class OsdpReader:
         match event:
             case CameOnline():
                 self._known, self._typed = "", ""
+                self.display_rows, self._rows_in_use = event.display_rows, 0
                 self._emit(Online(_described(event, self._options) + self._note))
             case m.RawCard() | m.FormattedCard():
                 self._read(event)
@@ -197,5 +213,6 @@ class OsdpReader:
 def _described(event: CameOnline, options: OsdpReaderOptions) -> str:
     identity = event.identity
     channel = "secure channel" if event.secure else "no secure channel"
+    rows = {0: "", 1: ", 1 row of text"}.get(event.display_rows, f", {event.display_rows} rows of text")
     again = f"; it began again: {event.again}" if event.again else ""
-    return f"address {options.address}, maker {identity.vendor}, model {identity.model}, {channel}{again}"
+    return f"address {options.address}, maker {identity.vendor}, model {identity.model}, {channel}{rows}{again}"

@@ -18,7 +18,12 @@ from drivers.reader_options import Technology
 from drivers.repeats import RepeatFilter
 from drivers.transports import open_transport
 
-HexBytes = Annotated[str, Meta(pattern="^([0-9A-Fa-f]{2}){0,8}$")]
+HexBytes = Annotated[
+    str,
+    Meta(
+        pattern="^([0-9A-Fa-f]{2}){0,8}$", extra={"expected": "up to eight pairs of hex digits in quotes, such as `02`"}
+    ),
+]
 
 
 class WiegandSerialOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config import tree
+from gateway.config.fleet import Fleet
 from gateway.config.problems import Mark, Problems, quote
 from gateway.config.reading import read_struct, struct_type
 
@@ -55,6 +56,11 @@ class Upstream(Endpoint, frozen=True, kw_only=True):
         Mapping[str, Endpoint],
         Meta(description="Others that get every event too, each at its own pace, by name."),
     ] = msgspec.field(default_factory=dict)
+
+    fleet: Annotated[
+        Fleet | None,
+        Meta(description="With it, even an empty one, the gateway has a certificate of its own and takes signed data."),
+    ] = None
 
     @property
     def endpoint(self) -> Endpoint:
@@ -102,15 +108,15 @@ def _check_endpoint(node: tree.Node, values: Mapping[str, object], path: str, pr
     url = values.get("url")
     if not isinstance(url, str):
         return
-    if fault := _url_fault(url):
+    if fault := url_fault(url):
         problems.add(_place(node, "url"), f"{path}.url", fault)
     elif values.get("ca_file") and not url.startswith("https:"):
         message = "only https:// checks a certificate; change the URL or leave this out"
         problems.add(_place(node, "ca_file"), f"{path}.ca_file", message)
 
 
-def _url_fault(url: str) -> str:
-    """Return what is wrong with a URL, or nothing."""
+def url_fault(url: str) -> str:
+    """Return what is wrong with the URL of an upstream, or nothing."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

@@ -29,7 +29,7 @@ Before = Callable[[str], Awaitable[None]]
 """Called with what is about to be done; returns when that may happen."""
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
+class Trial(msgspec.Struct, frozen=True, kw_only=True, tag="trial"):
     """What to try. `yes` allows what moves metal."""
 
     device: str
@@ -173,6 +173,9 @@ async def _read(trial: Trial, driver: Any, heard: Heard, say: Say) -> bool:  # n
     if callable(beep := getattr(driver, "beep", None)):
         await beep(1, 200, 100)
         say("it was told to beep")
+    if getattr(driver, "display_rows", 0):
+        await driver.show("Venue Gateway", 5000)
+        say("its display was told to show: Venue Gateway")
     say(f"hold a card or a code to it within {trial.wait_s:g} s")
     reading = await heard.reading(trial.wait_s)
     if reading is None:

@@ -17,6 +17,7 @@ from gateway.domain.booking import InShift
 from gateway.domain.clock_events import ClockEvent
 from gateway.domain.erasure import HolderErased
 from gateway.domain.event import Event, RequestRef
+from gateway.domain.fleet_events import FleetEvent
 from gateway.domain.input_events import InputEvent
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import RedemptionEvent
@@ -370,6 +371,7 @@ AnyEvent: TypeAlias = (
     | AllowanceBookOpened
     | AllowanceChanged
     | UpstreamEvent
+    | FleetEvent
     | HolderErased
 )
 """Every event there is; decoding a journal row goes through this union."""

@@ -5,38 +5,18 @@ Every event carries the values after it, so that each account ends the same howe
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import msgspec
 
 from gateway.domain import allowance_events as a
 from gateway.domain import wallet_events as w
+from gateway.domain.accounts import Account, Accounts
 
 WALLET = "wallet:"
 DEPOSITS = "deposits"
 UPSTREAM = "upstream"
-
-
-class Account(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
-    """One account. All but the balance concerns wallets only.
-
-    `held_minor` is reserved by holds, `opening_minor` what upstream put in, and `spent_minor` what was paid, in
-    `spent_count` payments, since `contact`.
-    """
-
-    balance_minor: int = 0
-    held_minor: int = 0
-    opening_minor: int = 0
-    spent_minor: int = 0
-    spent_count: int = 0
-    contact: str = ""
-
-    @property
-    def available_minor(self) -> int:
-        """What can be spent."""
-        return self.balance_minor - self.held_minor
 
 
 class Posted(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
@@ -92,7 +72,7 @@ class Ledger:
     def __init__(self, touch: Callable[[str, str], None]) -> None:
         """Begin with nothing in any account."""
         self._touch = touch
-        self.accounts: dict[str, Account] = {}
+        self.accounts = Accounts()
         self.holds: dict[str, w.WalletHeld] = {}
         self.armed: dict[str, w.WalletArmed] = {}
         self.transfers: dict[str, Posted] = {}
@@ -102,7 +82,7 @@ class Ledger:
         self.allowances: dict[str, a.Allowance] = {}
         self.books: dict[str, str] = {}
         self.imbalance_minor = 0
-        self.tables: dict[str, dict[str, Any]] = {
+        self.tables: dict[str, MutableMapping[str, Any]] = {
             "account": self.accounts,
             "hold": self.holds,
             "armed": self.armed,
@@ -135,21 +115,15 @@ class Ledger:
 
     def account(self, name: str) -> Account:
         """Return an account; one that was never used is empty."""
-        return self.accounts.get(name, _EMPTY)
+        return self.accounts.find(name) or _EMPTY
 
     def held_minor(self) -> int:
         """Return what is reserved in the whole venue."""
         return sum(hold.amount_minor for hold in self.holds.values())
 
-    def loaded(self, name: str) -> None:
-        """Let all accounts share one text for the same contact: of a million of them that spares 45 MB."""
-        account = self.accounts[name]
-        if account.contact:
-            self.accounts[name] = msgspec.structs.replace(account, contact=sys.intern(account.contact))
-
     def check(self) -> None:
         """Add up all balances, after a rebuild. `imbalance_minor` is zero, or money was made or lost."""
-        self.imbalance_minor = sum(account.balance_minor for account in self.accounts.values())
+        self.imbalance_minor = self.accounts.total_minor()
 
     # What each fact changes.
 
@@ -165,16 +139,20 @@ class Ledger:
     def transferred(self, event: w.WalletTransferred) -> None:
         """Money has moved."""
         self._disarm(event.reader, event.transfer)
-        for name, balance_minor in event.balances.items():
-            self._set(name, balance_minor=balance_minor)
-        own = wallet(event.holder)
+        own, mine = wallet(event.holder), self._spent(event.spent)
         if event.opening_minor is not None:
-            self._set(own, opening_minor=event.opening_minor)
+            mine["opening_minor"] = event.opening_minor
         if event.held_minor is not None:
-            self._set(own, held_minor=event.held_minor)
+            mine["held_minor"] = event.held_minor
+        for name, balance_minor in event.balances.items():
+            if name == own:
+                mine["balance_minor"] = balance_minor
+            else:
+                self._set(name, balance_minor=balance_minor)
+        if mine:
+            self._set(own, **mine)
         if event.allowance is not None:
             self._set_allowance(event.holder, event.allowance)
-        self._spend(own, event.spent)
         self._remember(event)
         if self.currency != event.currency:
             self.currencies[""] = event.currency
@@ -185,8 +163,7 @@ class Ledger:
         self._disarm(event.reader, event.transfer)
         self.holds[event.transfer] = event
         self._touch("hold", event.transfer)
-        self._set(wallet(event.holder), held_minor=event.held_minor)
-        self._spend(wallet(event.holder), event.spent)
+        self._set(wallet(event.holder), held_minor=event.held_minor, **self._spent(event.spent))
         self._post(event.transfer, Posted("hold", event.holder, _fingerprint(event)))
 
     def hold_ended(self, event: w.WalletHoldEnded) -> None:
@@ -242,12 +219,13 @@ class Ledger:
             del self.armed[reader]
             self._touch("armed", reader)
 
-    def _spend(self, name: str, spent: w.Spent | None) -> None:
-        if spent is not None:
-            contact = sys.intern(spent.contact)
-            self._set(name, spent_minor=spent.wallet_minor, spent_count=spent.wallet_count, contact=contact)
-            self.contacts[""] = Contact(contact, spent.venue_minor)
-            self._touch("contact", "")
+    def _spent(self, spent: w.Spent | None) -> dict[str, Any]:
+        """Note what the venue has spent; returns what of it the wallet remembers."""
+        if spent is None:
+            return {}
+        self.contacts[""] = Contact(spent.contact, spent.venue_minor)
+        self._touch("contact", "")
+        return {"spent_minor": spent.wallet_minor, "spent_count": spent.wallet_count, "contact": spent.contact}
 
     def _set(self, name: str, **fields: Any) -> None:  # noqa: ANN401 - each field has its own type
         self.accounts[name] = msgspec.structs.replace(self.account(name), **fields)

@@ -8,13 +8,13 @@ values *after* the change, so applying a stretch of them again over newer rows e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any, Literal
 
 import msgspec
 
+from gateway.domain import above, bench, ledger, redemptions, shifts
 from gateway.domain import allowance_events as a
-from gateway.domain import bench, ledger, redemptions, shifts
 from gateway.domain import clock_events as c
 from gateway.domain import events as e
 from gateway.domain import shift_events as s
@@ -48,6 +48,7 @@ _ROW_TYPES: dict[str, Any] = {
     **redemptions.ROW_TYPES,
     **bench.ROW_TYPES,
     **shifts.ROW_TYPES,
+    **above.ROW_TYPES,
     "clock": Standing,
 }
 ON_DISK: frozenset[str] = frozenset({"request", *ledger.ON_DISK, *redemptions.ON_DISK, *shifts.ON_DISK})
@@ -85,10 +86,11 @@ class VenueState:
         self.redemptions = redemptions.Redemptions(self._touch, self._set_uses, self._set_day_uses)
         self.bench = bench.Bench(self._touch)
         self.shifts = shifts.Shifts(self._touch)
+        self.above = above.Above(self._touch)
         self.clocks: dict[str, Standing] = {}
         self.dirty: set[tuple[str, str]] = set()
         self.dropped_jobs: list[str] = []
-        self._tables: dict[str, dict[str, Any]] = {
+        self._tables: dict[str, MutableMapping[str, Any]] = {
             "use": self.uses,
             "day_use": self.day_uses,
             "where": self.where,
@@ -105,6 +107,7 @@ class VenueState:
             **self.redemptions.tables,
             **self.bench.tables,
             **self.shifts.tables,
+            **self.above.tables,
         }
 
     def set_zones(self, zones: ZoneMap) -> None:
@@ -329,8 +332,6 @@ class VenueState:
         if row_type is None:
             return
         self._tables[kind][key] = msgspec.json.decode(value, type=row_type)
-        if kind == "account":
-            self.ledger.loaded(key)
         if kind == "where":
             self.occupancy.update(self.zones.path(self.where[key].zone))
 
@@ -385,6 +386,7 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     w.WalletContact: lambda state, event: state.ledger.contacted(event),
     **redemptions.CHANGES,
     **bench.CHANGES,
+    **above.CHANGES,
     a.AllowanceBookOpened: lambda state, event: state.ledger.book_opened(event),
     a.AllowanceChanged: lambda state, event: state.ledger.allowance_changed(event),
 }

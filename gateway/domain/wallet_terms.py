@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.domain.ledger import Account, Ledger, wallet
+from gateway.domain.accounts import Account
+from gateway.domain.ledger import Ledger, wallet
 from gateway.domain.money import BALANCE_MAX_MINOR
 
 

@@ -88,7 +88,9 @@ class BenchFlow:
         # Remembered for each model: to ask takes long, and the console asks for every device five times a second.
         if type(driver) not in self._able:
             self._able[type(driver)] = [verb for verb, ability in VERBS.items() if isinstance(driver, ability)]
-        return self._able[type(driver)]
+        able = self._able[type(driver)]
+        # Of one model, some have a display and some have none.
+        return able if "show" not in able or driver.display_rows else [verb for verb in able if verb != "show"]
 
     def _take_signal(self, action: bench.Action, request: Request) -> None:
         self._begin(action, request, read_data(request, TryData))

@@ -125,5 +125,5 @@ class FeedbackFlow:
             yield partial(device.light, signal.colour, on_ms)
         if isinstance(device, Beeper) and signal.tone != "none":
             yield partial(device.beep, *TONES[signal.tone])
-        if isinstance(device, Display) and (line := self.book.line(shown)):
+        if isinstance(device, Display) and device.display_rows and (line := self.book.line(shown)):
             yield partial(device.show, line, on_ms)

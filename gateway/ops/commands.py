@@ -1,4 +1,4 @@
-"""The operator's part of the command line: `venue-gateway doctor`, `backup`, `restore`, `diagnostics`, `erase`.
+"""The operator's part of the command line: `venue-gateway doctor`, `backup`, `erase`, `reconcile`, `enroll`, ….
 
 Each command is a function of its parsed arguments that returns the exit status: 0 when all is well, 1 when something
 was refused or is bad (and it said what to do).
@@ -7,6 +7,7 @@ was refused or is bad (and it said what to do).
 from __future__ import annotations
 
 import argparse
+import getpass
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +43,27 @@ def add_commands(commands: Commands, config_option: ConfigOption) -> None:
     erase.add_argument("--reason", required=True, help="stays in the journal; a number of the case, and no name")
     erase.set_defaults(run=_erase)
     config_option(erase)
+    _add_reconcile(commands, config_option)
+    enroll = commands.add_parser("enroll", help="make this gateway known upstream, by a key of its own")
+    enroll.add_argument("url", metavar="URL", help="of upstream, as in `upstream.url`")
+    enroll.add_argument("--code", required=True, help="what upstream shows for this venue, good once; - reads it")
+    enroll.add_argument("--ca-file", metavar="FILE", help="the authority of upstream's own certificate")
+    enroll.add_argument("--replace", action="store_true", help="also where this gateway is enrolled already")
+    enroll.set_defaults(run=_enroll)
+    config_option(enroll)
+
+
+def _add_reconcile(commands: Commands, config_option: ConfigOption) -> None:
+    reconcile = commands.add_parser("reconcile", help="report what was decided while upstream was out of reach")
+    reconcile.add_argument("--sink", default="main", help="which one; `main` is upstream itself")
+    reconcile.add_argument("--back", type=int, default=0, metavar="N", help="the Nth outage before the last one")
+    reconcile.add_argument("--after-seq", type=int, metavar="SEQ", help="a stretch of the journal instead")
+    reconcile.add_argument("--through-seq", type=int, metavar="SEQ")
+    reconcile.add_argument("--json", metavar="FILE", help="write the report there; - for standard output")
+    reconcile.add_argument("--print", dest="printer", default="", metavar="PRINTER", help="print a receipt too")
+    reconcile.add_argument("--language", choices=("de", "en"), default="en", help="of the receipt")
+    reconcile.set_defaults(run=_reconcile)
+    config_option(reconcile)
 
 
 def _add_backup(commands: Commands, config_option: ConfigOption) -> None:
@@ -136,8 +158,62 @@ def _erase(options: argparse.Namespace) -> int:
     return OK
 
 
+def _reconcile(options: argparse.Namespace) -> int:
+    from gateway.ops import reconciling  # noqa: PLC0415
+    from gateway.store.errors import StorageUnavailable  # noqa: PLC0415
+
+    configuration = _load(options.config)
+    if configuration is None:
+        return REFUSED
+    wanted = reconciling.Wanted(
+        sink=options.sink, back=max(0, options.back), after_seq=options.after_seq, through_seq=options.through_seq
+    )
+    try:
+        report = reconciling.make_report(configuration, wanted)
+        if options.json == "-":
+            print(reconciling.as_json(report).decode())
+        else:
+            for line in reconciling.as_text(report, configuration):
+                print(line)
+        if options.json not in {None, "-"}:
+            reconciling.write(Path(options.json), report)
+    except (reconciling.ReconcileRefused, StorageUnavailable) as error:
+        return _complain(str(error))
+    except OSError as error:
+        return _complain(f"{error.filename or options.json}: {error.strerror}")
+    asked = reconciling.Asked(by=getpass.getuser(), printer=options.printer, language=options.language)
+    return OK if reconciling.tell(configuration, report, asked, _say) else REFUSED
+
+
+def _enroll(options: argparse.Namespace) -> int:
+    from gateway.ops import enrolling  # noqa: PLC0415
+
+    configuration = _load(options.config)
+    if configuration is None:
+        return REFUSED
+    # What stands on a command line can be read by whoever is on this machine.
+    code = sys.stdin.readline().strip() if options.code == "-" else options.code
+    wanted = enrolling.Wanted(url=options.url, code=code, ca_file=options.ca_file, replace=options.replace)
+    try:
+        done = enrolling.enroll(configuration, wanted)
+    except enrolling.EnrolRefused as error:
+        return _complain(f"{error}. Nothing is enrolled anew.")
+    print(f"Known upstream as {configuration.venue.id}: {done.folder}, until {done.until:%Y-%m-%d} and renewed before.")
+    print(f"Upstream's keys, pinned: {', '.join(one.id for one in done.keys)}.")
+    if configuration.upstream is None or configuration.upstream.fleet is None:
+        print("Add `fleet: {}` to `upstream:` in the YAML, then reload the service.")
+    else:
+        print("Reload the service.")
+    return OK
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _say(text: str) -> None:
+    # Standard output belongs to the report.
+    print(text, file=sys.stderr)
 
 
 def _complain(text: str) -> int:

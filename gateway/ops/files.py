@@ -18,6 +18,7 @@ from gateway.store import audit
 from gateway.store.credentials import KEY_FILE, CredentialKey
 from gateway.store.directory import Directory
 from gateway.store.errors import StorageUnavailable
+from gateway.upstream.identity import FOLDER
 
 _OTHERS = 0o077
 _WORLD = 0o007
@@ -54,7 +55,8 @@ def secret_files(configuration: Configuration) -> list[Path]:
     """Return every file of this venue that holds a secret, whether or not it is there."""
     state_dir = configuration.state_dir
     named = named_files(configuration, SECRET_FIELDS)
-    return sorted({state_dir / KEY_FILE, *state_dir.glob("clients/*.password"), *named})
+    made = (*state_dir.glob("clients/*.password"), *state_dir.glob(f"{FOLDER}/*.key"))
+    return sorted({state_dir / KEY_FILE, *made, *named})
 
 
 def check_secrets(configuration: Configuration) -> Iterator[Finding]:
@@ -86,7 +88,8 @@ def _missing(file: Path, configuration: Configuration) -> Finding:
 
 def check_certificates(configuration: Configuration, now: datetime) -> Iterator[Finding]:
     """Judge how long each certificate still holds."""
-    files = sorted(set(named_files(configuration, CERTIFICATE_FIELDS)))
+    own = configuration.state_dir.glob(f"{FOLDER}/*.crt")
+    files = sorted({*named_files(configuration, CERTIFICATE_FIELDS), *own})
     if not files:
         yield ok("certificates", "none are used")
     for file in files:

@@ -11,6 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from gateway.domain.allowances import Grant, Statement
+from gateway.domain.orders import KeyGiven, SignedOrder
+from gateway.domain.upstream_events import Found
 from gateway.store.directory_batch import RowGone
 from gateway.store.directory_rows import DirectoryRow
 
@@ -19,6 +21,11 @@ EVENTS = "/events"
 SNAPSHOT = "/directory/snapshot"
 CHANGES = "/directory/changes"
 ALLOWANCES = "/allowances"
+FINDINGS = "/findings"
+ENROLMENT = "/enrolment"
+RENEWAL = "/enrolment/renewal"
+ORDERS = "/orders"
+DIAGNOSTICS = "/diagnostics/{order}"
 
 Seq = Annotated[int, Meta(ge=0, le=2**53)]
 
@@ -95,3 +102,66 @@ class AllowanceAnswers(msgspec.Struct, frozen=True):
     """200: how each of these allowances stands, and any other that the venue should know of."""
 
     grants: Annotated[list[Grant], Meta(max_length=1_000)]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something that does not go together with what another venue did, such as one ticket let in at both."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=100, description="Upstream's own name for it, always the same.")]
+    what: Found
+    source: Annotated[str, Meta(max_length=300, description="`source` of the event at this venue.")]
+    sequence: Annotated[int, Meta(ge=1, le=2**53, description="`sequence` of that event.")]
+    elsewhere: Annotated[str, Meta(max_length=100, description="The other venue.")] = ""
+    note: Annotated[str, Meta(max_length=300, description="For a person; never a guest's name.")] = ""
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """200: all that was found after `after`, up to `cursor`; each counts one."""
+
+    after: Seq
+    cursor: Seq
+    findings: Annotated[list[Finding], Meta(max_length=500)]
+
+
+Pem = Annotated[str, Meta(max_length=64 << 10, description="PEM, as text.")]
+
+
+class Enrolment(msgspec.Struct, frozen=True):
+    """A gateway asks to be known as this venue; `code` is good once."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=200)]
+    request: Annotated[Pem, Meta(description="PKCS #10 certificate signing request for the gateway's own key.")]
+    gateway_version: str = ""
+
+
+class Enrolled(msgspec.Struct, frozen=True):
+    """200: who the gateway is from here on, and the keys by which it knows you."""
+
+    certificate: Annotated[Pem, Meta(description="The certificate, and those between it and your authority.")]
+    keys: Annotated[list[KeyGiven], Meta(min_length=1, max_length=8)]
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """A gateway that showed its certificate asks for a new one, for the same key."""
+
+    request: Pem
+
+
+class Renewed(msgspec.Struct, frozen=True):
+    """200: the new certificate."""
+
+    certificate: Pem
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """403 and others: why not, for a person."""
+
+    why: Annotated[str, Meta(max_length=300)]
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """200: what was ordered after `after`, up to `cursor`; each counts one."""
+
+    after: Seq
+    cursor: Seq
+    orders: Annotated[list[SignedOrder], Meta(max_length=100)]

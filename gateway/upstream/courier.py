@@ -15,7 +15,8 @@ from gateway.domain.allowances import Grant, Statement
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.contract import ALLOWANCES, AllowanceAnswers, AllowanceMessages
-from gateway.upstream.http import Client
+from gateway.upstream.http import Client, check_seal
+from gateway.upstream.seal import Unsealed
 from gateway.upstream.sinks import FAILED, SinkUnavailable
 
 log = structlog.get_logger(__name__)
@@ -93,6 +94,11 @@ class HttpsCourier:
         answer = await self._client.ask("POST", ALLOWANCES, body=body, headers={"Content-Type": "application/json"})
         if answer.status != 200:
             raise SinkUnavailable(f"upstream answers {answer.status} for allowances, which means nothing here")
+        try:
+            # Each grant has a version of its own, and an older one changes nothing.
+            check_seal(self._client.seal, "allowances", 0, answer)
+        except Unsealed as error:
+            raise SinkUnavailable(str(error)) from error
         grants = _grants(answer.body)
         for statement in said:
             # A newer one may have come meanwhile.

@@ -28,7 +28,8 @@ from gateway.store.importing import ImportRefused
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.contract import CHANGES
 from gateway.upstream.download import CURSOR_MAX, DirectoryRefused, Download, sha256_of
-from gateway.upstream.http import Answer, Client
+from gateway.upstream.http import Answer, Client, check_seal
+from gateway.upstream.seal import Unsealed
 from gateway.upstream.sinks import FAILED, SinkUnavailable
 
 log = structlog.get_logger(__name__)
@@ -98,7 +99,7 @@ class DirectorySync:
         now_ms: Callable[[], int],
         record: Callable[[RefusedFact | DirectoryChanged], None],
     ) -> None:
-        """Prepare; nothing is asked yet."""
+        """Prepare; nothing is asked yet. With a seal on the client only what bears it is taken, and nothing older."""
         self._client = client
         self._directory = directory
         self._file = file
@@ -163,6 +164,10 @@ class DirectorySync:
 
     async def _take_snapshot(self) -> None:
         meta = await self.download.fetch()
+        if self._client.seal is not None and meta.cursor < self._directory.cursor:
+            await asyncio.to_thread(self.download.forget)
+            older = f"a snapshot with {meta.cursor} changes is older than the directory in force"
+            raise DirectoryRefused(f"{older}, which has {self._directory.cursor}; give one that is newer")
         if refused := await self._venue.import_snapshot(meta.cursor):
             raise DirectoryRefused(refused)
         await asyncio.to_thread(self.download.forget)
@@ -184,6 +189,7 @@ class DirectorySync:
             log.warning("directory_snapshot_needed", cursor=after)
             self._snapshot_wanted = True
         elif answer.status == 204:
+            self._check_seal(after, answer)
             self.refused = ""
             self._confirm()
             await self._fold_if_due()
@@ -197,6 +203,7 @@ class DirectorySync:
         if self._directory.overlay.rows > OVERLAY_ROWS_MAX:
             await self._fold_if_due()
             raise SinkUnavailable("too many changes wait to be written into the directory's file; look at the disk")
+        self._check_seal(_cursor_of(answer), answer)
         ground = Ground(self._directory.overlay.summary, self._key, self._venue.known_zones, self._venue.zone_info)
         batch = await asyncio.to_thread(_read, answer, self._directory.cursor, ground)
         if batch is None:
@@ -212,6 +219,12 @@ class DirectorySync:
         self._venue.directory_changed(batch)
         self._confirm()
         await self._fold_if_due()
+
+    def _check_seal(self, cursor: int, answer: Answer) -> None:
+        try:
+            check_seal(self._client.seal, "directory.changes", cursor, answer)
+        except Unsealed as error:
+            raise DirectoryRefused(str(error)) from error
 
     def _confirm(self) -> None:
         """Upstream has just said how things are."""
@@ -251,6 +264,18 @@ class DirectorySync:
 
 async def _awaited(work: Awaitable[str]) -> str:
     return await work
+
+
+class _Cursor(msgspec.Struct, frozen=True):
+    cursor: int = 0
+
+
+def _cursor_of(answer: Answer) -> int:
+    """Return what the seal must be for; 0 where nobody can say, for which there is none."""
+    try:
+        return msgspec.json.decode(answer.body, type=_Cursor).cursor
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return 0
 
 
 def _read(answer: Answer, own: int, ground: Ground) -> Batch | None:

@@ -15,6 +15,7 @@ import structlog
 from gateway.store.errors import from_os
 from gateway.upstream.contract import SNAPSHOT
 from gateway.upstream.http import Client
+from gateway.upstream.seal import HEADER, Unsealed
 from gateway.upstream.sinks import SinkUnavailable
 
 log = structlog.get_logger(__name__)
@@ -67,6 +68,7 @@ class Download:
             if answer.status not in {200, 206}:
                 raise SinkUnavailable(f"upstream answers {answer.status} for the snapshot")
             meta = _meta(answer)
+            self._check_seal(meta, answer)
             if answer.status == 200 or meta != known:
                 self.got_bytes = 0
                 await asyncio.to_thread(self._begin, meta)
@@ -78,6 +80,15 @@ class Download:
         """Remove what was fetched."""
         self.path.unlink(missing_ok=True)
         self._meta_path.unlink(missing_ok=True)
+
+    def _check_seal(self, meta: Meta, answer: aiohttp.ClientResponse) -> None:
+        seal = self._client.seal
+        if seal is None:
+            return
+        try:
+            seal.check("directory.snapshot", meta.cursor, sha256_of(meta.digest), answer.headers.get(HEADER))
+        except Unsealed as error:
+            raise DirectoryRefused(str(error)) from error
 
     async def _receive(self, answer: aiohttp.ClientResponse) -> None:
         self.all_bytes = self.got_bytes + (answer.content_length or 0)

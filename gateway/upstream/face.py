@@ -7,21 +7,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from gateway.config.upstream import MAIN_SINK, Endpoint, Upstream
+from gateway.domain.above import FOUND
 from gateway.domain.upstream_events import UpstreamEvent
 from gateway.flows.recorder import Committed
 from gateway.store.directory_overlay import Batch, ChangeFile
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.courier import HttpsCourier
 from gateway.upstream.directory import DirectorySync
-from gateway.upstream.http import Client
+from gateway.upstream.findings import FindingsPoll
+from gateway.upstream.fleet import FleetLink
+from gateway.upstream.http import Client, HeardDate
 from gateway.upstream.https import HttpsSink
 from gateway.upstream.network import NetworkWatch
 from gateway.upstream.outbox import Outbox
 from gateway.upstream.relay import Relay
 from gateway.upstream.retention import Outlook, Retention
+from gateway.upstream.seal import Seal
 from gateway.upstream.venue import VenueAtWork
 
 if TYPE_CHECKING:
@@ -34,8 +39,15 @@ PRUNE_EVERY_ROUNDS = 360
 FEED_CURSOR = "mqtt-feed"
 """The local event feed reads the same journal: what it has not published stays too."""
 MS_PER_S = 1000
-_DIRECTORY, _COURIER = "/directory", "/allowances"
+_DIRECTORY, _COURIER, _FINDINGS, _FLEET = "/directory", "/allowances", "/findings", "/fleet"
 """No sink is called so."""
+
+
+class Door(msgspec.Struct, frozen=True):
+    """An endpoint, and whether the gateway is known there by its own certificate."""
+
+    endpoint: Endpoint
+    enrolled: bool = False
 
 
 class UpstreamFace:
@@ -51,9 +63,9 @@ class UpstreamFace:
             config_path, lambda: gateway.configuration, gateway.directory_changed, self._directory_changed
         )
         self._record = record
-        self._endpoints: dict[str, Endpoint] = {}
+        self._doors: dict[str, Door] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._parts: dict[str, Endpoint | None] = {}
+        self._parts: dict[str, Door | None] = {}
         self._settings: Upstream | None = None
         self._outbox: Outbox | None = None
         self._ages_s: dict[str, float] = {}
@@ -62,32 +74,68 @@ class UpstreamFace:
         self.relays: dict[str, Relay] = {}
         self.directory: DirectorySync | None = None
         self.courier: HttpsCourier | None = None
+        self.findings: FindingsPoll | None = None
+        self._seal = Seal(self._venue, gateway.fleet.keys)
 
     def configure(self, settings: Upstream | None) -> None:
         """Take new settings; only the sinks that changed begin anew."""
         self._settings = settings
-        wanted = dict(settings.all_sinks) if settings is not None else {}
-        for name in [name for name, endpoint in self._endpoints.items() if wanted.get(name) != endpoint]:
-            self._endpoints.pop(name)
+        enrolled = self._enrolled(settings)
+        sinks = settings.all_sinks if settings is not None else {}
+        wanted = {name: Door(endpoint, enrolled and name == MAIN_SINK) for name, endpoint in sinks.items()}
+        for name in [name for name, door in self._doors.items() if wanted.get(name) != door]:
+            self._doors.pop(name)
             self._tasks.pop(name).cancel()
             self.relays.pop(name).close()
             self._ages_s.pop(name, None)
         if wanted and self._run is None:
             self._outbox = Outbox(self._path, self._venue)
             self._run = self._gateway.spawn(self._look_after(self._outbox))
-        for name in wanted.keys() - self._endpoints.keys():
+        for name in wanted.keys() - self._doors.keys():
             self._begin(name, wanted[name])
         self._configure_directory(settings)
         self._configure_courier(settings)
+        self._configure_findings(settings)
+        self._configure_fleet(settings)
+
+    def _enrolled(self, settings: Upstream | None) -> bool:
+        return settings is not None and settings.fleet is not None and self._gateway.fleet.identity.enrolled
+
+    def _door(self, settings: Upstream | None, *, wanted: bool = True) -> Door | None:
+        """Return the way to upstream itself; None where there is none, or none is wanted."""
+        return Door(settings.endpoint, self._enrolled(settings)) if settings is not None and wanted else None
+
+    def _client(self, door: Door, heard: HeardDate | None = None) -> Client:
+        if not door.enrolled:
+            return Client(door.endpoint, self._venue, heard)
+        return Client(door.endpoint, self._venue, heard, self._gateway.fleet.identity, self._seal)
+
+    def _configure_fleet(self, settings: Upstream | None) -> None:
+        door, gateway = self._door(settings, wanted=self._enrolled(settings)), self._gateway
+        gateway.fleet.forget_trust()
+        if not self._is_new(_FLEET, door):
+            return
+        gateway.fleet.link = None
+        if door is not None:
+            fleet = gateway.fleet
+            fleet.link = FleetLink(
+                self._client(door, self._heard),
+                lambda: fleet.cursor,
+                fleet.record,
+                fleet,
+                fleet.renew_if_due,
+                gateway.random,
+            )
+            self._tasks[_FLEET] = gateway.spawn(fleet.link.run())
 
     def _configure_directory(self, settings: Upstream | None) -> None:
-        endpoint = settings.endpoint if settings is not None and settings.directory else None
-        if not self._is_new(_DIRECTORY, endpoint):
+        door = self._door(settings, wanted=settings is not None and settings.directory)
+        if not self._is_new(_DIRECTORY, door):
             return
         self.directory = None
-        if endpoint is None:
+        if door is None:
             return
-        gateway, client = self._gateway, Client(endpoint, self._venue, self._heard)
+        gateway, client = self._gateway, self._client(door, self._heard)
         file = ChangeFile(gateway.configuration.state_dir)
         self.directory = DirectorySync(
             client,
@@ -104,21 +152,37 @@ class UpstreamFace:
     def _configure_courier(self, settings: Upstream | None) -> None:
         wallet = self._gateway.configuration.wallet
         wanted = settings is not None and wallet.authority == "upstream" and wallet.allowances is not None
-        endpoint = settings.endpoint if settings is not None and wanted else None
-        if not self._is_new(_COURIER, endpoint):
+        door = self._door(settings, wanted=wanted)
+        if not self._is_new(_COURIER, door):
             return
         self.courier, flow = None, self._gateway.allowances
-        if endpoint is not None:
-            client = Client(endpoint, self._venue, self._heard)
+        if door is not None:
+            client = self._client(door, self._heard)
             self.courier = HttpsCourier(client, self._gateway.random, flow.received, flow.online_again)
             self._tasks[_COURIER] = self._gateway.spawn(self.courier.run())
         flow.connect(self.courier)
 
-    def _is_new(self, part: str, endpoint: Endpoint | None) -> bool:
+    def _configure_findings(self, settings: Upstream | None) -> None:
+        door, outbox = self._door(settings), self._outbox
+        if not self._is_new(_FINDINGS, door):
+            return
+        self.findings = None
+        if door is None or outbox is None:
+            return
+        self.findings = FindingsPoll(
+            self._client(door),
+            outbox.source,
+            lambda: self._recorder.state.above.told.get(FOUND, 0),
+            lambda facts: self._recorder.record(*facts, follow_up=True),
+            self._gateway.random,
+        )
+        self._tasks[_FINDINGS] = self._gateway.spawn(self.findings.run())
+
+    def _is_new(self, part: str, door: Door | None) -> bool:
         """Return whether a part has to begin anew, and end the one that was."""
-        if self._parts.get(part) == endpoint:
+        if self._parts.get(part) == door:
             return False
-        self._parts[part] = endpoint
+        self._parts[part] = door
         if part in self._tasks:
             self._tasks.pop(part).cancel()
         return True
@@ -129,12 +193,21 @@ class UpstreamFace:
         if batch.wallets:
             self._gateway.purchase.upstream_spoke()
 
-    def _begin(self, name: str, endpoint: Endpoint) -> None:
+    def _begin(self, name: str, door: Door) -> None:
         if self._outbox is None:
             return
-        sink = HttpsSink(Client(endpoint, self._venue, self._heard if name == MAIN_SINK else None))
-        relay = Relay(name, sink, self._outbox, self._recorder.journal, self._gateway.random, self._record)
-        self._endpoints[name], self.relays[name] = endpoint, relay
+        sink = HttpsSink(self._client(door, self._heard if name == MAIN_SINK else None))
+        relay = Relay(
+            name,
+            sink,
+            self._outbox,
+            self._recorder.journal,
+            self._gateway.random,
+            self._record,
+            self._recorder.now_ms,
+            self._recorder.state.above.lost.get(name),
+        )
+        self._doors[name], self.relays[name] = door, relay
         self._tasks[name] = self._gateway.spawn(relay.run())
 
     def committed(self, _: Sequence[Committed]) -> None:
@@ -145,7 +218,7 @@ class UpstreamFace:
     def network_changed(self) -> None:
         """Try everything at once."""
         log.info("network_changed")
-        for part in (*self.relays.values(), self.directory, self.courier):
+        for part in (*self.relays.values(), self.directory, self.courier, self.findings, self._gateway.fleet.link):
             if part is not None:
                 part.try_now()
 
@@ -153,7 +226,16 @@ class UpstreamFace:
         """Return what is wrong, in words."""
         found = [relay.trouble() for relay in self.relays.values()]
         found.append(self.directory.trouble() if self.directory is not None else "")
+        found.append(self._fleet_trouble())
         return [trouble for trouble in (*found, self._outlook.trouble()) if trouble]
+
+    def _fleet_trouble(self) -> str:
+        if self._settings is None or self._settings.fleet is None:
+            return ""
+        link = self._gateway.fleet.link
+        if link is None:
+            return "fleet: this gateway is not enrolled; run: venue-gateway enroll URL --code CODE, and reload"
+        return link.trouble()
 
     def figures(self) -> dict[str, int | float]:
         """Return the figures for health, with the sinks' names in theirs."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ import aiohttp
 from gateway import __version__
 from gateway.config.upstream import Endpoint
 from gateway.upstream.contract import ROOT
+from gateway.upstream.identity import Identity, NotEnrolled
+from gateway.upstream.seal import HEADER, Seal
 from gateway.upstream.sinks import SinkUnavailable
 
 CONNECT_S = 10.0
@@ -42,9 +45,23 @@ class Answer:
 class Client:
     """One endpoint. Every method raises SinkUnavailable when upstream cannot be reached or understood."""
 
-    def __init__(self, endpoint: Endpoint, venue: str, heard_date: HeardDate | None = None) -> None:
-        """Prepare; nothing is opened yet."""
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        venue: str,
+        heard_date: HeardDate | None = None,
+        identity: Identity | None = None,
+        seal: Seal | None = None,
+    ) -> None:
+        """Prepare; nothing is opened yet. With an `identity` the gateway shows its own certificate.
+
+        `seal` is what everything that is taken from there must bear; None where nothing is signed.
+        """
         self._endpoint = endpoint
+        self.seal = seal
+        self._identity = identity
+        self._shown = 0
+        self._connecting = asyncio.Lock()
         self._base = endpoint.url.rstrip("/") + ROOT.format(venue=venue)
         self._host = urlsplit(endpoint.url).hostname or ""
         self._session: aiohttp.ClientSession | None = None
@@ -108,11 +125,28 @@ class Client:
                 await self._check(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise SinkUnavailable(explain(error, self._host)) from error
+            raise SinkUnavailable(await self._explained(error)) from error
+
+    async def _explained(self, error: Exception) -> str:
+        """Say what went wrong; a server that will not have our certificate often just hangs up."""
+        if self._identity is not None and isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+            with suppress(OSError, ValueError):
+                if await asyncio.to_thread(self._identity.has_ended):
+                    return f"{self._host} hangs up, and this gateway's own certificate has ended; {_ENROL}"
+        return explain(error, self._host)
 
     async def _connected(self) -> aiohttp.ClientSession:
+        # Two requests at once must not make two sessions.
+        async with self._connecting:
+            return await self._connect()
+
+    async def _connect(self) -> aiohttp.ClientSession:
+        if self._session is not None and self._identity is not None and _stamp(self._identity) != self._shown:
+            # The certificate was renewed.
+            await self.close()
         if self._session is None:
-            context = await asyncio.to_thread(_tls, self._endpoint)
+            self._shown = _stamp(self._identity) if self._identity is not None else 0
+            context = await asyncio.to_thread(_tls, self._endpoint, self._identity)
             self._token = await asyncio.to_thread(_read_token, self._endpoint.token_file)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=context, limit=4),
@@ -141,13 +175,26 @@ class Client:
         if status in {408, 425, 429} or status >= 500 or 300 <= status < 400 or status in {404, 405}:
             hint = "; is the `url` right?" if 300 <= status < 500 and status not in {408, 425, 429} else ""
             why = f"upstream at {self._host} answers {status}{hint}"
-            raise SinkUnavailable(why, _retry_after_s(response.headers.get("Retry-After")))
+            raise SinkUnavailable(why, _retry_after_s(response.headers.get("Retry-After")), status)
+
+
+def check_seal(seal: Seal | None, kind: str, version: int, answer: Answer) -> None:
+    """Raise Unsealed for an answer without the seal that it needs."""
+    if seal is not None:
+        seal.check(kind, version, hashlib.sha256(answer.body).digest(), answer.headers.get(HEADER))
+
+
+_ENROL = "enrol again: venue-gateway enroll URL --code CODE --replace"
+_OWN_REFUSED = "alert certificate"
+"""What OpenSSL says when the other side will not have ours: `alert certificate expired`, `… required`, `… unknown`."""
 
 
 def explain(error: Exception, host: str) -> str:
     """Return what went wrong on the way to `host`, and what to do about it."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _explain_certificate(error.certificate_error, host)
+    if _OWN_REFUSED in str(error).lower().replace("_", " "):
+        return f"{host} refuses this gateway's certificate; {_ENROL}"
     if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
         return f"TLS with {host} failed ({error.strerror or error}); is there an https server on this port?"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -161,7 +208,7 @@ def explain(error: Exception, host: str) -> str:
     return f"{host}: {error}"
 
 
-_EXPIRED, _NOT_YET, _OWN, _OWN_IN_CHAIN, _UNKNOWN = 10, 9, 18, 19, frozenset({2, 20, 21})
+_EXPIRED, _NOT_YET, _OWN, _UNKNOWN = 10, 9, 18, frozenset({2, 19, 20, 21})
 _WRONG_HOST = frozenset({62, 64})
 """Numbers of X509_V_ERR_… in openssl/x509_vfy.h."""
 
@@ -173,7 +220,7 @@ def _explain_certificate(error: Exception, host: str) -> str:
         return f"{whose} has expired; have it renewed there, and look whether the clock is right here"
     if code == _NOT_YET:
         return f"{whose} does not count yet; look whether the clock is right here"
-    if code in {_OWN, _OWN_IN_CHAIN}:
+    if code == _OWN:
         return f"{whose} is signed by itself; if it is the right one, name its authority's file in `ca_file`"
     if code in _UNKNOWN:
         return f"nobody here knows who signed {whose}; name that authority's file in `ca_file`"
@@ -182,13 +229,26 @@ def _explain_certificate(error: Exception, host: str) -> str:
     return f"{whose} cannot be trusted ({error})"
 
 
-def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
+def _tls(endpoint: Endpoint, identity: Identity | None) -> ssl.SSLContext | bool:
     if not endpoint.url.startswith("https:"):
         return False
     try:
-        return ssl.create_default_context(cafile=endpoint.ca_file)
+        context = ssl.create_default_context(cafile=endpoint.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise SinkUnavailable(f"{endpoint.ca_file} cannot be used as `ca_file` ({error})") from error
+    if identity is not None:
+        try:
+            identity.show_to(context)
+        except (OSError, ssl.SSLError, NotEnrolled) as error:
+            raise SinkUnavailable(f"this gateway's own certificate cannot be used ({error}); enrol again") from error
+    return context
+
+
+def _stamp(identity: Identity) -> int:
+    try:
+        return identity.certificate_file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _read_token(file: str | None) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
+from gateway.domain.orders import Order
 from gateway.upstream import contract as c
 from gateway.upstream.cloudevents import MEDIA_TYPE
 
@@ -36,15 +37,23 @@ def document() -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "https://upstream.example", "description": "`upstream.url` of the venue's YAML."}],
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"certificate": []}],
         "paths": {
             c.ROOT + c.EVENTS: {"post": _events()},
             c.ROOT + c.SNAPSHOT: {"get": _snapshot()},
             c.ROOT + c.CHANGES: {"get": _changes()},
             c.ROOT + c.ALLOWANCES: {"post": _allowances()},
+            c.ROOT + c.FINDINGS: {"get": _findings()},
+            c.ROOT + c.ENROLMENT: {"post": _enrolment()},
+            c.ROOT + c.RENEWAL: {"post": _renewal()},
+            c.ROOT + c.ORDERS: {"get": _orders()},
+            c.ROOT + c.DIAGNOSTICS: {"put": _diagnostics()},
         },
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "certificate": {"type": "mutualTLS", "description": "What enrolment gave the gateway."},
+            },
             "schemas": _schemas(),
         },
     }
@@ -86,6 +95,7 @@ def _events() -> Json:
 
 def _snapshot() -> Json:
     headers = {
+        "Upstream-Signature": _SEAL,
         "ETag": _header("Tells this snapshot from any other; a strong one."),
         "Directory-Cursor": _header("How many changes are in it: a whole number from 1."),
         "Repr-Digest": _header("SHA-256 of the whole snapshot, as RFC 9530 has it."),
@@ -106,14 +116,15 @@ def _snapshot() -> Json:
 
 def _changes() -> Json:
     given = _answer("DirectoryChanges", "What has changed.")
-    given["headers"] = {"Content-Digest": _header("SHA-256 of the body, as RFC 9530 has it.")}
+    digest = _header("SHA-256 of the body, as RFC 9530 has it.")
+    given["headers"] = {"Upstream-Signature": _SEAL, "Content-Digest": digest}
     return {
         "operationId": "giveChanges",
         "summary": "What changed after a cursor, as soon as there is something.",
         "parameters": [
             _VENUE,
             _query("after", {"type": "integer", "minimum": 1}, "The cursor that is in force at the venue."),
-            _query("wait_s", {"type": "number"}, "How long to wait for something.", required=False),
+            _query("wait_s", _WAIT, "How long to wait for something.", required=False),
         ],
         "responses": {
             "200": given,
@@ -135,6 +146,85 @@ def _allowances() -> Json:
     }
 
 
+def _findings() -> Json:
+    return {
+        "operationId": "giveFindings",
+        "summary": "What does not go together with what other venues did. Optional: answer 404 where nobody compares.",
+        "parameters": [
+            _VENUE,
+            _query("after", {"type": "integer", "minimum": 0}, "How many the venue has been told of."),
+            _query("wait_s", _WAIT, "How long to wait for one.", required=False),
+        ],
+        "responses": {
+            "200": _answer("Findings", "What was found since."),
+            "204": {"description": "Nothing was, in all that time."},
+            **_TROUBLES,
+        },
+    }
+
+
+def _enrolment() -> Json:
+    return {
+        "operationId": "enrol",
+        "summary": "Makes a gateway known as this venue, for a code that is good once.",
+        "security": [],
+        "parameters": [_VENUE],
+        "requestBody": _body("Enrolment"),
+        "responses": {
+            "200": _answer("Enrolled", "Who it is, and by which keys it knows upstream."),
+            "422": _answer("Refusal", "The code is wrong or used, or the request is none."),
+            **_TROUBLES,
+        },
+    }
+
+
+def _renewal() -> Json:
+    return {
+        "operationId": "renew",
+        "summary": "A new certificate for the same key, while the old one holds.",
+        "parameters": [_VENUE],
+        "requestBody": _body("Renewal"),
+        "responses": {
+            "200": _answer("Renewed", "The new one."),
+            "422": _answer("Refusal", "The request is none."),
+            **_TROUBLES,
+        },
+    }
+
+
+def _orders() -> Json:
+    return {
+        "operationId": "giveOrders",
+        "summary": "What this venue is to do. Each order is signed; what became of it comes up as an event.",
+        "parameters": [
+            _VENUE,
+            _query("after", {"type": "integer", "minimum": 0}, "How many orders the venue has looked at."),
+            _query("wait_s", _WAIT, "How long to wait for one.", required=False),
+        ],
+        "responses": {
+            "200": _answer("Orders", "What was ordered since."),
+            "204": {"description": "Nothing was, in all that time."},
+            **_TROUBLES,
+        },
+    }
+
+
+def _diagnostics() -> Json:
+    order = {"name": "order", "in": "path", "required": True, "schema": {"type": "string"}, "description": "Its id."}
+    content = {"application/gzip": {"schema": {"type": "string", "format": "binary", "maxLength": 32 << 20}}}
+    return {
+        "operationId": "takeBundle",
+        "summary": "The bundle of diagnostics that an order wanted: a tar without secrets and guests.",
+        "parameters": [_VENUE, order],
+        "requestBody": {"required": True, "content": content},
+        "responses": {"204": {"description": "It is stored."}, **_TROUBLES},
+    }
+
+
+def _body(schema: str) -> Json:
+    return {"required": True, "content": {_JSON: {"schema": {"$ref": _REF.format(name=schema)}}}}
+
+
 def _answer(schema: str, description: str) -> Json:
     return {"description": description, "content": {_JSON: {"schema": {"$ref": _REF.format(name=schema)}}}}
 
@@ -151,9 +241,16 @@ def _header(description: str) -> Json:
     return {"description": description, "required": True, "schema": {"type": "string"}}
 
 
+_SEAL = {
+    "description": "KEY=:BASE64:, of Ed25519; a must for venues that are enrolled. See docs/upstream.md.",
+    "schema": {"type": "string"},
+}
+_WAIT = {"type": "number", "minimum": 0}
 _VENUE = {"name": "venue", "in": "path", "required": True, "schema": {"type": "string"}, "description": "`venue.id`."}
 _TROUBLES = {
+    "400": {"description": "What came is not what this document says."},
     "401": {"description": "The token is wrong; it is read again from its file."},
+    "403": {"description": "This gateway has not shown the certificate of this venue."},
     "429": {"description": "Too much; `Retry-After` in seconds is kept to, up to five minutes."},
     "5XX": {"description": "Try again later; `Retry-After` likewise."},
 }
@@ -168,6 +265,14 @@ def _schemas() -> Json:
         c.DirectoryChanges,
         c.AllowanceMessages,
         c.AllowanceAnswers,
+        c.Findings,
+        c.Enrolment,
+        c.Enrolled,
+        c.Renewal,
+        c.Renewed,
+        c.Refusal,
+        c.Orders,
+        Order,
     )
     _, made = msgspec.json.schema_components(types, ref_template=_REF)
     schemas: Json = _tidied(made)

@@ -40,6 +40,10 @@ class Outbox:
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._pack, after_seq, rows_max, aside)
         return await work
 
+    async def source(self) -> str:
+        """Return the name of this journal, as it stands in every event; empty before the first one."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._source)
+
     async def waiting_since_ms(self, after_seq: int) -> int | None:
         """Return when the first row after `after_seq` was recorded, in UTC milliseconds; None without one."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._first_at_ms, after_seq)
@@ -85,6 +89,10 @@ class Outbox:
             return None
         body = gzip.compress(b"[" + b",".join(parts) + b"]", GZIP_LEVEL, mtime=0)
         return Pack(of, after_seq, through_seq, tuple(events), body, gap)
+
+    def _source(self) -> str:
+        journal_id = self._open().journal_id()
+        return source(self._venue, journal_id) if journal_id is not None else ""
 
     def _first_at_ms(self, after_seq: int) -> int | None:
         rows: list[StoredRow] = self._open().rows(after_seq, 1)

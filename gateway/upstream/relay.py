@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from gateway.domain.upstream_events import EventSetAside
+from gateway.domain.upstream_events import EventSetAside, UpstreamLost, UpstreamRegained
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.outbox import PACK_ROWS_MAX, Outbox
@@ -30,6 +30,8 @@ GATHER_S = 0.05
 ASIDE_IN_A_ROW_MAX = 16
 """So many events refused and none taken between them is no poison: then nothing more is set aside."""
 TROUBLE_AFTER_S = 30.0
+LOST_AFTER_S = 10.0
+"""Shorter failures are no outage, for which somebody would want a report."""
 
 
 class Places(Protocol):
@@ -59,14 +61,23 @@ class Relay:
         outbox: Outbox,
         journal: Places,
         random: Random,
-        set_aside: Callable[[EventSetAside], None],
+        record: Callable[[EventSetAside | UpstreamLost | UpstreamRegained], None],
+        now_ms: Callable[[], int],
+        lost: UpstreamLost | None = None,
     ) -> None:
-        """Begin where the cursor stands; `set_aside` is told of each event that the sink can never take."""
+        """Begin where the cursor stands.
+
+        `record` is told of each event that the sink can never take, and of each outage; `lost` is the one that was on
+        when the gateway stopped.
+        """
         self.name = name
         self.sink = sink
         self._outbox = outbox
         self._journal = journal
-        self._set_aside = set_aside
+        self._record = record
+        self._now_ms = now_ms
+        self._lost = lost
+        self._failing_since_ms = 0
         self._cursor = CURSOR.format(name=name)
         self.through_seq = self._stored_seq = journal.cursor(self._cursor)
         self._backoff = Backoff(random)
@@ -206,11 +217,14 @@ class Relay:
         self._aside[seq] = None
         self.set_aside_count += 1
         log.error("upstream_event_set_aside", sink=self.name, seq=seq, id=event_id, why=refused.why)
-        self._set_aside(EventSetAside(sink=self.name, event_seq=seq, event_id=event_id, why=refused.why))
+        self._record(EventSetAside(sink=self.name, event_seq=seq, event_id=event_id, why=refused.why))
 
     def _worked(self) -> None:
         if self._failing_since_s is not None:
             log.info("upstream_connected", sink=self.name, behind=self.behind)
+        if (lost := self._lost) is not None:
+            self._lost = None
+            self._record(UpstreamRegained(sink=self.name, after_seq=lost.through_seq, since_ms=lost.since_ms))
         self._backoff.worked()
         self._failing_since_s, self.why = None, ""
 
@@ -220,8 +234,12 @@ class Relay:
         if str(error) != self.why:
             log.warning("upstream_unavailable", sink=self.name, why=str(error), behind=self.behind)
         if self._failing_since_s is None:
-            self._failing_since_s = loop.time()
+            self._failing_since_s, self._failing_since_ms = loop.time(), self._now_ms()
         self.why = str(error)
+        if self._lost is None and loop.time() - self._failing_since_s >= LOST_AFTER_S:
+            since_ms = self._failing_since_ms
+            self._lost = UpstreamLost(sink=self.name, through_seq=self.through_seq, since_ms=since_ms, why=self.why)
+            self._record(self._lost)
         self._store_cursor()
         self._woken.clear()
         pause_s = self._backoff.pause_s(getattr(error, "retry_after_s", 0.0))

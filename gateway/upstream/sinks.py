@@ -44,11 +44,15 @@ FAILED = "a mistake in the gateway; the log has the details, please report them"
 
 
 class SinkUnavailable(Exception):
-    """Nobody knows what became of the pack; it is sent again later. The message is for a technician."""
+    """Nobody knows what became of the pack; it is sent again later. The message is for a technician.
 
-    def __init__(self, why: str, retry_after_s: float = 0.0) -> None:
+    `status` is what was answered, where an answer came.
+    """
+
+    def __init__(self, why: str, retry_after_s: float = 0.0, status: int = 0) -> None:
         super().__init__(why)
         self.retry_after_s = retry_after_s
+        self.status = status
 
 
 class Sink(Protocol):

@@ -96,3 +96,15 @@ def test_a_small_run_of_scale_starts_the_daemon_over_wallets_that_changed_here(t
     starts = json.loads(output.read_text())
     assert [one["name"] for one in starts] == ["changed"]
     assert all(one["start_s"] > 0 and one["rss_mb"] > 0 for one in starts)
+
+
+@pytest.mark.timeout(60)
+def test_a_few_tags_are_found():
+    pytest.importorskip("nfc", reason="nfcpy is not installed: it comes with the extra `nfc`")
+
+    # How soon is not asked here: a busy machine takes longer.
+    found = subprocess.run(
+        [sys.executable, "-m", "benchmarks.tags", "--taps", "3"], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+
+    assert [line.split()[0] for line in found.stdout.splitlines()] == ["nfc_tag_found_p50_ms", "nfc_tag_found_p95_ms"]

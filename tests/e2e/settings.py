@@ -24,7 +24,7 @@ def simulators(parts: Collection[str], printer_port: int) -> dict[str, dict[str,
         "south": {"south-scanner": {"simulator": "scanner"}, "south-board": {"simulator": "modbus_board"}},
         "nfc": {"nfc-reader": {"simulator": "pn532"}, "nfc-relay": {"simulator": "lcus"}},
         "access": {
-            "access-bus": {"simulator": "osdp", "address": 3, "key": OSDP_KEY},
+            "access-bus": {"simulator": "osdp", "address": 3, "key": OSDP_KEY, "display_rows": 2},
             "access-twn4": {"simulator": "twn4"},
             "access-bridge": {"simulator": "wiegand"},
             "access-relay": {"simulator": "lcus"},

@@ -52,6 +52,8 @@ async def test_cards_at_each_reader_open_the_gate_once(venue: Venue) -> None:
         granted = await venue.observer.event("entry.granted", since=mark, gate="access")
         assert (granted["source"], granted["holder"]) == (source, holder)
         await venue.closed("access-relay", count)
+        if source == "access-reader":
+            await bus.until(lambda state: state["readers"]["3"]["display"] == ["Willkommen", ""])
         await venue.observer.state("devices/access/state", state="locked")
     assert not [value for values in CARDS.values() for value in values if value in "".join(venue.daemon.text).upper()]
     assert OSDP_KEY not in "".join(venue.daemon.text)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
+
 import pytest
 
 from gateway.config.loading import loads
@@ -35,6 +38,18 @@ async def test_a_printer_is_tried_through_its_queue(venue: Venue) -> None:
     assert tried.status == 0, tried.out + tried.err
     queued = await venue.observer.event("print.queued", since=mark, printer="bar-printer")
     assert queued["client"] == "gateway-test"
+    await venue.observer.event("print.done", since=mark, job=queued["job"])
+
+
+async def test_the_report_of_a_stretch_is_printed_and_recorded_by_the_running_daemon(venue: Venue) -> None:
+    mark = venue.observer.mark
+    made = await venue.command("reconcile", "--after-seq", "0", "--json", "-", "--print", "bar-printer")
+    assert made.status == 0, made.out + made.err
+    report = json.loads(made.out)
+    assert report["events"] == report["outage"]["through_seq"] > 0
+    queued = await venue.observer.event("print.queued", since=mark, printer="bar-printer")
+    fact = await venue.observer.event("upstream.reconciled", since=mark, printer="bar-printer")
+    assert fact["digest"] == sha256(made.out.rstrip("\n").encode()).hexdigest()
     await venue.observer.event("print.done", since=mark, job=queued["job"])
 
 

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import inspect
-import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import mqtt5
 
-import drivers.codecs
-from drivers.codecs.decoder import Decoder
-from drivers.codecs.shelly import ShellyGen1, ShellyGen2
-from drivers.codecs.tasmota import Tasmota
 from gateway.config.loading import ConfigurationError, loads
 from gateway.config.schema import Broker, DriverKind
 from gateway.devices.registry import kinds
@@ -23,7 +16,7 @@ from gateway.mqtt.connection import Connection, Incoming, Limits
 from gateway.mqtt.envelope import Malformed, find_id, open_envelope
 from gateway.mqtt.messages import VERB_DATA
 from gateway.mqtt.topics import Topics
-from tests.fuzz import console, upstream
+from tests.fuzz import codecs, console, upstream
 
 VERBS = sorted(VERB_DATA)
 ID_CHARS_MAX = 64
@@ -113,34 +106,9 @@ def ticket(data: bytes) -> None:
     raise AssertionError("a forged ticket was taken for a true one")
 
 
-def mqtt_relay(data: bytes) -> None:
-    """What a relay that speaks MQTT itself says, on each of its topics."""
-    for dialect in (ShellyGen1("door"), ShellyGen2("door"), Tasmota("door", 2)):
-        for topic in (*dialect.topics, "shellies/door/relay/0", "shellies/door/input/1"):
-            dialect.read(topic, data)
-
-
-_HERE = (mqtt_request, mqtt_topic, mqtt_packets, mqtt_relay, yaml, ticket)
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    **{one.__name__: one for one in _HERE},
+    **codecs.TARGETS,
+    **{one.__name__: one for one in (mqtt_request, mqtt_topic, mqtt_packets, yaml, ticket)},
     **{f"upstream_{name}": take for name, take in upstream.TARGETS.items()},
     **{f"console_{name}": take for name, take in console.TARGETS.items()},
 }
-
-
-def decoders() -> Iterator[type[Decoder[object]]]:
-    """Every decoder of a byte stream that there is."""
-    for module in pkgutil.iter_modules(drivers.codecs.__path__):
-        importlib.import_module(f"drivers.codecs.{module.name}")
-    waiting = [Decoder]
-    while waiting:
-        for one in waiting.pop().__subclasses__():
-            waiting.append(one)
-            if not inspect.isabstract(one):
-                yield one
-
-
-def needs_arguments(decoder: type[Decoder[object]]) -> bool:
-    """True where a decoder must be told something before it can be made."""
-    parameters = inspect.signature(decoder).parameters.values()
-    return any(one.default is one.empty and one.kind is not one.VAR_KEYWORD for one in parameters)

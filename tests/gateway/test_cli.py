@@ -113,3 +113,16 @@ def test_a_right_directory_is_told_to_be_right_and_changes_nothing(
     assert cli.main(["directory", "check", str(file), "--config", str(config)]) == 0
     assert capsys.readouterr().out == f"{file} is right: 1 credentials and 0 entitlements.\n"
     assert list((tmp_path / "state").iterdir()) == []
+
+
+@pytest.mark.parametrize("option", [[], ["--config"]])
+def test_check_takes_the_file_either_way(config: Path, option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", *option, str(config)]) == 0
+    assert capsys.readouterr().out == f"{config} is right: 0 devices, 0 gates, 0 clients.\n"
+
+
+def test_check_of_nothing_named_is_of_the_gateways_own_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check"]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{cli.DEFAULT_CONFIG}:1:1: the file cannot be read")
+    assert said.err == f"1 problem in {cli.DEFAULT_CONFIG}\n"

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from drivers.api import Noise, PrinterStatus
 from drivers.codecs.escpos_status import (
+    LIMIT_BYTES,
     MAX_PENDING,
     Reply,
     StatusBlock,
@@ -150,3 +151,15 @@ def test_only_a_printer_that_said_enough_can_print() -> None:
     assert from_block(StatusBlock(bytes(4).replace(b"\0", b"\x10", 1))).can_print is True
     assert from_block(StatusBlock(bytes.fromhex("18000C00"))).can_print is False
     assert with_reply(PrinterStatus(), Reply(1, 0x12)).can_print is None
+
+
+def test_i08_of_babble_only_the_end_is_read() -> None:
+    made = decoder(())
+    assert made.receive(BLOCK[:2] + b"\xff" * (LIMIT_BYTES - 4) + BLOCK + BLOCK[:2]) == [
+        Noise(4, "more at once than a printer ever says"),
+        *[Noise(1, "neither a status reply nor an automatic status")] * (LIMIT_BYTES - 6),
+        StatusBlock(BLOCK),
+    ]
+    assert made.receive(BLOCK[2:]) == [StatusBlock(BLOCK)]
+    assert made.receive(BLOCK[:3]) == []
+    assert [event.byte_count for event in made.receive(bytes(LIMIT_BYTES + 9))[:2]] == [3, 9]

@@ -12,6 +12,9 @@ from drivers.codecs.osdp_secure import DEFAULT_KEY, Keys, SecureSession
 
 POLL = bytes.fromhex("FF5365080006600 2F6".replace(" ", ""))
 ACK = bytes.fromhex("53E50800064 0B0F0".replace(" ", ""))
+# What libosdp's control panel and its reader with two rows of text said to each other.
+TEXT = bytes.fromhex("FF53651E00066B0003030201104E69636874206775656C746967202020B0F2")
+CAPABILITIES = bytes.fromhex("53E51A0005460401010602010801000901000A00011002007AAB")
 ANNEX_E = Keys(DEFAULT_KEY, bytes(range(0xB0, 0xB8)), bytes(range(0xA0, 0xA8)))
 
 
@@ -164,6 +167,45 @@ def test_what_replies_say():
     assert m.read_reply(m.LSTATR, b"\x01\x00") == m.LocalStatus(tampered=True, power_failing=False)
     assert m.read_reply(m.NAK, b"\x03").meaning == "it does not know the command"
     assert m.read_reply(m.NAK, b"") == m.Unreadable(m.NAK)
+
+
+def test_a_display_is_found_and_written_to_as_libosdp_does_it():
+    (told,) = frames(whole(CAPABILITIES))
+    assert m.read_reply(told.code, told.data) == m.Capabilities(2)
+    (row,) = m.rows_of("Nicht gültig", 2)
+    frame = Frame(0x65, reply=False, sequence=2, code=m.TEXT, data=m.show_row(2, row, 2900))
+    assert osdp.encode(frame) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("data", "rows"), [("", 0), ("0401", 0), ("060001", 0), ("060101", 1), ("060301", 4), ("067F01", 0)]
+)
+def test_what_a_reader_says_of_its_display(data, rows):
+    assert m.read_reply(m.PDCAP, bytes.fromhex(data)) == m.Capabilities(rows)
+
+
+@pytest.mark.parametrize(("text", "rows", "shown"), [
+    ("Willkommen", 1, ["Willkommen"]),
+    ("12,50 € bezahlt, Rest 37,50 €", 4, ["12,50 EUR", "bezahlt, Rest", "37,50 EUR"]),
+    ("12,50 € bezahlt, Rest 37,50 €", 2, ["12,50 EUR", "bezahlt, Rest"]),
+    ("Größe „Žižek“ – 東京", 2, ['Groesse "Zizek"', "- ??"]),
+    ("u\u0308ber", 1, ["ueber"]),
+    ("Donaudampfschifffahrt", 2, ["Donaudampfschiff", "fahrt"]),
+    ("one\ttwo\x00", 1, ["one?two?"]),
+    ("anything", 0, []),
+    ("", 2, []),
+])  # fmt: skip
+def test_a_text_becomes_rows_of_a_display(text, rows, shown):
+    assert m.rows_of(text, rows) == shown
+
+
+@given(st.text(max_size=200), st.integers(0, 4), st.integers(0, 10**7))
+def test_no_text_makes_a_row_that_a_reader_cannot_take(text, rows, on_ms):
+    for number, row in enumerate(m.rows_of(text, rows), start=1):
+        data = m.show_row(number, row, on_ms)
+        assert len(data) == 6 + data[5] == 22
+        assert 1 <= data[2] <= 255
+        assert all(0x20 <= byte <= 0x7E for byte in data[6:])
 
 
 def test_what_commands_say():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,17 @@ def test_a_reader_comes_online_and_tells_its_card():
     assert [type(event) for event in talk(one, reader)] == [CameOnline, m.LocalStatus]
     reader.queue(m.RAW, bytes.fromhex("00011A00EA0DC080"))
     assert talk(one, reader) == [m.RawCard("11101010000011011100000010", True)]
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "secure"])
+@pytest.mark.parametrize("rows", [0, 1, 2, 4])
+def test_a_reader_says_how_many_rows_of_text_it_has(key, rows):
+    one, reader = panel(key=key), Reader(1, key, display_rows=rows)
+    assert talk(one, reader)[0].display_rows == rows
+    for row in range(1, rows + 1):
+        token = one.order(m.TEXT, m.show_row(row, f"row {row}", 3000))
+        assert talk(one, reader) == [OrderDone(token)]
+    assert [row.rstrip() for row in reader.display] == [f"row {row + 1}" for row in range(rows)]
 
 
 def test_sequence_numbers_begin_at_0_and_go_round_1_2_3():
@@ -152,7 +164,7 @@ def test_a_reader_with_another_key_or_none_is_refused():
 
 
 def test_a_reader_that_wants_a_channel_says_so_when_no_key_is_configured():
-    events = talk(panel(), Reader(1, KEY), 2)
+    events = talk(panel(), Reader(1, KEY), 3)
     assert isinstance(events[0], Lost)
     assert "begin again" in events[0].why or "key_file" in events[0].why
 

@@ -120,7 +120,7 @@ async def test_a_refusal_is_a_fault_and_nonsense_is_noise():
         with pytest.raises(DeviceFault, match="it has 1 to 2"):
             await driver.pulse(3, 700)
         bus.deliver("door/events/rpc", b"{")
-        assert await events.wait_for(Noise) == [Noise(1, "no JSON")]
+        assert await events.wait_for(Noise) == [Noise(1, "no RPC frame")]
 
 
 @pytest.mark.parametrize("topic", ["a/+/b", "#", "", "a//b", "a b", "a/b/c/d/e/f"])

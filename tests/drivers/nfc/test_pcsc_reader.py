@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 
 import pytest
@@ -47,6 +49,29 @@ async def test_a_genuine_card_and_a_copy_under_pcscd(tmp_path, monkeypatch):
             DeviceOffline, match=r"knows 2 readers whose name holds 'Virtual'; it knows: Virtual PCD 00 00"
         ):
             await PcscReader(PcscOptions(reader="Virtual"), Events()).run()
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing())
+async def test_a_reader_that_goes_with_its_service_is_offline_in_two_seconds_and_back_in_three(tmp_path, monkeypatch):
+    events = Events()
+    driver = PcscReader(PcscOptions(reader="Virtual PCD 00 00"), events)
+    loop = asyncio.get_running_loop()
+    async with contextlib.AsyncExitStack() as there:
+        _, _, path = await there.enter_async_context(private_pcscd(desfire(bytes(16)), desfire(bytes(16))))
+        monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(path))
+        async with running(driver, events) as task:
+            await events.wait_for(Reading)
+            began_s = loop.time()
+            await there.aclose()
+            with pytest.raises(DeviceOffline, match="check its cable, and that pcscd runs"):
+                await task
+            assert loop.time() - began_s < 2
+    async with private_pcscd(desfire(bytes(16)), desfire(bytes(16))) as (_, _, path):
+        monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(path))
+        began_s = loop.time()
+        async with running(driver, events):
+            assert loop.time() - began_s < 3
+            assert len(await events.wait_for(Reading, 2)) == 2
 
 
 async def test_without_pcscd_it_says_what_to_do(tmp_path, monkeypatch):

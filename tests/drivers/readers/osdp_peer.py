@@ -49,7 +49,7 @@ class Wire(osdp.Channel):
 class Peripheral:
     """One libosdp reader; `commands` are those it was given."""
 
-    def __init__(self, wire: Wire, address: int, key: bytes | None, flags: list[int]) -> None:
+    def __init__(self, wire: Wire, address: int, key: bytes | None, flags: list[int], text_level: int) -> None:
         self.commands: list[dict] = []
         self.wire = wire
         info = osdp.PDInfo(address, wire, scbk=key, flags=flags)
@@ -58,6 +58,7 @@ class Peripheral:
                 (osdp.Capability.OutputControl, 1, 1),
                 (osdp.Capability.LEDControl, 1, 1),
                 (osdp.Capability.AudibleControl, 1, 1),
+                (osdp.Capability.TextOutput, text_level, 1),
                 (osdp.Capability.ContactStatusMonitoring, 1, 1),
                 (osdp.Capability.CommunicationSecurity, 1, 1),
             ]
@@ -73,12 +74,15 @@ class Peripheral:
 
 @contextmanager
 def peripherals(
-    fd: int, readers: dict[int, bytes | None], flags: tuple[int, ...] = ()
+    fd: int, readers: dict[int, bytes | None], flags: tuple[int, ...] = (), *, text_level: int = 0
 ) -> Iterator[dict[int, Peripheral]]:
-    """Run libosdp readers, address → key or None, on the line `fd` in a thread of their own."""
+    """Run libosdp readers, address → key or None, on the line `fd` in a thread of their own.
+
+    `text_level` 1, 2 and 3 are displays of one, two and four rows.
+    """
     wires: dict[int, Wire] = {}
     wires.update({address: Wire(fd, address, wires) for address in readers})
-    found = {address: Peripheral(wires[address], address, key, list(flags)) for address, key in readers.items()}
+    found = {one: Peripheral(wires[one], one, key, list(flags), text_level) for one, key in readers.items()}
     stop = threading.Event()
 
     def refresh() -> None:

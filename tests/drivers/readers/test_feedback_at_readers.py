@@ -66,8 +66,8 @@ async def test_a_twn4_shows_red_and_beeps_long(device: PtyDevice) -> None:
         await asyncio.gather(*house.tasks)
 
 
-async def test_an_osdp_reader_shows_red_and_beeps_long(device: PtyDevice) -> None:
-    reader = Reader(1, None)
+async def test_an_osdp_reader_shows_red_beeps_long_and_says_why(device: PtyDevice) -> None:
+    reader = Reader(1, None, display_rows=2)
     device.on_bytes = Osdp(PtySide(device), {1: reader}).receive
     bus_events, events = Events(), Events()
     bus = OsdpBus(OsdpBusOptions(port=device.path, poll_ms=5), bus_events)
@@ -76,7 +76,8 @@ async def test_an_osdp_reader_shows_red_and_beeps_long(device: PtyDevice) -> Non
         await stack.enter_async_context(running(bus, bus_events))
         await stack.enter_async_context(running(driver, events))
         house = deny(driver)
-        await until(lambda: reader.beeps)
+        await until(lambda: reader.display[1].rstrip() == "gueltig")
+        assert [row.rstrip() for row in reader.display] == ["Nicht mehr", "gueltig"]
         assert reader.lights[-1] == m.set_led("red", 3000).hex()
         assert reader.beeps == [m.sound_buzzer(1, 600, 0).hex()]
         await asyncio.gather(*house.tasks)

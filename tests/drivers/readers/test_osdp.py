@@ -167,6 +167,33 @@ async def test_libosdp_is_asked_again_when_its_answer_was_lost_and_the_channel_g
         assert bus.served[1].errors == []
 
 
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "secure"])
+async def test_libosdps_reader_shows_lines_on_its_display(libosdp_end, key_file, key):
+    options = {} if key is None else {"key_file": key_file}
+    with peripherals(libosdp_end.master, {1: key}, text_level=2) as peers:
+        async with Bus(libosdp_end, (1,), answer_timeout_ms=200, **options).running() as bus:
+            (online,) = await bus.events(1).wait_for(Online)
+            assert "2 rows of text" in online.detail
+            await bus.readers[1].show("Größe unbekannt, bitte zum Service", 2500)
+            await bus.readers[1].show("Willkommen", 3000)
+    texts = [one for one in peers[1].commands if one["command"] == osdp.Command.Text]
+    assert [(one["offset_row"], one["data"], one["temp_time"]) for one in texts] == [
+        (1, "Groesse".ljust(16), 3),
+        (2, "unbekannt, bitte", 3),
+        (1, "Willkommen".ljust(16), 3),
+        (2, " " * 16, 3),
+    ]
+    assert {(one["control_code"], one["offset_col"]) for one in texts} == {(3, 1)}
+
+
+async def test_libosdps_reader_without_a_display_is_sent_no_text(libosdp_end):
+    async with libosdp_bus(libosdp_end, None) as (bus, peers):
+        await bus.readers[1].show("Willkommen", 3000)
+        await bus.readers[1].beep()
+        assert bus.readers[1].display_rows == 0
+        assert [one["command"] for one in peers[1].commands] == [osdp.Command.Status, osdp.Command.Buzzer]
+
+
 async def test_libosdps_reader_with_another_key_is_refused(libosdp_end, key_file):
     with peripherals(libosdp_end.master, {1: bytes(16)}, (osdp.LibFlag.EnforceSecure,)):
         async with Bus(libosdp_end, (1,), answer_timeout_ms=200, key_file=key_file).running() as bus:

@@ -31,7 +31,16 @@ def test_everything_that_can_be_said(read: Read):
     assert (upstream.keep_days, upstream.directory) == (7, False)
 
 
+def test_a_fleet_is_off_and_nothing_may_be_ordered_until_it_is_named(read: Read):
+    assert read(HEAD + "upstream: {url: 'https://x'}\n").upstream.fleet is None
+    assert read(HEAD + "upstream: {url: 'https://x', fleet: {}}\n").upstream.fleet.orders == ()
+    fleet = read(HEAD + "upstream: {url: 'https://x', fleet: {orders: [restart, lock_down]}}\n").upstream.fleet
+    assert fleet.orders == ("restart", "lock_down")
+
+
 WRONG = {
+    "{url: 'https://x', fleet: {orders: [keys]}}": "3:47: upstream.fleet.orders[0]: expected one of `configuration`, "
+    '`diagnostics`, `emergency_release`, `lock_down`, `log_level`, `restart`, `restore`, found "keys"',
     "{}": "3:1: upstream.url: this key is missing; it takes text",
     "{url: ftp://x}": "3:17: upstream.url: expected https://host, with a port and a path where there are; "
     "http:// only to this machine itself",

@@ -156,7 +156,7 @@ async def test_a_device_that_is_not_there_is_told_in_words(monkeypatch: pytest.M
 async def test_a_reader_on_a_bus_is_tried_with_its_bus() -> None:
     said: list[str] = []
     with PtyDevice() as line:
-        reader = Reader(1, None)
+        reader = Reader(1, None, display_rows=1)
         line.on_bytes = Osdp(PtySide(line), {1: reader}).receive
         devices = (
             Device("doors-bus", "osdp-bus", OsdpBusOptions(port=line.path, poll_ms=5), "1"),
@@ -173,3 +173,5 @@ async def test_a_reader_on_a_bus_is_tried_with_its_bus() -> None:
         assert await trying
     assert said[0].startswith("door: online, address 1")
     assert said[-1] == "read: wiegand, 6 characters"
+    assert "its display was told to show: Venue Gateway" in said
+    assert [row.rstrip() for row in reader.display] == ["Venue Gateway"]

@@ -70,6 +70,8 @@ class History:
             assert (self.bank.ledger.accounts, len(self.bank.history)) == before, "what is refused changes nothing"
             return
         self.asked[transfer] = given
+        if action == "refund":
+            assert verdict[-1].amount_minor == amount_minor, "what is given back is what was asked for, or nothing"
         assert amount_minor > 0 or action == "close_out"
         assert fields.get("currency", "EUR") == "EUR"
 

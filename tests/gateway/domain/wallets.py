@@ -10,8 +10,9 @@ from gateway.domain import events as e
 from gateway.domain import purchases
 from gateway.domain import wallet_events as w
 from gateway.domain.access import ZoneMap
+from gateway.domain.accounts import Account
 from gateway.domain.clock import Doubt
-from gateway.domain.ledger import Account, Ledger, Posted, wallet
+from gateway.domain.ledger import Ledger, Posted, wallet
 from gateway.domain.reasons import Reason
 from gateway.domain.state import VenueState
 from gateway.domain.wallet import Asked, Guest, Opening, Policy, decide

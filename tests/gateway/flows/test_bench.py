@@ -38,6 +38,15 @@ class Reader:
         self.beeps.append((count, on_ms, off_ms))
 
 
+class DisplayReader(Reader):
+    """A reader of a model that may have a display."""
+
+    display_rows = 0
+
+    async def show(self, text, on_ms):
+        raise AssertionError("nothing is shown where there is no display")
+
+
 class Bench:
     def __init__(self, disk=None):
         self.house = House(disk, seed=2 if disk else 1)
@@ -165,3 +174,11 @@ async def test_a_reader_does_what_it_can_and_is_not_asked_for_more():
     assert (refused.reason, "It can: beep" in refused.message) == (Reason.UNKNOWN_VERB, True)
     desk.reader.online = False
     assert desk.house.ask("reader", "beep", {"reason": "x"}, id="b3").reason is Reason.DEVICE_OFFLINE
+
+
+def test_a_display_is_offered_where_this_reader_has_one_and_not_for_its_model():
+    flow, reader = BenchFlow(House().recorder, lambda _: None), DisplayReader()
+    flow.configure({"reader": reader}, ())
+    assert flow.abilities("reader") == ["beep"]
+    reader.display_rows = 2
+    assert flow.abilities("reader") == ["beep", "show"]

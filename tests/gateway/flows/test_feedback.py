@@ -20,6 +20,8 @@ from tests.gateway.flows.house import House
 class FakeReader:
     """A reader with everything, and the port to it. It answers when `answer` is set, and breaks with `error`."""
 
+    display_rows = 1
+
     def __init__(self) -> None:
         self.online = True
         self.told: list[tuple[object, ...]] = []

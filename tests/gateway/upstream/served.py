@@ -16,7 +16,7 @@ from uuid import UUID
 import aiohttp
 
 from gateway.config.upstream import Endpoint
-from gateway.domain.upstream_events import EventSetAside
+from gateway.domain.upstream_events import EventSetAside, UpstreamLost, UpstreamRegained
 from gateway.store.journal import Journal, Row
 from gateway.store.reading import Reader
 from gateway.upstream.http import Client
@@ -27,6 +27,7 @@ from gateway.upstream.sinks import Sink
 from tests.gateway.store.journals import append
 
 READY_S = 20.0
+NOW_MS = 1_780_000_500_000
 
 
 class Served:
@@ -90,12 +91,16 @@ class Venue:
     def __init__(self, journal: Journal, outbox: Outbox) -> None:
         self.journal = journal
         self.outbox = outbox
-        self.aside: list[EventSetAside] = []
+        self.facts: list[EventSetAside | UpstreamLost | UpstreamRegained] = []
         self.relay: Relay | None = None
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def aside(self) -> list[EventSetAside]:
+        return [fact for fact in self.facts if isinstance(fact, EventSetAside)]
+
     def begin(self, sink: Sink) -> Relay:
-        self.relay = Relay("main", sink, self.outbox, self.journal, Random(1), self.aside.append)
+        self.relay = Relay("main", sink, self.outbox, self.journal, Random(1), self.facts.append, lambda: NOW_MS)
         self._task = asyncio.get_running_loop().create_task(self.relay.run())
         return self.relay
 

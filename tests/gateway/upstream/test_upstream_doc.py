@@ -7,7 +7,13 @@ import re
 import sqlite3
 from pathlib import Path
 
+import pytest
+
+from gateway.config.upstream import Endpoint
+from gateway.upstream.contract import FINDINGS
+from gateway.upstream.http import Client
 from gateway.upstream.openapi import document, document_yaml
+from gateway.upstream.sinks import SinkUnavailable
 from simulators.upstream import Upstream
 from tests.gateway.upstream.served import Served, fill, https, journalled, venue
 from tests.gateway.upstream.test_directory import credential, rows
@@ -57,6 +63,15 @@ async def test_the_upstream_of_the_page_gives_a_directory_and_its_changes(tmp_pa
                 changes.write(json.dumps({"op": "put", "row": credential(3, state="blocked")}) + "\n")
             await until(lambda: here.state(3) == "blocked")
             assert (here.directory.cursor, here.state(4)) == (2, "active")
+
+
+async def test_the_upstream_of_the_page_says_of_the_rest_that_it_has_none(tmp_path: Path):
+    async with program(tmp_path / "up") as served:
+        client = Client(Endpoint(url=served.url), "stadthalle")
+        with pytest.raises(SinkUnavailable) as refused:
+            await client.ask("GET", FINDINGS, query={"after": "0"})
+        await client.close()
+        assert refused.value.status == 404
 
 
 def test_the_openapi_document_is_the_committed_one():
