@@ -96,7 +96,7 @@ class Users:
         try:
             with self._path.open("rb") as file:
                 return msgspec.json.decode(file.read(FILE_BYTES_MAX), type=dict[str, User])
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsersError(f"{self._path}: the file of users is damaged; make it anew ({error})") from error
 
     def _write(self, users: dict[str, User]) -> None:
