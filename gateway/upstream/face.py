@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.config.upstream import MAIN_SINK, Endpoint, Upstream
+from gateway.config.upstream import MAIN_SINK, Endpoint, SinkEntry, Upstream
 from gateway.domain.upstream_events import UpstreamEvent
 from gateway.flows.recorder import Committed
 from gateway.store.directory_overlay import Batch, ChangeFile
@@ -17,7 +17,7 @@ from gateway.store.errors import StorageUnavailable
 from gateway.upstream.courier import HttpsCourier
 from gateway.upstream.directory import DirectorySync
 from gateway.upstream.http import Client
-from gateway.upstream.https import HttpsSink
+from gateway.upstream.making import make_sink
 from gateway.upstream.network import NetworkWatch
 from gateway.upstream.outbox import Outbox
 from gateway.upstream.relay import Relay
@@ -51,7 +51,7 @@ class UpstreamFace:
             config_path, lambda: gateway.configuration, gateway.directory_changed, self._directory_changed
         )
         self._record = record
-        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints: dict[str, SinkEntry] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._parts: dict[str, Endpoint | None] = {}
         self._settings: Upstream | None = None
@@ -129,12 +129,13 @@ class UpstreamFace:
         if batch.wallets:
             self._gateway.purchase.upstream_spoke()
 
-    def _begin(self, name: str, endpoint: Endpoint) -> None:
+    def _begin(self, name: str, entry: SinkEntry) -> None:
         if self._outbox is None:
             return
-        sink = HttpsSink(Client(endpoint, self._venue, self._heard if name == MAIN_SINK else None))
-        relay = Relay(name, sink, self._outbox, self._recorder.journal, self._gateway.random, self._record)
-        self._endpoints[name], self.relays[name] = endpoint, relay
+        sink = make_sink(entry, self._venue, name, self._heard if name == MAIN_SINK else None)
+        journal, random = self._recorder.journal, self._gateway.random
+        relay = Relay(name, sink, self._outbox, journal, random, self._record, entry.keep_after_ack_s)
+        self._endpoints[name], self.relays[name] = entry, relay
         self._tasks[name] = self._gateway.spawn(relay.run())
 
     def committed(self, _: Sequence[Committed]) -> None:
@@ -199,6 +200,6 @@ class UpstreamFace:
         settings = self._settings
         if retention is None or settings is None or not self.relays:
             return
-        done = [relay.stored_seq for relay in self.relays.values()]
+        done = [relay.done_seq for relay in self.relays.values()]
         done.append(self._recorder.journal.cursor(FEED_CURSOR))
         self._outlook = await retention.look(now_ms, settings.keep_days, min(done))

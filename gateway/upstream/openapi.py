@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
 from gateway.upstream import contract as c
-from gateway.upstream.cloudevents import MEDIA_TYPE
+from gateway.upstream.cloudevents import BATCH_MEDIA_TYPE
 
 CONTRACT_VERSION = "1.0.0"
 """Raised in its first place when an upstream that follows the document would break."""
@@ -74,7 +74,7 @@ def _events() -> Json:
             _query("through", seq, "… up to this one, but for what was set aside."),
             _query("gap", {"const": "true"}, "What comes before is no longer at the venue.", required=False),
         ],
-        "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": batch}}},
+        "requestBody": {"required": True, "content": {BATCH_MEDIA_TYPE: {"schema": batch}}},
         "responses": {
             "200": _answer("EventsTaken", "All of it is stored for good, now or before."),
             "409": _answer("EventsMissing", "Events before it are missing; nothing was stored."),

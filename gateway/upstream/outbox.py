@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import msgspec
+from isal import isal_zlib
 
 from gateway.flows.recorder import id_text
 from gateway.store.reading import Reader
 from gateway.store.rows import StoredRow
-from gateway.upstream.cloudevents import cloud_event, source
+from gateway.upstream.cloudevents import source
 from gateway.upstream.sinks import Pack
 
 PACK_ROWS_MAX = 500
 PACK_BYTES_MAX = 512 << 10
 """Before compression."""
 ROWS_AT_A_TIME = 50
-"""The interpreter is given up to taps between so many."""
+"""A pack grows by so many while the one before it is under way: on a fast line packs are small, on a slow one large."""
 GZIP_LEVEL = 1
+_GZIP_WINDOW_BITS = 31
+"""Of zlib: a window of 32 KiB, and gzip's own header and trailer."""
+
+
+def _always() -> bool:
+    return True
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a pack shall be: its bounds, the rows it passes over, and its form.
+
+    A pack is `enough` when that says so, or it is full. That is asked in the outbox's thread.
+    """
+
+    rows_max: int = PACK_ROWS_MAX
+    aside: Collection[int] = ()
+    singly: bool = False
+    enough: Callable[[], bool] = _always
 
 
 class Outbox:
@@ -32,13 +52,13 @@ class Outbox:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._reader: Reader | None = None
 
-    async def pack(self, after_seq: int, rows_max: int = PACK_ROWS_MAX, aside: Collection[int] = ()) -> Pack | None:
-        """Return what comes after `after_seq` without the rows `aside`; None when nothing does.
+    async def pack(self, after_seq: int, wanted: Wanted | None = None) -> Pack | None:
+        """Return what comes after `after_seq`; None when nothing does.
 
         Raises StorageUnavailable when the journal cannot be read now.
         """
-        work = asyncio.get_running_loop().run_in_executor(self._thread, self._pack, after_seq, rows_max, aside)
-        return await work
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._pack, after_seq, wanted or Wanted())
 
     async def waiting_since_ms(self, after_seq: int) -> int | None:
         """Return when the first row after `after_seq` was recorded, in UTC milliseconds; None without one."""
@@ -60,31 +80,25 @@ class Outbox:
             self._reader = Reader(self._path)
         return self._reader
 
-    def _pack(self, after_seq: int, rows_max: int, aside: Collection[int]) -> Pack | None:
+    def _pack(self, after_seq: int, wanted: Wanted) -> Pack | None:
         reader = self._open()
         journal_id = reader.journal_id()
-        pruned_seq, _ = reader.pruned()
-        gap, after_seq = after_seq < pruned_seq, max(after_seq, pruned_seq)
         if journal_id is None:
             return None
-        of, through_seq, size_bytes = source(self._venue, journal_id), after_seq, 0
-        parts: list[bytes] = []
-        events: list[tuple[int, str]] = []
-        while len(parts) < rows_max and size_bytes < PACK_BYTES_MAX:
-            rows = reader.rows(through_seq, min(ROWS_AT_A_TIME, rows_max - len(parts)))
-            for row in rows:
-                through_seq = row.seq
-                if row.seq not in aside:
-                    event_id = id_text(row.id)
-                    parts.append(cloud_event(row, event_id, of))
-                    events.append((row.seq, event_id))
-                    size_bytes += len(parts[-1])
-            if not rows:
+        pruned_seq, _ = reader.pruned()
+        gap, after_seq = after_seq < pruned_seq, max(after_seq, pruned_seq)
+        of = source(self._venue, journal_id)
+        through_seq, made = after_seq, _Singly(reader, of, wanted) if wanted.singly else _Batch(reader, of, wanted)
+        while made.count < wanted.rows_max and made.size_bytes < PACK_BYTES_MAX:
+            added_seq = made.add(through_seq, min(ROWS_AT_A_TIME, wanted.rows_max - made.count))
+            through_seq = added_seq or through_seq
+            if not added_seq or (made.count and wanted.enough()):
                 break
         if through_seq == after_seq:
             return None
-        body = gzip.compress(b"[" + b",".join(parts) + b"]", GZIP_LEVEL, mtime=0)
-        return Pack(of, after_seq, through_seq, tuple(events), body, gap)
+        body, parts = made.finished()
+        through_id = id_text(reader.rows(through_seq - 1, 1)[0].id)
+        return Pack(of, after_seq, through_seq, through_id, made.count, body, parts, gap)
 
     def _first_at_ms(self, after_seq: int) -> int | None:
         rows: list[StoredRow] = self._open().rows(after_seq, 1)
@@ -107,6 +121,55 @@ class Outbox:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+
+
+class _Batch:
+    """Events as one compressed array; it is compressed while it grows, so that little is left to do at its end."""
+
+    def __init__(self, reader: Reader, of: str, wanted: Wanted) -> None:
+        self._reader, self._of, self._aside = reader, of, wanted.aside
+        self._gzip = isal_zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW_BITS)
+        self._pieces = [self._gzip.compress(b"[")]
+        self.count = self.size_bytes = 0
+
+    def add(self, after_seq: int, limit: int) -> int:
+        """Add the next rows; returns the last of them, or 0."""
+        joined, count, through_seq = self._reader.cloud_events(after_seq, limit, self._of, self._aside)
+        if count:
+            self._pieces.append(self._gzip.compress(b"," + joined if self.count else joined))
+        self.count += count
+        self.size_bytes += len(joined)
+        return through_seq
+
+    def finished(self) -> tuple[bytes, tuple[bytes, ...]]:
+        """Return the body."""
+        self._pieces += self._gzip.compress(b"]"), self._gzip.flush()
+        return b"".join(self._pieces), ()
+
+
+class _Singly:
+    """Events one by one, as they are."""
+
+    def __init__(self, reader: Reader, of: str, wanted: Wanted) -> None:
+        self._reader, self._of, self._aside = reader, of, wanted.aside
+        self._parts: list[bytes] = []
+        self.size_bytes = 0
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._parts)
+
+    def add(self, after_seq: int, limit: int) -> int:
+        """Add the next rows; returns the last of them, or 0."""
+        parts, through_seq = self._reader.single_cloud_events(after_seq, limit, self._of, self._aside)
+        self._parts += parts
+        self.size_bytes += sum(map(len, parts))
+        return through_seq
+
+    def finished(self) -> tuple[bytes, tuple[bytes, ...]]:
+        """Return the parts."""
+        return b"", tuple(self._parts)
 
 
 _NO_ROW = StoredRow(0, b"", 0, b"", b"")

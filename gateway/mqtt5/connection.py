@@ -15,8 +15,8 @@ import mqtt5
 import msgspec
 
 from gateway.config.schema import Broker
-from gateway.mqtt.bounds import Limits, Outcome
-from gateway.mqtt.endpoint import BrokerUnavailable, explain_disconnect, explain_refusal
+from gateway.mqtt5.bounds import Limits, Outcome
+from gateway.mqtt5.endpoint import BrokerUnavailable, explain_disconnect, explain_refusal
 
 __all__ = ["Connection", "Incoming", "Limits", "OnAck", "Outcome", "Owner"]
 
@@ -56,6 +56,7 @@ class _Outgoing(msgspec.Struct):
     expiry_s: int | None
     correlation_data: bytes | None
     on_ack: OnAck | None
+    content_type: str | None
 
 
 class Owner(Protocol):
@@ -78,13 +79,24 @@ class Connection(asyncio.Protocol):
     """One connection from CONNECT to its end. `ready` is done after SUBACK, `closed` with the reason in words."""
 
     def __init__(
-        self, owner: Owner, broker: Broker, connect: mqtt5.ConnectPacket, filters: Sequence[str], limits: Limits
+        self,
+        owner: Owner,
+        broker: Broker,
+        connect: mqtt5.ConnectPacket,
+        filters: Sequence[str],
+        limits: Limits,
+        *,
+        explain: Callable[[Broker, mqtt5.ConnAckReasonCode], str] = explain_refusal,
+        tell_unheard: bool = False,
     ) -> None:
+        """Prepare; `explain` says why the broker turned the login down, and with `tell_unheard` it counts who hears."""
         self._owner = owner
         self._broker = broker
         self._connect = connect
         self._filters = filters
         self._limits = limits
+        self._explain = explain
+        self._tell_unheard = tell_unheard
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[str] = self._loop.create_future()
@@ -119,19 +131,25 @@ class Connection(asyncio.Protocol):
         """How many QoS 1 publications are not acknowledged yet."""
         return len(self._inflight) + len(self._queue)
 
+    @property
+    def payload_max(self) -> int:
+        """The largest payload in bytes that this broker takes."""
+        return self._payload_max
+
     def publish(
         self,
         topic: str,
         payload: bytes,
         *,
-        qos: int,
-        retain: bool,
-        expiry_s: int | None,
-        correlation_data: bytes | None,
-        on_ack: OnAck | None,
+        qos: int = 1,
+        retain: bool = False,
+        expiry_s: int | None = None,
+        correlation_data: bytes | None = None,
+        on_ack: OnAck | None = None,
+        content_type: str | None = None,
     ) -> bool:
         """Send, or queue for sending. False when there is no room: nothing was sent and `on_ack` is not called."""
-        message = _Outgoing(topic, payload, retain, expiry_s, correlation_data, on_ack)
+        message = _Outgoing(topic, payload, retain, expiry_s, correlation_data, on_ack, content_type)
         if not self._welcome or len(payload) > self._payload_max:
             return False
         if qos == 0:
@@ -336,19 +354,24 @@ class Connection(asyncio.Protocol):
             why = packet.reason_str or packet.reason_code.name.lower().replace("_", " ")
             self._owner.refused(message.topic, why)
         if message.on_ack is not None:
-            message.on_ack(Outcome.REFUSED if refused else Outcome.DELIVERED)
+            unheard = self._tell_unheard and packet.reason_code == mqtt5.PubAckReasonCode.NO_MATCHING_SUBSCRIBERS
+            heard = Outcome.UNHEARD if unheard else Outcome.DELIVERED
+            message.on_ack(Outcome.REFUSED if refused else heard)
         self._pump()
         if not self._inflight:
             self.idle.set()
 
     def _take_welcome(self, packet: mqtt5.ConnAckPacket) -> None:
         if int(packet.reason_code) >= OK_BELOW:
-            return self.end(explain_refusal(self._broker, packet.reason_code))
+            return self.end(self._explain(self._broker, packet.reason_code))
         self._window = min(packet.receive_max, self._limits.window_messages)
         if packet.max_packet_size is not None:
-            self._payload_max = min(self._payload_max, packet.max_packet_size - PACKET_OVERHEAD_BYTES)
+            room = max(packet.max_packet_size - PACKET_OVERHEAD_BYTES, packet.max_packet_size // 2)
+            self._payload_max = min(self._payload_max, room)
         # Publishing may begin now: Mosquitto sends retained messages before the SUBACK, and those need an answer too.
         self._welcome = True
+        if not self._filters:
+            return self.ready.set_result(None)
         # no_local: what the gateway publishes itself, such as the clearing of a retained request, is not for it.
         wanted = [mqtt5.TopicFilter(pattern, max_qos=QOS_1, no_local=True) for pattern in self._filters]
         return self._write(mqtt5.SubscribePacket(1, wanted).write())
@@ -391,4 +414,5 @@ def _packet(message: _Outgoing, qos: mqtt5.QoS, packet_id: int | None) -> bytes:
         packet_id=packet_id,
         message_expiry_interval=message.expiry_s,
         correlation_data=message.correlation_data,
+        content_type=message.content_type,
     ).write()
