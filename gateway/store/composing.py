@@ -1,8 +1,9 @@
 """Rows of the journal as CloudEvents 1.0 in JSON, composed by SQLite itself.
 
-The interpreter is free meanwhile: a backlog of a million events costs no tap its turn. What was journalled goes up byte
-for byte. Specification: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md; the attribute
-`sequence` is that of the extension of the same name.
+The interpreter is free meanwhile: a backlog of a million events costs no tap its turn. What was journalled goes up
+byte for byte. The attribute `sequence` is that of the extension of the same name.
+
+Specification: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md.
 """
 
 from __future__ import annotations

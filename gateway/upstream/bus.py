@@ -14,7 +14,6 @@ from nats.errors import (
     AuthorizationError,
     ConnectionClosedError,
     Error,
-    MaxPayloadError,
     NoRespondersError,
     NoServersError,
     SecureConnRequiredError,
@@ -76,7 +75,7 @@ class Bus:
         return self._client.jetstream(timeout=ANSWER_S)
 
     async def answer(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what the server answers; NotFoundError, BadRequestError and MaxPayloadError are the caller's own."""
+        """Return what the server answers; NotFoundError and BadRequestError are the caller's own."""
         task = asyncio.get_running_loop().create_task(work)
         waits: set[asyncio.Future[Any]] = {task} if self._closed is None else {task, self._closed}
         try:
@@ -84,7 +83,7 @@ class Bus:
             if not task.done():
                 raise SinkUnavailable(f"{self.host}: the connection broke ({self._trouble or 'the server closed it'})")
             return task.result()
-        except (NotFoundError, BadRequestError, MaxPayloadError):
+        except (NotFoundError, BadRequestError):
             raise
         except (Error, OSError, TimeoutError, ValueError) as error:
             raise SinkUnavailable(self.explain(error)) from error
@@ -125,6 +124,8 @@ class Bus:
                     server,
                     name=self._name,
                     allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
                     connect_timeout=CONNECT_S,
                     ping_interval=PING_S,
                     tls=context,

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.config.upstream import MAIN_SINK, Endpoint, SinkEntry, Upstream
+from gateway.config.upstream import MAIN_SINK, SinkEntry, Upstream
 from gateway.domain.upstream_events import UpstreamEvent
 from gateway.flows.recorder import Committed
 from gateway.store.directory_overlay import Batch, ChangeFile
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.courier import HttpsCourier
-from gateway.upstream.directory import DirectorySync
+from gateway.upstream.directory import Above, DirectorySync
 from gateway.upstream.http import Client
-from gateway.upstream.making import make_sink
+from gateway.upstream.making import make_changes, make_sink
 from gateway.upstream.network import NetworkWatch
 from gateway.upstream.outbox import Outbox
 from gateway.upstream.relay import Relay
@@ -53,7 +53,7 @@ class UpstreamFace:
         self._record = record
         self._endpoints: dict[str, SinkEntry] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._parts: dict[str, Endpoint | None] = {}
+        self._parts: dict[str, object] = {}
         self._settings: Upstream | None = None
         self._outbox: Outbox | None = None
         self._ages_s: dict[str, float] = {}
@@ -82,7 +82,8 @@ class UpstreamFace:
 
     def _configure_directory(self, settings: Upstream | None) -> None:
         endpoint = settings.endpoint if settings is not None and settings.directory else None
-        if not self._is_new(_DIRECTORY, endpoint):
+        stream = settings.directory_stream if settings is not None and endpoint is not None else None
+        if not self._is_new(_DIRECTORY, (endpoint, stream)):
             return
         self.directory = None
         if endpoint is None:
@@ -90,7 +91,7 @@ class UpstreamFace:
         gateway, client = self._gateway, Client(endpoint, self._venue, self._heard)
         file = ChangeFile(gateway.configuration.state_dir)
         self.directory = DirectorySync(
-            client,
+            Above(client, make_changes(stream, self._venue) if stream is not None else None),
             gateway.directory,
             file,
             gateway.key,
@@ -114,11 +115,11 @@ class UpstreamFace:
             self._tasks[_COURIER] = self._gateway.spawn(self.courier.run())
         flow.connect(self.courier)
 
-    def _is_new(self, part: str, endpoint: Endpoint | None) -> bool:
+    def _is_new(self, part: str, settings: object) -> bool:
         """Return whether a part has to begin anew, and end the one that was."""
-        if self._parts.get(part) == endpoint:
+        if self._parts.get(part) == settings:
             return False
-        self._parts[part] = endpoint
+        self._parts[part] = settings
         if part in self._tasks:
             self._tasks.pop(part).cancel()
         return True

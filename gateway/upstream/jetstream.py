@@ -7,7 +7,6 @@ order, whatever becomes of servers and leaders. See docs/decisions/0007-sinks.md
 from __future__ import annotations
 
 import msgspec
-from nats.errors import MaxPayloadError
 from nats.js.api import Header, RawStreamMsg, RetentionPolicy
 from nats.js.client import JetStreamContext
 from nats.js.errors import BadRequestError, NotFoundError
@@ -17,6 +16,8 @@ from gateway.upstream.cloudevents import BATCH_MEDIA_TYPE
 from gateway.upstream.sinks import Ahead, Behind, Pack, Refused, SinkUnavailable, Taken, Verdict
 
 SOURCE, AFTER, THROUGH, GAP = "Venue-Source", "Venue-After", "Venue-Through", "Venue-Gap"
+HEADER_BYTES = 400
+"""The line before the headers, the one after, and the longest name of a stream."""
 WRONG_LAST = 10071
 """JSStreamWrongLastSequenceErrF of nats-server's errors.json."""
 
@@ -49,14 +50,16 @@ class JetStreamSink:
         # Until a message is acknowledged nobody knows what the stream has: it is asked before anything else goes up.
         if last is None:
             last = await self._learn(js)
-            if verdict := self._compare(last, pack):
-                return verdict
+            if behind := self._missing(last, pack):
+                return behind
+        if known := self._known(last, pack):
+            return known
         ack = await self._store(js, pack, last)
         if ack is None:
             # The last one has expired there, or this one has come before: look, and try once more.
             last = await self._learn(js)
-            if verdict := self._compare(last, pack):
-                return verdict
+            if again := self._missing(last, pack) or self._known(last, pack):
+                return again
             ack = await self._store(js, pack, last, is_new=True)
         if isinstance(ack, Refused):
             self._last = last
@@ -91,11 +94,12 @@ class JetStreamSink:
         if not is_new:
             # Only what has all events before it is ever stored, so the last one's id stands for all up to it.
             headers[Header.MSG_ID.value] = pack.through_id
+        if len(pack.body) + _size(headers) > self._bus.payload_max:
+            # The server counts both, the library the body alone; and the server breaks the connection.
+            return Refused(f"the server takes no more than {self._bus.payload_max} bytes")
         try:
             publish = js.publish(self._subject, pack.body, headers=headers, stream=self._stream)
             ack = await self._bus.answer(publish)
-        except MaxPayloadError:
-            return Refused(f"the server takes no more than {self._bus.payload_max} bytes")
         except BadRequestError as error:
             if error.err_code == WRONG_LAST:
                 return None
@@ -121,18 +125,29 @@ class JetStreamSink:
             return _Last()
         return _read(found)
 
-    def _compare(self, last: _Last, pack: Pack) -> Verdict | None:
-        """Return what is to be done instead of storing a pack after `last`; None when it follows."""
-        if last.source != pack.source:
-            # Without a word of this journal: nothing came yet, all has expired, or the server lost it.
-            is_lost = pack.after_seq > 0 and not pack.gap and not (self._forgets and not last.source)
-            return Behind(0) if is_lost else None
-        if last.through_seq >= pack.through_seq:
-            self._last = last
-            return Taken()
-        if last.through_seq > pack.after_seq:
-            return Ahead(last.through_seq)
-        return Behind(last.through_seq) if last.through_seq < pack.after_seq and not pack.gap else None
+    def _missing(self, last: _Last, pack: Pack) -> Behind | None:
+        """Return what the stream lacks of what comes before a pack; None when it lacks nothing.
+
+        It is only asked of what was just learned: events that are set aside leave no trace in the stream.
+        """
+        if pack.after_seq == 0 or pack.gap:
+            return None
+        if last.source == pack.source:
+            return Behind(last.through_seq) if last.through_seq < pack.after_seq else None
+        # Without a word of this journal: all has expired, or the server lost it.
+        return None if self._forgets and not last.source else Behind(0)
+
+    def _known(self, last: _Last, pack: Pack) -> Verdict | None:
+        """Return what is to be said of a pack that the stream has, or a part of it; None when it has nothing of it."""
+        if last.source != pack.source or last.through_seq <= pack.after_seq:
+            return None
+        self._last = last
+        return Taken() if last.through_seq >= pack.through_seq else Ahead(last.through_seq)
+
+
+def _size(headers: dict[str, str]) -> int:
+    """Return how many bytes headers have on the wire, with the stream's name that the library adds, or some more."""
+    return HEADER_BYTES + sum(len(name) + len(value) + len(": \r\n") for name, value in headers.items())
 
 
 def _read(message: RawStreamMsg) -> _Last:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.config.upstream import SinkEntry
+from gateway.config.upstream import ChangeStream, SinkEntry
+from gateway.upstream.changes import Changes
 from gateway.upstream.http import Client, HeardDate
 from gateway.upstream.https import HttpsSink
 from gateway.upstream.mqtt import MqttSink
@@ -20,3 +21,12 @@ def make_sink(entry: SinkEntry, venue: str, name: str, heard_date: HeardDate | N
 
         return JetStreamSink(Bus(entry, f"venue-gateway.{venue}.{name}"), entry.subject.format(venue=venue))
     return HttpsSink(Client(entry, venue, heard_date))
+
+
+def make_changes(stream: ChangeStream, venue: str) -> Changes:
+    """Return what brings the directory's changes from a JetStream; nothing is opened yet."""
+    from gateway.upstream.bus import Bus  # noqa: PLC0415
+    from gateway.upstream.stream import StreamChanges  # noqa: PLC0415
+
+    bus = Bus(stream, f"venue-gateway.{venue}.directory")
+    return StreamChanges(bus, stream.subject.format(venue=venue), stream.durable.format(venue=venue))

@@ -48,9 +48,10 @@ class MqttSink:
     async def deliver(self, pack: Pack) -> Verdict:
         """Publish all events of a pack and wait for their acknowledgements. Raises SinkUnavailable."""
         connection = await self._connected()
-        for (_, event_id), part in zip(pack.events, pack.parts, strict=True) if _too_large(pack, connection) else ():
-            if len(part) > connection.payload_max:
-                return Refused(f"the broker takes no more than {connection.payload_max} bytes", event_id)
+        most = connection.payload_max
+        large = next((number for number, part in enumerate(pack.parts) if len(part) > most), None)
+        if large is not None:
+            return Refused(f"the broker takes no more than {most} bytes", pack.events[large][1])
         outcomes = await self._publish(connection, pack.parts)
         if Outcome.LOST in outcomes:
             raise SinkUnavailable(f"{self._host}: {connection.closed.result()}")
@@ -160,7 +161,3 @@ class MqttSink:
 
     def drained(self) -> None:
         """Hear of room that nobody waits for."""
-
-
-def _too_large(pack: Pack, connection: Connection) -> bool:
-    return max(map(len, pack.parts)) > connection.payload_max

@@ -27,7 +27,7 @@ class Pack(msgspec.Struct, frozen=True):
 
     @property
     def events(self) -> tuple[tuple[int, str], ...]:
-        """(seq, id) of each event; read from the events themselves, because it is only asked for when one is refused."""
+        """(seq, id) of each event; read from the events, because it is only asked for when one is refused."""
         if self.parts:
             named = [msgspec.json.decode(part, type=_Named) for part in self.parts]
         else:
@@ -58,7 +58,7 @@ class Behind(msgspec.Struct, frozen=True):
 
 
 class Ahead(msgspec.Struct, frozen=True):
-    """The sink took nothing, because it has some of the pack already: it goes on with what comes after `through_seq`."""
+    """The sink took nothing, because it has some of the pack already: it wants what comes after `through_seq`."""
 
     through_seq: int
 
