@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import nats
 from nats.aio.client import Client
 from nats.errors import (
     AuthorizationError,
@@ -30,6 +30,7 @@ CONNECT_S = 10
 ANSWER_S = 20.0
 PING_S = 10
 PORT = 4222
+_DENIED = "permissions violation"
 
 T = TypeVar("T")
 
@@ -59,7 +60,8 @@ class Bus:
     @property
     def connected(self) -> bool:
         """True while there is a connection."""
-        return self._client is not None and self._client.is_connected
+        is_open = self._client is not None and self._client.is_connected
+        return is_open and self._closed is not None and not self._closed.done()
 
     async def close(self) -> None:
         """Close the connection."""
@@ -69,19 +71,21 @@ class Bus:
 
     async def jetstream(self) -> JetStreamContext:
         """Return JetStream on a connection that stands."""
-        if self._client is None or not self._client.is_connected:
+        if not self.connected:
             await self.close()
+        if self._client is None:
             self._client = await self._connect()
         return self._client.jetstream(timeout=ANSWER_S)
 
     async def answer(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what the server answers; NotFoundError and BadRequestError are the caller's own."""
         task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(_looked_at)
         waits: set[asyncio.Future[Any]] = {task} if self._closed is None else {task, self._closed}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                raise SinkUnavailable(f"{self.host}: the connection broke ({self._trouble or 'the server closed it'})")
+                raise SinkUnavailable(self.explain(self._trouble or ConnectionClosedError()))
             return task.result()
         except (NotFoundError, BadRequestError):
             raise
@@ -118,9 +122,10 @@ class Bus:
             if not closed.done():
                 closed.set_result(None)
 
+        client = Client()
         try:
             async with asyncio.timeout(CONNECT_S):
-                return await nats.connect(
+                await client.connect(
                     server,
                     name=self._name,
                     allow_reconnect=False,
@@ -137,10 +142,17 @@ class Bus:
                     closed_cb=ended,
                 )
         except (Error, OSError, TimeoutError, ValueError) as error:
+            with suppress(Error, OSError):
+                # The library leaves the socket open when the login is refused.
+                await client.close()
             raise SinkUnavailable(self.explain(error)) from error
+        return client
 
     async def _failed(self, error: Exception) -> None:
         self._trouble = error
+        if _DENIED in str(error).lower() and self._closed is not None and not self._closed.done():
+            # No answer will come; the connection is made anew when the server has been told better.
+            self._closed.set_result(None)
 
     def explain(self, error: Exception) -> str:
         """Return what went wrong, and what to do about it."""
@@ -149,7 +161,7 @@ class Bus:
         told = str(self._trouble or "")
         if isinstance(error, AuthorizationError) or "authorization" in said or "authentication" in said:
             return f"{self.host} refuses the login; look at {file or '`credentials_file`, which is not set'}"
-        if "permissions violation" in told.lower():
+        if _DENIED in told.lower():
             return f"{self.host} does not let this venue do that ({told}); have the user's permissions corrected"
         if isinstance(error, SecureConnRequiredError | SecureConnWantedError):
             return f"{self.host} and the URL disagree about TLS ({error}); write tls:// where the server has it"
@@ -161,6 +173,14 @@ class Bus:
             return f"{self.host} refuses: {error.description} (error {error.err_code}); look at the stream's limits"
         if isinstance(error, ConnectionClosedError | NoServersError) and self._trouble is not None:
             return explain_connecting(self._trouble, self.host)
+        if isinstance(error, ConnectionClosedError):
+            return f"{self.host} closed the connection; is it being restarted?"
         if isinstance(error, TimeoutError):
             return f"{self.host} does not answer in time; has the stream a leader?"
         return explain_connecting(error, self.host)
+
+
+def _looked_at(task: asyncio.Task[Any]) -> None:
+    """Whatever became of work that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()

@@ -57,8 +57,8 @@ class MqttSink:
             raise SinkUnavailable(f"{self._host}: {connection.closed.result()}")
         if Outcome.UNHEARD in outcomes:
             raise SinkUnavailable(
-                f"nobody subscribes to {self._topic} at {self._host}, so events would be lost there; have whoever needs "
-                "them subscribe with QoS 1 and a session that outlives its connection"
+                f"nobody subscribes to {self._topic} at {self._host}, so events would be lost there; have whoever "
+                "needs them subscribe with QoS 1 and a session that outlives its connection"
             )
         refused = [number for number, outcome in enumerate(outcomes) if outcome is Outcome.REFUSED]
         if len(refused) == len(outcomes):

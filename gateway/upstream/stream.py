@@ -13,8 +13,9 @@ from gateway.upstream.changes import Arrived, Forgotten, NothingNew
 from gateway.upstream.sinks import SinkUnavailable
 
 WAIT_S = 50.0
-ACK_WAIT_S = 60.0
-"""Longer than a batch takes to be applied on the slowest card."""
+ACK_WAIT_S = 5.0
+"""A server that was killed may have forgotten an acknowledgement: so long the next change waits. One that comes again
+because it took longer to be applied does no harm."""
 ACK_S = 10.0
 DIGEST = "Content-Digest"
 

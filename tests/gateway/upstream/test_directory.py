@@ -85,7 +85,8 @@ async def venue(folder: Path, port: int, changes: Changes | None = None) -> Asyn
     made = FakeVenue(ready_folder(folder))
     client = Client(Endpoint(url=f"http://127.0.0.1:{port}"), "stadthalle")
     made.sync = DirectorySync(
-        Above(client, changes), made.directory, ChangeFile(folder), made.key, made, Random(1), lambda: 2_000_000_000_000,
+        Above(client, changes), made.directory, ChangeFile(folder), made.key, made, Random(1),
+        lambda: 2_000_000_000_000,
         made.facts.append,
     )  # fmt: skip
     task = asyncio.get_running_loop().create_task(made.sync.run())
