@@ -5,14 +5,12 @@ Every statement is fetched to its end at once: an open one would keep the WAL fr
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from gateway.store.composing import JOINED, SINGLE
 from gateway.store.database import open_reader
 from gateway.store.errors import StorageUnavailable, from_sqlite
 from gateway.store.redaction import unexplained
@@ -41,22 +39,12 @@ class Reader:
         query = "SELECT seq, id, at_ms, body, hash FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
         return [StoredRow._make(row) for row in self._fetch(query, (after_seq, limit))]
 
-    def cloud_events(self, after_seq: int, limit: int, source: str, aside: Collection[int]) -> tuple[bytes, int, int]:
-        """Return the next `limit` rows as CloudEvents that are joined by commas, how many these are, and the last seq.
-
-        Rows `aside` are passed over; where there are no more rows the last seq is 0. `source` is who says it.
-        """
-        parameters = {"after": after_seq, "limit": limit, "source": source, "aside": json.dumps(list(aside))}
-        joined, count, through_seq = self._fetch(JOINED, parameters)[0]
-        return joined or b"", count, through_seq or 0
-
-    def single_cloud_events(
-        self, after_seq: int, limit: int, source: str, aside: Collection[int]
-    ) -> tuple[list[bytes], int]:
-        """Return the next `limit` rows as one CloudEvent each, and the last seq; otherwise as `cloud_events`."""
-        parameters = {"after": after_seq, "limit": limit, "source": source, "aside": json.dumps(list(aside))}
-        rows = self._fetch(SINGLE, parameters)
-        return [event for _, event in rows if event is not None], rows[-1][0] if rows else 0
+    def hex_rows(self, after_seq: int, limit: int) -> list[tuple[int, str, int, bytes, str]]:
+        """Return (seq, id, at_ms, body, hash) of at most `limit` rows after `after_seq`, id and hash as hex digits."""
+        query = (
+            "SELECT seq, lower(hex(id)), at_ms, body, lower(hex(hash)) FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
+        )
+        return self._fetch(query, (after_seq, limit))
 
     def all_rows(self, after_seq: int = 0) -> Iterator[StoredRow]:
         """Yield every journal row after `after_seq`, holding no lock between chunks."""
@@ -108,7 +96,7 @@ class Reader:
         found = self._fetch(query, parameters)
         return found[0][0] if found else None
 
-    def _fetch(self, query: str, parameters: tuple[object, ...] | dict[str, object]) -> list[tuple[Any, ...]]:
+    def _fetch(self, query: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(query, parameters).fetchall()
         except sqlite3.Error as error:

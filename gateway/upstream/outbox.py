@@ -13,7 +13,7 @@ from isal import isal_zlib
 from gateway.flows.recorder import id_text
 from gateway.store.reading import Reader
 from gateway.store.rows import StoredRow
-from gateway.upstream.cloudevents import source
+from gateway.upstream.cloudevents import cloud_events, source
 from gateway.upstream.sinks import Pack
 
 PACK_ROWS_MAX = 500
@@ -88,16 +88,19 @@ class Outbox:
         pruned_seq, _ = reader.pruned()
         gap, after_seq = after_seq < pruned_seq, max(after_seq, pruned_seq)
         of = source(self._venue, journal_id)
-        through_seq, made = after_seq, _Singly(reader, of, wanted) if wanted.singly else _Batch(reader, of, wanted)
+        through_seq, through_digits = after_seq, ""
+        made = _Singly() if wanted.singly else _Batch()
         while made.count < wanted.rows_max and made.size_bytes < PACK_BYTES_MAX:
-            added_seq = made.add(through_seq, min(ROWS_AT_A_TIME, wanted.rows_max - made.count))
-            through_seq = added_seq or through_seq
-            if not added_seq or (made.count and wanted.enough()):
+            rows = reader.hex_rows(through_seq, min(ROWS_AT_A_TIME, wanted.rows_max - made.count))
+            if rows:
+                through_seq, through_digits = rows[-1][:2]
+                made.add(cloud_events(rows, of, wanted.aside))
+            if not rows or (made.count and wanted.enough()):
                 break
         if through_seq == after_seq:
             return None
         body, parts = made.finished()
-        through_id = id_text(reader.rows(through_seq - 1, 1)[0].id)
+        through_id = id_text(bytes.fromhex(through_digits))
         return Pack(of, after_seq, through_seq, through_id, made.count, body, parts, gap)
 
     def _first_at_ms(self, after_seq: int) -> int | None:
@@ -126,20 +129,18 @@ class Outbox:
 class _Batch:
     """Events as one compressed array; it is compressed while it grows, so that little is left to do at its end."""
 
-    def __init__(self, reader: Reader, of: str, wanted: Wanted) -> None:
-        self._reader, self._of, self._aside = reader, of, wanted.aside
+    def __init__(self) -> None:
         self._gzip = isal_zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW_BITS)
         self._pieces = [self._gzip.compress(b"[")]
         self.count = self.size_bytes = 0
 
-    def add(self, after_seq: int, limit: int) -> int:
-        """Add the next rows; returns the last of them, or 0."""
-        joined, count, through_seq = self._reader.cloud_events(after_seq, limit, self._of, self._aside)
-        if count:
+    def add(self, events: list[bytes]) -> None:
+        """Add the next events."""
+        joined = b",".join(events)
+        if events:
             self._pieces.append(self._gzip.compress(b"," + joined if self.count else joined))
-        self.count += count
+        self.count += len(events)
         self.size_bytes += len(joined)
-        return through_seq
 
     def finished(self) -> tuple[bytes, tuple[bytes, ...]]:
         """Return the body."""
@@ -150,8 +151,7 @@ class _Batch:
 class _Singly:
     """Events one by one, as they are."""
 
-    def __init__(self, reader: Reader, of: str, wanted: Wanted) -> None:
-        self._reader, self._of, self._aside = reader, of, wanted.aside
+    def __init__(self) -> None:
         self._parts: list[bytes] = []
         self.size_bytes = 0
 
@@ -160,12 +160,10 @@ class _Singly:
         """How many there are."""
         return len(self._parts)
 
-    def add(self, after_seq: int, limit: int) -> int:
-        """Add the next rows; returns the last of them, or 0."""
-        parts, through_seq = self._reader.single_cloud_events(after_seq, limit, self._of, self._aside)
-        self._parts += parts
-        self.size_bytes += sum(map(len, parts))
-        return through_seq
+    def add(self, events: list[bytes]) -> None:
+        """Add the next events."""
+        self._parts += events
+        self.size_bytes += sum(map(len, events))
 
     def finished(self) -> tuple[bytes, tuple[bytes, ...]]:
         """Return the parts."""
