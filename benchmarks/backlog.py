@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -49,11 +48,6 @@ def _body(dice: Random, seq: int) -> bytes:
         f'{{"kind":"entry.denied","entry":"{entry}","gate":"gate-{seq % 64:02}","reason":"no_uses_left",'
         f'"credential":{{"ref":"{ref}","technology":"em4100"}},"holder":"guest-{seq}"}}'
     ).encode()
-
-
-def size_mb(path: Path) -> float:
-    """Return the size of a file in MB of 10**6 bytes."""
-    return os.stat(path).st_size / 1e6
 
 
 def rows_of(path: Path, query: str) -> list[tuple[object, ...]]:

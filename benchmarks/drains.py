@@ -95,7 +95,7 @@ async def relayed(journal: Path, url: str) -> tuple[float, list[Pack]]:
     began_s = time.perf_counter()
     task = asyncio.get_running_loop().create_task(relay.run())
     try:
-        while relay.through_seq < last_seq:
+        while relay.through_seq < last_seq:  # noqa: ASYNC110 - the relay tells nobody
             await asyncio.sleep(0.002)
         return time.perf_counter() - began_s, sink.packs
     finally:
@@ -141,7 +141,7 @@ def single(packs: list[Pack], count: int) -> list[Pack]:
 @asynccontextmanager
 async def reference_upstream(folder: Path) -> AsyncIterator[str]:
     """The reference upstream, empty, in a process of its own."""
-    folder.mkdir()
+    await asyncio.to_thread(folder.mkdir)
     command = [*with_us(), sys.executable, "-m", "simulators.upstream", "--folder", str(folder)]
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
     try:
@@ -156,7 +156,7 @@ async def reference_upstream(folder: Path) -> AsyncIterator[str]:
 @asynccontextmanager
 async def nats_server(folder: Path, port: int) -> AsyncIterator[str]:
     """A nats-server with an empty stream, in a process of its own."""
-    folder.mkdir()
+    await asyncio.to_thread(folder.mkdir)
     command = [*with_us(), "nats-server", "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder)]
     process = await asyncio.create_subprocess_exec(*command, stderr=subprocess.DEVNULL)
     try:

@@ -1,9 +1,9 @@
 """`python -m benchmarks.upstream`: what a backlog and a new directory cost, and what guests notice of them.
 
-A backlog drains over HTTPS and to JetStream, beside a bare client that sends the same bodies in the same run and one that
-sends event by event; taps are timed at rest, during a drain, and while a directory is loaded and swapped in; and the
-directory's load is set beside a bare bulk insert of the same rows. It prints a table and writes
-`benchmarks/upstream.json`.
+A backlog drains over HTTPS and to JetStream, beside a bare client that sends the same bodies in the same run and one
+that sends event by event; taps are timed at rest, during a drain, and while a directory is loaded and swapped in; and
+the directory's load is set beside a bare bulk insert of the same rows. It prints a table and writes
+`benchmarks/upstream.json`, which keeps the parts that are measured at another time.
 """
 
 from __future__ import annotations

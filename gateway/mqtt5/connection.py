@@ -17,8 +17,9 @@ import msgspec
 from gateway.config.schema import Broker
 from gateway.mqtt5.bounds import Limits, Outcome
 from gateway.mqtt5.endpoint import BrokerUnavailable, explain_disconnect, explain_refusal
+from gateway.mqtt5.outgoing import QOS_0, QOS_1, OnAck, Outgoing, packet_of
 
-__all__ = ["Connection", "Incoming", "Limits", "OnAck", "Outcome", "Owner"]
+__all__ = ["QOS_1", "Connection", "Incoming", "Limits", "OnAck", "Outcome", "Owner"]
 
 OK_BELOW = 0x80
 """Reason codes from here on are failures (MQTT 5.0, section 2.4). The codes of `mqtt5` compare only by `int()`."""
@@ -32,11 +33,6 @@ REST_BYTES_MAX = 64 * 1024
 """More than this is left to the broker while what is here already waits for its turn."""
 MESSAGES_PER_TURN = 16
 """So many messages are taken before whoever taps at a reader of our own has a turn: a few milliseconds' worth (I8)."""
-QOS_1 = mqtt5.QoS.AT_LEAST_ONCE
-QOS_0 = mqtt5.QoS.AT_MOST_ONCE
-
-
-OnAck = Callable[[Outcome], None]
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -47,16 +43,6 @@ class Incoming(msgspec.Struct, frozen=True):
     retain: bool
     response_topic: str | None = None
     correlation_data: bytes | None = None
-
-
-class _Outgoing(msgspec.Struct):
-    topic: str
-    payload: bytes
-    retain: bool
-    expiry_s: int | None
-    correlation_data: bytes | None
-    on_ack: OnAck | None
-    content_type: str | None
 
 
 class Owner(Protocol):
@@ -106,8 +92,8 @@ class Connection(asyncio.Protocol):
         self._flush_due = False
         self._ack_timer: asyncio.TimerHandle | None = None
         self._paused = self._resting = False
-        self._inflight: dict[int, _Outgoing] = {}
-        self._queue: deque[_Outgoing] = deque()
+        self._inflight: dict[int, Outgoing] = {}
+        self._queue: deque[Outgoing] = deque()
         self._queued_bytes = 0
         self._wanted_room = False
         self._window = 1
@@ -149,7 +135,7 @@ class Connection(asyncio.Protocol):
         content_type: str | None = None,
     ) -> bool:
         """Send, or queue for sending. False when there is no room: nothing was sent and `on_ack` is not called."""
-        message = _Outgoing(topic, payload, retain, expiry_s, correlation_data, on_ack, content_type)
+        message = Outgoing(topic, payload, retain, expiry_s, correlation_data, on_ack, content_type)
         if not self._welcome or len(payload) > self._payload_max:
             return False
         if qos == 0:
@@ -159,14 +145,14 @@ class Connection(asyncio.Protocol):
             return True
         return self._enqueue(message)
 
-    def _publish_unacknowledged(self, message: _Outgoing) -> bool:
+    def _publish_unacknowledged(self, message: Outgoing) -> bool:
         """What is live only is dropped when the broker does not keep up."""
         if self._paused:
             return False
-        self._write(_packet(message, QOS_0, None))
+        self._write(packet_of(message, QOS_0, None))
         return True
 
-    def _enqueue(self, message: _Outgoing) -> bool:
+    def _enqueue(self, message: Outgoing) -> bool:
         size = self._queued_bytes + len(message.payload)
         if len(self._queue) >= self._limits.queue_messages or size > self._limits.queue_bytes:
             self._wanted_room = True
@@ -178,14 +164,14 @@ class Connection(asyncio.Protocol):
     def _may_send(self) -> bool:
         return len(self._inflight) < self._window and not self._paused
 
-    def _send(self, message: _Outgoing) -> None:
+    def _send(self, message: Outgoing) -> None:
         packet_id = self._packet_id % PACKET_ID_MAX + 1
         while packet_id in self._inflight:
             packet_id = packet_id % PACKET_ID_MAX + 1
         self._packet_id = packet_id
         self._inflight[packet_id] = message
         self.idle.clear()
-        self._write(_packet(message, QOS_1, packet_id))
+        self._write(packet_of(message, QOS_1, packet_id))
 
     def _pump(self) -> None:
         while self._queue and self._may_send():
@@ -403,16 +389,3 @@ class Connection(asyncio.Protocol):
         """Wait for the end and return why it came. Cancelling the wait leaves the connection as it is."""
         await asyncio.wait((self.closed,))
         return self.closed.result()
-
-
-def _packet(message: _Outgoing, qos: mqtt5.QoS, packet_id: int | None) -> bytes:
-    return mqtt5.PublishPacket(
-        message.topic,
-        message.payload,
-        qos=qos,
-        retain=message.retain,
-        packet_id=packet_id,
-        message_expiry_interval=message.expiry_s,
-        correlation_data=message.correlation_data,
-        content_type=message.content_type,
-    ).write()

@@ -45,19 +45,24 @@ def document() -> Json:
         },
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": _schemas(),
+            "schemas": schemas_of(),
         },
     }
 
 
 def document_yaml() -> str:
-    """Return `document()` as YAML, with texts of several lines as blocks."""
+    """Return `document()` as YAML."""
+    return as_yaml(document(), "openapi")
+
+
+def as_yaml(content: Json, made_by: str) -> str:
+    """Return a document as YAML, with texts of several lines as blocks; `made_by` is the target that writes it."""
     yaml = YAML()
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = io.StringIO()
-    stream.write("# Generated from the types of the contract by `make openapi`; do not edit.\n")
-    yaml.dump(_blocks(document()), stream)
+    stream.write(f"# Generated from the types of the contract by `make {made_by}`; do not edit.\n")
+    yaml.dump(_blocks(content), stream)
     return stream.getvalue()
 
 
@@ -159,16 +164,19 @@ _TROUBLES = {
 }
 
 
-def _schemas() -> Json:
-    types = (
-        c.CloudEvent,
-        c.EventsTaken,
-        c.EventsMissing,
-        c.EventsRefused,
-        c.DirectoryChanges,
-        c.AllowanceMessages,
-        c.AllowanceAnswers,
-    )
+_TYPES = (
+    c.CloudEvent,
+    c.EventsTaken,
+    c.EventsMissing,
+    c.EventsRefused,
+    c.DirectoryChanges,
+    c.AllowanceMessages,
+    c.AllowanceAnswers,
+)
+
+
+def schemas_of(types: tuple[type, ...] = _TYPES) -> Json:
+    """Return the schemas of types of the contract, by name."""
     _, made = msgspec.json.schema_components(types, ref_template=_REF)
     schemas: Json = _tidied(made)
     put = schemas["DirectoryPut"]["properties"]

@@ -1,4 +1,4 @@
-"""Many venues in one process: the real outbox, relay, sink and directory consumer, over journals that are as small as can be."""
+"""Many venues in one process: the real outbox, relay, sink and directory consumer, over very small journals."""
 
 from __future__ import annotations
 

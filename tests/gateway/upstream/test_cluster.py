@@ -56,7 +56,7 @@ async def leader(above: Consumer, servers: list[NatsServer]) -> NatsServer:
 
 
 @pytest.mark.timeout(1800 if FULL else 120)
-async def test_i05_a_server_killed_mid_load_loses_nothing_and_repeats_nothing(tmp_path: Path, capsys):
+async def test_i05_a_server_killed_mid_load_loses_nothing_and_repeats_nothing(tmp_path: Path, record_property):
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(65_536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     servers = cluster(tmp_path / "nats")
     await asyncio.gather(*(server.start() for server in servers))
@@ -94,10 +94,9 @@ async def test_i05_a_server_killed_mid_load_loses_nothing_and_repeats_nothing(tm
                 venue_name = event["source"].split("/")[2]
                 received.setdefault(venue_name, []).append((event["id"], json.dumps(event["data"]).encode()))
         count = sum(map(len, received.values()))
-        with capsys.disabled():
-            print(
-                f"\n{VENUES} venues: {count} events, {len(messages)} messages, {VENUES * CHANGES} changes, {took_s:.1f} s"
-            )
+        record_property(
+            "cluster", f"{count} events, {len(messages)} messages, {VENUES * CHANGES} changes, {took_s:.1f} s"
+        )
         assert count == VENUES * (EVENTS + LATE_EVENTS)
         for venue in venues:
             found = received[venue.name]
