@@ -14,7 +14,7 @@ PAGE_BYTES = 1024
 """A commit of one row writes one WAL frame of this size and its header: a third fewer bytes than with pages of 4 KB."""
 FRAME_BYTES = PAGE_BYTES + 24
 CACHE_KIB = 1024
-WAL_READY_BYTES = 5 << 20
+WAL_READY_BYTES = 2 << 20
 """The WAL is this long from the start. A commit that lengthens a file must sync the file system's books too, and takes
 half as long again; one that writes over what is there does not."""
 ZEROS = bytes(4096)
