@@ -1,7 +1,7 @@
 """The sink that stores packs in a JetStream of NATS, each as one message, exactly as they go up over HTTPS.
 
 Each message names the one before it (`Nats-Expected-Last-Subject-Sequence`), so that nothing is ever stored out of
-order, whatever becomes of servers and leaders. See docs/decisions/0007-sinks.md.
+order, whatever becomes of servers and leaders. See docs/decisions/0008-sinks.md.
 """
 
 from __future__ import annotations

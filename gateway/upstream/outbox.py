@@ -19,8 +19,10 @@ from gateway.upstream.sinks import Pack
 PACK_ROWS_MAX = 500
 PACK_BYTES_MAX = 512 << 10
 """Before compression."""
+PACK_ROWS_MIN = 250
+"""With fewer, what each pack costs by itself weighs more than its events; of a backlog it gets as many in any case."""
 ROWS_AT_A_TIME = 50
-"""A pack grows by so many while the one before it is under way: on a fast line packs are small, on a slow one large."""
+"""A pack grows by so many while the one before it is under way, and between them the interpreter is given up to taps."""
 GZIP_LEVEL = 1
 _GZIP_WINDOW_BITS = 31
 """Of zlib: a window of 32 KiB, and gzip's own header and trailer."""
@@ -95,7 +97,7 @@ class Outbox:
             if rows:
                 through_seq, through_digits = rows[-1][:2]
                 made.add(cloud_events(rows, of, wanted.aside))
-            if not rows or (made.count and wanted.enough()):
+            if not rows or (made.count >= PACK_ROWS_MIN and wanted.enough()):
                 break
         if through_seq == after_seq:
             return None
