@@ -23,7 +23,7 @@ from benchmarks.drains import Drain, https_drain, jetstream_drain
 from benchmarks.loads import Loads, loads
 from benchmarks.people import KEPT, keep_out_of_git
 from benchmarks.report import machine
-from benchmarks.venue import _free_ports as free_ports
+from benchmarks.venue import free_ports
 
 OUTPUT = Path(__file__).with_name("upstream.json")
 PARTS = ("https", "jetstream", "taps")

@@ -22,7 +22,7 @@ PACK_BYTES_MAX = 512 << 10
 PACK_ROWS_MIN = 250
 """With fewer, what each pack costs by itself weighs more than its events; of a backlog it gets as many in any case."""
 ROWS_AT_A_TIME = 50
-"""A pack grows by so many while the one before it is under way, and between them the interpreter is given up to taps."""
+"""A pack grows by so many while the one before it is under way; between them the interpreter is given up to taps."""
 GZIP_LEVEL = 1
 _GZIP_WINDOW_BITS = 31
 """Of zlib: a window of 32 KiB, and gzip's own header and trailer."""
