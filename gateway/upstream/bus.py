@@ -123,25 +123,35 @@ class Bus:
                 closed.set_result(None)
 
         client = Client()
+        connecting = client.connect(
+            server,
+            name=self._name,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=CONNECT_S,
+            ping_interval=PING_S,
+            tls=context,
+            tls_hostname=parts.hostname if context is not None else None,
+            user=self._entry.username,
+            password=password or None,
+            user_credentials=self._entry.credentials_file,
+            error_cb=self._failed,
+            closed_cb=ended,
+        )
+        # Awaited in a task of its own: the library's `wait_for` can swallow that the venue is being shut down.
+        task = asyncio.get_running_loop().create_task(connecting)
+        task.add_done_callback(_looked_at)
         try:
-            async with asyncio.timeout(CONNECT_S):
-                await client.connect(
-                    server,
-                    name=self._name,
-                    allow_reconnect=False,
-                    max_reconnect_attempts=1,
-                    reconnect_time_wait=0,
-                    connect_timeout=CONNECT_S,
-                    ping_interval=PING_S,
-                    tls=context,
-                    tls_hostname=parts.hostname if context is not None else None,
-                    user=self._entry.username,
-                    password=password or None,
-                    user_credentials=self._entry.credentials_file,
-                    error_cb=self._failed,
-                    closed_cb=ended,
-                )
+            await asyncio.wait({task}, timeout=CONNECT_S)
+            if not task.done():
+                raise TimeoutError  # noqa: TRY301 - explained below, as all the others
+            task.result()
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
         except (Error, OSError, TimeoutError, ValueError) as error:
+            task.cancel()
             with suppress(Error, OSError):
                 # The library leaves the socket open when the login is refused.
                 await client.close()
