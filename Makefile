@@ -4,15 +4,15 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PACKAGES := gateway drivers simulators
 PROOFS := tests/faults tests/fuzz tests/soak tests/package tests/gateway/devices/test_hotplug.py \
-	$(addprefix tests/gateway/upstream/test_, fuzz.py week.py) $(addprefix tests/e2e/test_, \
+	$(addprefix tests/gateway/upstream/test_, fuzz.py week.py cluster.py) $(addprefix tests/e2e/test_, \
 	kill_under_load.py plugging.py disk_faults.py clock_jumps.py memory_limit.py hostile_neighbours.py broker_outage.py)
 export PYTHON
 
-.PHONY: help pictures setup demo test prove soak sim bench scale lint format types imports check generated asyncapi openapi schema licences \
+.PHONY: help pictures setup demo test prove soak sim bench scale relaying lint format types imports check generated asyncapi openapi upstream-asyncapi schema licences \
 	lock deb clean
 
 help: ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## install what is missing: Debian parts, .venv with the locked dependencies
 	@scripts/setup
@@ -46,6 +46,9 @@ bench: setup ## measure; prints a table and writes benchmarks/latest.json
 scale: setup ## a million wallets and three million entitlements: memory and start of the real daemon
 	$(BIN)/python -m benchmarks.scale
 
+relaying: setup ## measure what a backlog and a new directory cost; writes benchmarks/upstream.json
+	$(BIN)/python -m benchmarks.upstream
+
 pictures: ## take the pictures of console and tablet in docs/pictures anew, in a real Chromium
 	@scripts/setup tests
 	CONSOLE_PICTURES=docs/pictures $(BIN)/python -m pytest tests/e2e/test_console_browser.py tests/e2e/test_tablet_browser.py -q
@@ -77,6 +80,9 @@ asyncapi: setup ## write docs/asyncapi.yaml from the message types
 
 openapi: setup ## write docs/upstream.openapi.yaml from the types of the contract with upstream
 	scripts/generated docs/upstream.openapi.yaml
+
+upstream-asyncapi: setup ## write docs/upstream.asyncapi.yaml: the same contract over MQTT and JetStream
+	scripts/generated docs/upstream.asyncapi.yaml
 
 schema: setup ## write config/gateway.schema.json from the configuration types
 	scripts/generated config/gateway.schema.json

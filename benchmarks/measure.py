@@ -203,6 +203,10 @@ class Bench:
         """Leave the broker, and close the bare log."""
         self._stack.close()
 
+    async def restart_on(self, config: Path) -> float:
+        """Start the gateway, which has ended, on another configuration; returns how long its start took, in s."""
+        return await self._start(config)
+
     async def restart(self) -> float:
         """Kill the gateway with -9 and start it again; returns the time to its first granted answer, in s."""
         await self._kill()

@@ -46,7 +46,7 @@ class Venue:
         self.state_dir = self.folder / "state"
         self.config = self.folder / "venue.yaml"
         self.crowded_config = self.folder / "crowd.yaml"
-        self.port, self.open_port = _free_ports(2)
+        self.port, self.open_port = free_ports(2)
         self.local = LocalGate()
         self.crowd = Crowd()
         self.naive_directory = guests / "naive.db"
@@ -213,7 +213,7 @@ def _yaml_of(socket_path: str, wired: Mapping[str, LocalGate]) -> str:
     )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return free ports on loopback; all are held until all are found, so that they differ."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in held]

@@ -9,7 +9,9 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -63,8 +65,9 @@ def _parser() -> Parser:
 
     for name, prints, what in (
         ("schema", _schema, "print the JSON Schema of the configuration, for editors"),
-        ("asyncapi", _asyncapi, "print the AsyncAPI document of the MQTT contract"),
-        ("openapi", _openapi, "print the OpenAPI document of the contract with upstream"),
+        ("asyncapi", _document("gateway.mqtt.asyncapi"), "print the AsyncAPI document of the MQTT contract"),
+        ("openapi", _document("gateway.upstream.openapi"), "print the OpenAPI document of the contract with upstream"),
+        ("upstream-asyncapi", _document("gateway.upstream.asyncapi"), "print it for MQTT and JetStream"),
         ("drivers", _drivers, "list the driver types, one a line"),
     ):
         commands.add_parser(name, help=what).set_defaults(run=prints)
@@ -241,18 +244,14 @@ def _schema(_: argparse.Namespace) -> int:
     return OK
 
 
-def _asyncapi(_: argparse.Namespace) -> int:
-    from gateway.mqtt.asyncapi import document_yaml  # noqa: PLC0415
+def _document(module: str) -> Callable[[argparse.Namespace], int]:
+    """Return what prints the document that a module makes."""
 
-    print(document_yaml(), end="")
-    return OK
+    def prints(_: argparse.Namespace) -> int:
+        print(import_module(module).document_yaml(), end="")
+        return OK
 
-
-def _openapi(_: argparse.Namespace) -> int:
-    from gateway.upstream.openapi import document_yaml  # noqa: PLC0415
-
-    print(document_yaml(), end="")
-    return OK
+    return prints
 
 
 def _drivers(_: argparse.Namespace) -> int:

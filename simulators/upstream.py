@@ -235,6 +235,12 @@ class Upstream:
 
     # The fleet.
 
+    def sealed_changes(self, venue: str, changes: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+        """Return changes as they go to a venue by a stream: a message's content, and its headers."""
+        content = json.dumps(changes).encode()
+        seal = self.fleet.seal(venue, "directory.changes", changes["cursor"], sha256(content).hexdigest())
+        return content, {"Content-Digest": digest(content), "Upstream-Signature": seal}
+
     def _seal(self, request: web.Request, kind: str, version: int, content: bytes) -> dict[str, str]:
         fault = _FAULT.get()
         if fault.unsigned:

@@ -30,7 +30,7 @@ from gateway.config.schema import (
     Venue,
     Zone,
 )
-from gateway.config.upstream import SINK_PATTERN, SINKS_MAX, Endpoint, Upstream
+from gateway.config.upstream import SINK_PATTERN, SINK_URL_PATTERN, SINKS_MAX, ChangeStream, SinkEntry, Upstream
 from gateway.config.upstream import URL_PATTERN as UPSTREAM_URL_PATTERN
 from gateway.config.wallet import Wallet
 
@@ -43,7 +43,7 @@ _REF = "#/$defs/{name}"
 
 _OWN: list[type[msgspec.Struct]] = [
     Venue, Broker, Zone, GateEntry, ClientEntry, Limits, Wallet, Feedback, Authenticity, InterlockEntry, InputEntry,
-    OutputEntry, Till, Clock, Endpoint, Upstream, Metrics, Retention, ConsoleSettings,
+    OutputEntry, Till, Clock, SinkEntry, ChangeStream, Upstream, Metrics, Retention, ConsoleSettings,
 ]  # fmt: skip
 
 
@@ -53,8 +53,9 @@ def json_schema(kinds: Mapping[str, DriverKind]) -> Schema:
     devices = {name: _device(name, kind, defs) for name, kind in sorted(kinds.items())}
     defs |= {f"device-{name}": device for name, device in devices.items()}
     defs["Broker"]["properties"]["url"]["pattern"] = URL_PATTERN
-    for name in ("Endpoint", "Upstream"):
-        defs[name]["properties"]["url"]["pattern"] = UPSTREAM_URL_PATTERN
+    defs["Upstream"]["properties"]["url"]["pattern"] = UPSTREAM_URL_PATTERN
+    for name in ("SinkEntry", "ChangeStream"):
+        defs[name]["properties"]["url"]["pattern"] = SINK_URL_PATTERN
     defs["Upstream"]["properties"]["sinks"] |= {"maxProperties": SINKS_MAX, "propertyNames": {"pattern": SINK_PATTERN}}
     defs["GateEntry"]["anyOf"] = [{"required": ["from"]}, {"required": ["to"]}]
     defs["ClientEntry"]["properties"]["may"] = _may(defs["ClientEntry"]["properties"]["may"])

@@ -8,7 +8,6 @@ from collections.abc import Collection
 import msgspec
 import structlog
 
-from gateway.mqtt.connection import QOS_1, Incoming
 from gateway.mqtt.messages import (
     DeviceEvent,
     DeviceState,
@@ -20,6 +19,7 @@ from gateway.mqtt.messages import (
 )
 from gateway.mqtt.session import Session, Will
 from gateway.mqtt.topics import Topics
+from gateway.mqtt5.connection import QOS_1, Incoming
 
 QUIET_S = 0.1
 """At most one message per topic in this time; of several, the last one is published at its end."""

@@ -15,11 +15,11 @@ from gateway.domain.feedback import Told, answered
 from gateway.domain.feedback_book import Book
 from gateway.domain.reasons import Reason
 from gateway.flows.recorder import Committed
-from gateway.mqtt.connection import Outcome
 from gateway.mqtt.messages import Response, timestamp
 from gateway.mqtt.pending import Pending, ReplyTo
 from gateway.mqtt.session import Session
 from gateway.mqtt.topics import Topics
+from gateway.mqtt5.connection import Outcome
 from gateway.store.errors import StorageUnavailable
 
 KEPT_MAX = 1000

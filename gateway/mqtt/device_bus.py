@@ -11,8 +11,8 @@ from random import Random
 
 from drivers.api import MessageLink, OnMessage
 from gateway.config.schema import Broker
-from gateway.mqtt.connection import Limits
 from gateway.mqtt.session import Incoming, Session
+from gateway.mqtt5.connection import Limits
 
 COMMAND_EXPIRY_S = 2
 """A command that the device did not get by then is thrown away by the broker: nobody expects it any more (I6)."""

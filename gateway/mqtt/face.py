@@ -9,12 +9,12 @@ from gateway.config.schema import Broker
 from gateway.domain.events import RequestRef
 from gateway.mqtt.announce import Announcer, last_will
 from gateway.mqtt.answers import Answers
-from gateway.mqtt.connection import Incoming, Limits
 from gateway.mqtt.feed import Feed, FeedJournal
 from gateway.mqtt.messages import GatewayState
 from gateway.mqtt.requests import Digest, Handle, Requests
 from gateway.mqtt.session import Session
 from gateway.mqtt.topics import Topics
+from gateway.mqtt5.connection import Incoming, Limits
 from gateway.store.errors import StorageUnavailable
 
 GOODBYE_S = 2.0

@@ -15,10 +15,10 @@ import msgspec
 import structlog
 
 from gateway.flows.recorder import Committed, id_text
-from gateway.mqtt.connection import Outcome
 from gateway.mqtt.messages import timestamp
 from gateway.mqtt.session import Session
 from gateway.mqtt.topics import Topics
+from gateway.mqtt5.connection import Outcome
 
 CURSOR = "mqtt-feed"
 BATCH_ENTRIES_MAX = 200

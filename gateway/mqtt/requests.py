@@ -13,11 +13,11 @@ from gateway.domain.answers import Answer, denied
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import Request
 from gateway.mqtt.answers import Answers
-from gateway.mqtt.connection import Incoming
 from gateway.mqtt.envelope import CORRELATION_BYTES_MAX, PAYLOAD_BYTES_MAX, Malformed, find_id, open_envelope
 from gateway.mqtt.patience import Patience
 from gateway.mqtt.pending import ReplyTo
 from gateway.mqtt.topics import RequestTopic, Topics
+from gateway.mqtt5.connection import Incoming
 
 NAME_CHARS_MAX = 63
 COMPLAINERS_MAX = 100

@@ -10,8 +10,8 @@ import mqtt5
 import structlog
 
 from gateway.config.schema import Broker
-from gateway.mqtt.connection import Connection, Incoming, Limits, OnAck, Outcome
-from gateway.mqtt.endpoint import CONNECT_TIMEOUT_S, BrokerUnavailable, login, open_connection
+from gateway.mqtt5.connection import Connection, Incoming, Limits, OnAck, Outcome
+from gateway.mqtt5.endpoint import CONNECT_TIMEOUT_S, BrokerUnavailable, login, open_connection
 
 __all__ = ["Incoming", "Limits", "OnAck", "Outcome", "Session", "StateListener", "Will"]
 

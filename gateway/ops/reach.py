@@ -13,10 +13,10 @@ import mqtt5
 
 from gateway.config.schema import Broker, Configuration, Device
 from gateway.devices.plugs import port_path
-from gateway.mqtt.bounds import Limits
-from gateway.mqtt.connection import Connection, Incoming
-from gateway.mqtt.endpoint import BrokerUnavailable, login, open_connection
 from gateway.mqtt.topics import Topics
+from gateway.mqtt5.bounds import Limits
+from gateway.mqtt5.connection import Connection, Incoming
+from gateway.mqtt5.endpoint import BrokerUnavailable, login, open_connection
 from gateway.ops.findings import Finding, bad, ok, warning
 
 BROKER_S, CONNECT_S = 5.0, 2.0

@@ -39,6 +39,13 @@ class Reader:
         query = "SELECT seq, id, at_ms, body, hash FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
         return [StoredRow._make(row) for row in self._fetch(query, (after_seq, limit))]
 
+    def hex_rows(self, after_seq: int, limit: int) -> list[tuple[int, str, int, bytes, str]]:
+        """Return (seq, id, at_ms, body, hash) of at most `limit` rows after `after_seq`, id and hash as hex digits."""
+        query = (
+            "SELECT seq, lower(hex(id)), at_ms, body, lower(hex(hash)) FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
+        )
+        return self._fetch(query, (after_seq, limit))
+
     def all_rows(self, after_seq: int = 0) -> Iterator[StoredRow]:
         """Yield every journal row after `after_seq`, holding no lock between chunks."""
         while rows := self.rows(after_seq, CHUNK_ROWS):

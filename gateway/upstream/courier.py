@@ -83,7 +83,8 @@ class HttpsCourier:
                 if self._waiting and self._online:
                     continue
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), pause_s)
+                    async with asyncio.timeout(pause_s):
+                        await self._woken.wait()
         finally:
             self._online = False
             await self._client.close()

@@ -1,13 +1,12 @@
 """The directory from upstream: a first snapshot, then every change, applied whole or refused whole.
 
 A snapshot goes through `venue-gateway directory import` in a process of its own, so that taps keep their time. Changes
-come by long poll; each batch is on disk before it counts, and counts for the next tap.
+come by long poll, or from a stream; each batch is on disk before it counts, and counts for the next tap.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from random import Random
@@ -21,27 +20,21 @@ from gateway.domain.upstream_events import DirectoryChanged
 from gateway.domain.upstream_events import DirectoryRefused as RefusedFact
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Directory
-from gateway.store.directory_batch import Ground, RawChange, read_batch
+from gateway.store.directory_batch import Ground
 from gateway.store.directory_overlay import Batch, ChangeFile
 from gateway.store.errors import StorageUnavailable
-from gateway.store.importing import ImportRefused
 from gateway.upstream.backoff import Backoff
-from gateway.upstream.contract import CHANGES
-from gateway.upstream.download import CURSOR_MAX, DirectoryRefused, Download, sha256_of
-from gateway.upstream.http import Answer, Client, check_seal
-from gateway.upstream.seal import Unsealed
+from gateway.upstream.changes import Arrived, Changes, Forgotten, HttpsChanges, NothingNew, read_changes
+from gateway.upstream.download import DirectoryRefused, Download
+from gateway.upstream.http import Client
 from gateway.upstream.sinks import FAILED, SinkUnavailable
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 50.0
-"""How long upstream may let a poll wait: less than what proxies let through, usually a minute."""
-ANSWER_S = POLL_S + 30.0
 AGAIN_S = 0.2
 """Even an upstream that answers at once is asked five times a second at most."""
 SNAPSHOT_EVERY_S = 60.0
 """An upstream that does not know its own snapshot is not asked for it again and again."""
-CHANGES_MAX = 5_000
 FOLD_ROWS = 20_000
 """So many changed rows are built into a new file; until then they cost some megabytes of memory."""
 OVERLAY_ROWS_MAX = 200_000
@@ -79,10 +72,11 @@ class Venue(Protocol):
         ...
 
 
-class _Changes(msgspec.Struct, frozen=True):
-    after: int
-    cursor: int
-    changes: list[RawChange]
+class Above(msgspec.Struct, frozen=True):
+    """Who is asked: `client` for snapshots, and for changes too where these have no source of their own."""
+
+    client: Client
+    changes: Changes | None = None
 
 
 class DirectorySync:
@@ -90,7 +84,7 @@ class DirectorySync:
 
     def __init__(
         self,
-        client: Client,
+        above: Above,
         directory: Directory,
         file: ChangeFile,
         key: CredentialKey,
@@ -100,7 +94,8 @@ class DirectorySync:
         record: Callable[[RefusedFact | DirectoryChanged], None],
     ) -> None:
         """Prepare; nothing is asked yet. With a seal on the client only what bears it is taken, and nothing older."""
-        self._client = client
+        self._client = client = above.client
+        self._changes: Changes = above.changes or HttpsChanges(client)
         self._directory = directory
         self._file = file
         self._key = key
@@ -139,6 +134,7 @@ class DirectorySync:
             if self._folding is not None:
                 self._folding.cancel()
                 await asyncio.gather(self._folding, return_exceptions=True)
+            await self._changes.close()
             await self._client.close()
 
     def try_now(self) -> None:
@@ -154,6 +150,7 @@ class DirectorySync:
 
     async def _next(self) -> None:
         if self._directory.cursor == 0 or self._snapshot_wanted:
+            await self._wait_for_turn()
             await self._take_snapshot()
         else:
             await self._poll()
@@ -161,6 +158,12 @@ class DirectorySync:
         if self.why:
             log.info("directory_upstream_connected")
             self.why = ""
+
+    async def _wait_for_turn(self) -> None:
+        """Whatever a stream brings, upstream is not asked for all of its directory again and again."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._snapshot_again_s):
+                await self._woken.wait()
 
     async def _take_snapshot(self) -> None:
         meta = await self.download.fetch()
@@ -180,36 +183,60 @@ class DirectorySync:
         self._confirm()
 
     async def _poll(self) -> None:
-        after = self._directory.cursor
-        query = {"after": str(after), "wait_s": f"{POLL_S:g}"}
-        answer = await self._client.ask("GET", CHANGES, query=query, answer_s=ANSWER_S)
-        if answer.status == 410:
-            if asyncio.get_running_loop().time() < self._snapshot_again_s:
-                raise SinkUnavailable("upstream gave a snapshot and knows no changes that follow it")
-            log.warning("directory_snapshot_needed", cursor=after)
-            self._snapshot_wanted = True
-        elif answer.status == 204:
-            self._check_seal(after, answer)
+        found = await self._changes.after(self._directory.cursor)
+        if isinstance(found, Arrived):
+            await self._take_changes(found)
+        elif isinstance(found, Forgotten):
+            self._want_snapshot()
+        else:
+            await self._nothing_new(found)
+
+    def _want_snapshot(self) -> None:
+        if asyncio.get_running_loop().time() < self._snapshot_again_s:
+            raise SinkUnavailable("upstream gave a snapshot and knows no changes that follow it")
+        log.warning("directory_snapshot_needed", cursor=self._directory.cursor)
+        self._ask_for_snapshot()
+
+    def _ask_for_snapshot(self) -> None:
+        """From here on `try_now` means the snapshot."""
+        self._woken.clear()
+        self._snapshot_wanted = True
+
+    async def _nothing_new(self, found: NothingNew) -> None:
+        if found.is_said:
             self.refused = ""
             self._confirm()
-            await self._fold_if_due()
-            await asyncio.sleep(AGAIN_S)
-        elif answer.status == 200:
-            await self._take_changes(answer)
-        else:
-            raise SinkUnavailable(f"upstream answers {answer.status} for changes, which means nothing here")
+        await self._fold_if_due()
+        await asyncio.sleep(AGAIN_S)
 
-    async def _take_changes(self, answer: Answer) -> None:
+    async def _take_changes(self, arrived: Arrived) -> None:
         if self._directory.overlay.rows > OVERLAY_ROWS_MAX:
             await self._fold_if_due()
             raise SinkUnavailable("too many changes wait to be written into the directory's file; look at the disk")
-        self._check_seal(_cursor_of(answer), answer)
         ground = Ground(self._directory.overlay.summary, self._key, self._venue.known_zones, self._venue.zone_info)
-        batch = await asyncio.to_thread(_read, answer, self._directory.cursor, ground)
-        if batch is None:
+        try:
+            batch = await read_changes(arrived, self._directory.cursor, ground, self._client.seal)
+        except DirectoryRefused as refused:
+            await self._refuse_changes(refused)
+            return
+        if isinstance(batch, Batch):
+            await self._apply(batch)
+        await self._changes.settle(taken=True)
+        if isinstance(batch, NothingNew):
+            await self._nothing_new(batch)
+        elif batch is None:
             # The same again: it is in force already.
             await asyncio.sleep(AGAIN_S)
-            return
+
+    async def _refuse_changes(self, refused: DirectoryRefused) -> None:
+        """Over HTTPS the next poll asks for the same again; a stream goes on, so only a snapshot has what it lacks."""
+        if not self._changes.goes_on:
+            raise refused
+        self._ask_for_snapshot()
+        self._refuse(str(refused))
+        await self._changes.settle(taken=False)
+
+    async def _apply(self, batch: Batch) -> None:
         await asyncio.to_thread(self._file.append, batch)
         if self._directory.cursor < batch.cursor:
             self._directory.change(batch)
@@ -219,12 +246,6 @@ class DirectorySync:
         self._venue.directory_changed(batch)
         self._confirm()
         await self._fold_if_due()
-
-    def _check_seal(self, cursor: int, answer: Answer) -> None:
-        try:
-            check_seal(self._client.seal, "directory.changes", cursor, answer)
-        except Unsealed as error:
-            raise DirectoryRefused(str(error)) from error
 
     def _confirm(self) -> None:
         """Upstream has just said how things are."""
@@ -259,42 +280,9 @@ class DirectorySync:
         self.why = why
         self._woken.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), self._backoff.pause_s(retry_after_s))
+            async with asyncio.timeout(self._backoff.pause_s(retry_after_s)):
+                await self._woken.wait()
 
 
 async def _awaited(work: Awaitable[str]) -> str:
     return await work
-
-
-class _Cursor(msgspec.Struct, frozen=True):
-    cursor: int = 0
-
-
-def _cursor_of(answer: Answer) -> int:
-    """Return what the seal must be for; 0 where nobody can say, for which there is none."""
-    try:
-        return msgspec.json.decode(answer.body, type=_Cursor).cursor
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return 0
-
-
-def _read(answer: Answer, own: int, ground: Ground) -> Batch | None:
-    """Return the batch of an answer; None when it came before. Raises DirectoryRefused for all that is not right."""
-    if hashlib.sha256(answer.body).digest() != sha256_of(answer.headers.get("Content-Digest")):
-        raise DirectoryRefused("these changes are not what upstream meant: their digest does not fit")
-    try:
-        sent = msgspec.json.decode(answer.body, type=_Changes)
-    except (ValueError, RecursionError) as error:
-        raise DirectoryRefused(f"these are no changes: {error}") from error
-    if sent.cursor <= own and sent.after < own:
-        return None
-    if sent.after != own or not sent.after < sent.cursor <= CURSOR_MAX:
-        message = f"changes after {sent.after} up to {sent.cursor} do not follow those up to {own}"
-        raise DirectoryRefused(f"{message}: out of order")
-    if len(sent.changes) > CHANGES_MAX:
-        raise DirectoryRefused(f"{len(sent.changes)} changes in one answer are more than {CHANGES_MAX}")
-    try:
-        return read_batch(sent.changes, sent.after, sent.cursor, ground)
-    except ImportRefused as refused:
-        line, message = refused.problems[0]
-        raise DirectoryRefused(f"change {line} of those up to {sent.cursor}: {message}") from refused

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from gateway.config.upstream import MAIN_SINK, Endpoint, Upstream
+from gateway.config.upstream import MAIN_SINK, ChangeStream, SinkEntry, Upstream
 from gateway.domain.above import FOUND
 from gateway.domain.upstream_events import UpstreamEvent
 from gateway.flows.recorder import Committed
 from gateway.store.directory_overlay import Batch, ChangeFile
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.courier import HttpsCourier
-from gateway.upstream.directory import DirectorySync
+from gateway.upstream.directory import Above, DirectorySync
 from gateway.upstream.findings import FindingsPoll
 from gateway.upstream.fleet import FleetLink
 from gateway.upstream.http import Client, HeardDate
-from gateway.upstream.https import HttpsSink
+from gateway.upstream.making import make_changes, make_sink
 from gateway.upstream.network import NetworkWatch
 from gateway.upstream.outbox import Outbox
 from gateway.upstream.relay import Relay
@@ -44,10 +44,14 @@ _DIRECTORY, _COURIER, _FINDINGS, _FLEET = "/directory", "/allowances", "/finding
 
 
 class Door(msgspec.Struct, frozen=True):
-    """An endpoint, and whether the gateway is known there by its own certificate."""
+    """Where something leads: the entry of the YAML, and whether the gateway is known there by its own certificate.
 
-    endpoint: Endpoint
+    With a `stream` the directory's changes come from there.
+    """
+
+    entry: SinkEntry
     enrolled: bool = False
+    stream: ChangeStream | None = None
 
 
 class UpstreamFace:
@@ -82,7 +86,7 @@ class UpstreamFace:
         self._settings = settings
         enrolled = self._enrolled(settings)
         sinks = settings.all_sinks if settings is not None else {}
-        wanted = {name: Door(endpoint, enrolled and name == MAIN_SINK) for name, endpoint in sinks.items()}
+        wanted = {name: Door(entry, enrolled and name == MAIN_SINK) for name, entry in sinks.items()}
         for name in [name for name, door in self._doors.items() if wanted.get(name) != door]:
             self._doors.pop(name)
             self._tasks.pop(name).cancel()
@@ -101,14 +105,16 @@ class UpstreamFace:
     def _enrolled(self, settings: Upstream | None) -> bool:
         return settings is not None and settings.fleet is not None and self._gateway.fleet.identity.enrolled
 
-    def _door(self, settings: Upstream | None, *, wanted: bool = True) -> Door | None:
+    def _door(
+        self, settings: Upstream | None, *, wanted: bool = True, stream: ChangeStream | None = None
+    ) -> Door | None:
         """Return the way to upstream itself; None where there is none, or none is wanted."""
-        return Door(settings.endpoint, self._enrolled(settings)) if settings is not None and wanted else None
+        return Door(settings.entry, self._enrolled(settings), stream) if settings is not None and wanted else None
 
     def _client(self, door: Door, heard: HeardDate | None = None) -> Client:
         if not door.enrolled:
-            return Client(door.endpoint, self._venue, heard)
-        return Client(door.endpoint, self._venue, heard, self._gateway.fleet.identity, self._seal)
+            return Client(door.entry, self._venue, heard)
+        return Client(door.entry, self._venue, heard, self._gateway.fleet.identity, self._seal)
 
     def _configure_fleet(self, settings: Upstream | None) -> None:
         door, gateway = self._door(settings, wanted=self._enrolled(settings)), self._gateway
@@ -129,7 +135,8 @@ class UpstreamFace:
             self._tasks[_FLEET] = gateway.spawn(fleet.link.run())
 
     def _configure_directory(self, settings: Upstream | None) -> None:
-        door = self._door(settings, wanted=settings is not None and settings.directory)
+        wanted = settings is not None and settings.directory
+        door = self._door(settings, wanted=wanted, stream=settings.directory_stream if settings is not None else None)
         if not self._is_new(_DIRECTORY, door):
             return
         self.directory = None
@@ -138,7 +145,7 @@ class UpstreamFace:
         gateway, client = self._gateway, self._client(door, self._heard)
         file = ChangeFile(gateway.configuration.state_dir)
         self.directory = DirectorySync(
-            client,
+            Above(client, make_changes(door.stream, self._venue) if door.stream is not None else None),
             gateway.directory,
             file,
             gateway.key,
@@ -196,10 +203,10 @@ class UpstreamFace:
     def _begin(self, name: str, door: Door) -> None:
         if self._outbox is None:
             return
-        sink = HttpsSink(self._client(door, self._heard if name == MAIN_SINK else None))
+        heard = self._heard if name == MAIN_SINK else None
         relay = Relay(
             name,
-            sink,
+            make_sink(door.entry, self._venue, name, lambda: self._client(door, heard)),
             self._outbox,
             self._recorder.journal,
             self._gateway.random,
@@ -281,6 +288,6 @@ class UpstreamFace:
         settings = self._settings
         if retention is None or settings is None or not self.relays:
             return
-        done = [relay.stored_seq for relay in self.relays.values()]
+        done = [relay.done_seq for relay in self.relays.values()]
         done.append(self._recorder.journal.cursor(FEED_CURSOR))
         self._outlook = await retention.look(now_ms, settings.keep_days, min(done))

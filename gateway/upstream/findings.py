@@ -103,7 +103,8 @@ class FindingsPoll:
     async def _pause(self, pause_s: float) -> None:
         self._woken.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), pause_s)
+            async with asyncio.timeout(pause_s):
+                await self._woken.wait()
 
 
 def _read(answer: Answer, cursor: int) -> Findings:

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -20,14 +19,13 @@ from gateway.upstream.contract import ROOT
 from gateway.upstream.identity import Identity, NotEnrolled
 from gateway.upstream.seal import HEADER, Seal
 from gateway.upstream.sinks import SinkUnavailable
+from gateway.upstream.tls import explain_certificate, read_secret, tls_context
 
 CONNECT_S = 10.0
 ANSWER_S = 60.0
 ANSWER_BYTES_MAX = 8 << 20
 """The longest answer that is read into memory; snapshots are not."""
-TOKEN_BYTES_MAX = 16 << 10
 MS_PER_S = 1000
-_OTHERS = 0o077
 
 HeardDate = Callable[[int, int], None]
 """Called with upstream's time in UTC milliseconds and how far it may be off."""
@@ -147,7 +145,7 @@ class Client:
         if self._session is None:
             self._shown = _stamp(self._identity) if self._identity is not None else 0
             context = await asyncio.to_thread(_tls, self._endpoint, self._identity)
-            self._token = await asyncio.to_thread(_read_token, self._endpoint.token_file)
+            self._token = await asyncio.to_thread(read_secret, self._endpoint.token_file, "token")
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=context, limit=4),
                 headers={"User-Agent": f"venue-gateway/{__version__}"},
@@ -192,7 +190,7 @@ _OWN_REFUSED = "alert certificate"
 def explain(error: Exception, host: str) -> str:
     """Return what went wrong on the way to `host`, and what to do about it."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return _explain_certificate(error.certificate_error, host)
+        return explain_certificate(error.certificate_error, host)
     if _OWN_REFUSED in str(error).lower().replace("_", " "):
         return f"{host} refuses this gateway's certificate; {_ENROL}"
     if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
@@ -208,34 +206,10 @@ def explain(error: Exception, host: str) -> str:
     return f"{host}: {error}"
 
 
-_EXPIRED, _NOT_YET, _OWN, _UNKNOWN = 10, 9, 18, frozenset({2, 19, 20, 21})
-_WRONG_HOST = frozenset({62, 64})
-"""Numbers of X509_V_ERR_… in openssl/x509_vfy.h."""
-
-
-def _explain_certificate(error: Exception, host: str) -> str:
-    code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else 0
-    whose = f"the certificate of {host}"
-    if code == _EXPIRED:
-        return f"{whose} has expired; have it renewed there, and look whether the clock is right here"
-    if code == _NOT_YET:
-        return f"{whose} does not count yet; look whether the clock is right here"
-    if code == _OWN:
-        return f"{whose} is signed by itself; if it is the right one, name its authority's file in `ca_file`"
-    if code in _UNKNOWN:
-        return f"nobody here knows who signed {whose}; name that authority's file in `ca_file`"
-    if code in _WRONG_HOST:
-        return f"{whose} is for another host; write the name that stands in it into `url`, or have it made anew"
-    return f"{whose} cannot be trusted ({error})"
-
-
 def _tls(endpoint: Endpoint, identity: Identity | None) -> ssl.SSLContext | bool:
     if not endpoint.url.startswith("https:"):
         return False
-    try:
-        context = ssl.create_default_context(cafile=endpoint.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise SinkUnavailable(f"{endpoint.ca_file} cannot be used as `ca_file` ({error})") from error
+    context = tls_context(endpoint.ca_file)
     if identity is not None:
         try:
             identity.show_to(context)
@@ -249,25 +223,6 @@ def _stamp(identity: Identity) -> int:
         return identity.certificate_file.stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def _read_token(file: str | None) -> str:
-    """Read the token; nothing of it is ever shown (I12)."""
-    if file is None:
-        return ""
-    try:
-        path = Path(file)
-        if path.stat().st_mode & _OTHERS:
-            raise SinkUnavailable(f"{file} can be read by others; run: chmod 600 {file}")
-        with path.open("rb") as lines:
-            token = lines.read(TOKEN_BYTES_MAX).decode("ascii").strip()
-    except OSError as error:
-        raise SinkUnavailable(f"{file} cannot be read ({error.strerror}); write upstream's token into it") from error
-    except UnicodeDecodeError:
-        raise SinkUnavailable(f"{file} holds no token; write upstream's token into it") from None
-    if not token or not token.isprintable() or " " in token:
-        raise SinkUnavailable(f"{file} holds no token; write upstream's token into it, and nothing else")
-    return token
 
 
 def _retry_after_s(header: str | None) -> float:

@@ -6,12 +6,12 @@ from typing import TypeVar
 
 import msgspec
 
-from gateway.upstream.cloudevents import MEDIA_TYPE
+from gateway.upstream.cloudevents import BATCH_MEDIA_TYPE
 from gateway.upstream.contract import EVENTS, EventsMissing, EventsRefused
 from gateway.upstream.http import Answer, Client
 from gateway.upstream.sinks import Behind, Pack, Refused, SinkUnavailable, Taken, Verdict
 
-_HEADERS = {"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}
+_HEADERS = {"Content-Type": BATCH_MEDIA_TYPE, "Content-Encoding": "gzip"}
 WHY_MAX = 300
 
 T = TypeVar("T")
@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 class HttpsSink:
     """One endpoint that gets every event."""
+
+    singly = False
+    keep_s = 0.0
 
     def __init__(self, client: Client) -> None:
         """Deliver through `client`, which is this sink's own."""

@@ -15,7 +15,7 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 
 from gateway.domain.orders import Order
 from gateway.upstream import contract as c
-from gateway.upstream.cloudevents import MEDIA_TYPE
+from gateway.upstream.cloudevents import BATCH_MEDIA_TYPE
 
 CONTRACT_VERSION = "1.0.0"
 """Raised in its first place when an upstream that follows the document would break."""
@@ -54,19 +54,24 @@ def document() -> Json:
                 "token": {"type": "http", "scheme": "bearer"},
                 "certificate": {"type": "mutualTLS", "description": "What enrolment gave the gateway."},
             },
-            "schemas": _schemas(),
+            "schemas": schemas_of(),
         },
     }
 
 
 def document_yaml() -> str:
-    """Return `document()` as YAML, with texts of several lines as blocks."""
+    """Return `document()` as YAML."""
+    return as_yaml(document(), "openapi")
+
+
+def as_yaml(content: Json, made_by: str) -> str:
+    """Return a document as YAML, with texts of several lines as blocks; `made_by` is the target that writes it."""
     yaml = YAML()
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = io.StringIO()
-    stream.write("# Generated from the types of the contract by `make openapi`; do not edit.\n")
-    yaml.dump(_blocks(document()), stream)
+    stream.write(f"# Generated from the types of the contract by `make {made_by}`; do not edit.\n")
+    yaml.dump(_blocks(content), stream)
     return stream.getvalue()
 
 
@@ -83,7 +88,7 @@ def _events() -> Json:
             _query("through", seq, "… up to this one, but for what was set aside."),
             _query("gap", {"const": "true"}, "What comes before is no longer at the venue.", required=False),
         ],
-        "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": batch}}},
+        "requestBody": {"required": True, "content": {BATCH_MEDIA_TYPE: {"schema": batch}}},
         "responses": {
             "200": _answer("EventsTaken", "All of it is stored for good, now or before."),
             "409": _answer("EventsMissing", "Events before it are missing; nothing was stored."),
@@ -241,8 +246,9 @@ def _header(description: str) -> Json:
     return {"description": description, "required": True, "schema": {"type": "string"}}
 
 
+SEAL_DESCRIPTION = "KEY=:BASE64:, of Ed25519; a must for venues that are enrolled. See docs/upstream.md."
 _SEAL = {
-    "description": "KEY=:BASE64:, of Ed25519; a must for venues that are enrolled. See docs/upstream.md.",
+    "description": SEAL_DESCRIPTION,
     "schema": {"type": "string"},
 }
 _WAIT = {"type": "number", "minimum": 0}
@@ -256,24 +262,27 @@ _TROUBLES = {
 }
 
 
-def _schemas() -> Json:
-    types = (
-        c.CloudEvent,
-        c.EventsTaken,
-        c.EventsMissing,
-        c.EventsRefused,
-        c.DirectoryChanges,
-        c.AllowanceMessages,
-        c.AllowanceAnswers,
-        c.Findings,
-        c.Enrolment,
-        c.Enrolled,
-        c.Renewal,
-        c.Renewed,
-        c.Refusal,
-        c.Orders,
-        Order,
-    )
+_TYPES = (
+    c.CloudEvent,
+    c.EventsTaken,
+    c.EventsMissing,
+    c.EventsRefused,
+    c.DirectoryChanges,
+    c.AllowanceMessages,
+    c.AllowanceAnswers,
+    c.Findings,
+    c.Enrolment,
+    c.Enrolled,
+    c.Renewal,
+    c.Renewed,
+    c.Refusal,
+    c.Orders,
+    Order,
+)
+
+
+def schemas_of(types: tuple[type, ...] = _TYPES) -> Json:
+    """Return the schemas of types of the contract, by name."""
     _, made = msgspec.json.schema_components(types, ref_template=_REF)
     schemas: Json = _tidied(made)
     put = schemas["DirectoryPut"]["properties"]

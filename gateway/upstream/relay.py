@@ -7,6 +7,7 @@ never take is set aside with an alarm, and the rest goes on.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
@@ -17,8 +18,8 @@ import structlog
 from gateway.domain.upstream_events import EventSetAside, UpstreamLost, UpstreamRegained
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.backoff import Backoff
-from gateway.upstream.outbox import PACK_ROWS_MAX, Outbox
-from gateway.upstream.sinks import FAILED, Behind, Pack, Refused, Sink, SinkUnavailable
+from gateway.upstream.outbox import PACK_ROWS_MAX, Outbox, Wanted
+from gateway.upstream.sinks import FAILED, Ahead, Behind, Pack, Refused, Sink, SinkUnavailable, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,7 @@ ASIDE_IN_A_ROW_MAX = 16
 TROUBLE_AFTER_S = 30.0
 LOST_AFTER_S = 10.0
 """Shorter failures are no outage, for which somebody would want a report."""
+SETTLING_STEPS = 64
 
 
 class Places(Protocol):
@@ -49,6 +51,28 @@ class Places(Protocol):
     def set_cursor(self, name: str, seq: int) -> None:
         """Move a reader's cursor, some time soon."""
         ...
+
+
+class Settling:
+    """Remembers for so long what was acknowledged when, in a few steps."""
+
+    def __init__(self, keep_s: float) -> None:
+        self._keep_s = keep_s
+        self._steps: deque[tuple[float, int]] = deque(maxlen=SETTLING_STEPS)
+        self._settled_seq = 0
+
+    def settled_seq(self, seq: int, now_s: float) -> int:
+        """Return what was acknowledged long enough ago, when all up to `seq` is acknowledged now."""
+        if not self._keep_s:
+            return seq
+        while self._steps and now_s - self._steps[0][0] >= self._keep_s:
+            self._settled_seq = self._steps.popleft()[1]
+        # Now and then a step: the oldest is never pushed out before its time.
+        if not self._steps or now_s - self._steps[-1][0] >= 2 * self._keep_s / SETTLING_STEPS:
+            self._steps.append((now_s, seq))
+        # After it went back, less is acknowledged than was.
+        self._settled_seq = min(self._settled_seq, seq)
+        return self._settled_seq
 
 
 class Relay:
@@ -80,12 +104,14 @@ class Relay:
         self._failing_since_ms = 0
         self._cursor = CURSOR.format(name=name)
         self.through_seq = self._stored_seq = journal.cursor(self._cursor)
+        self._settling = Settling(sink.keep_s)
         self._backoff = Backoff(random)
         self._woken = asyncio.Event()
         self._reached_seq = self.through_seq
         self._went_back_to: int | None = None
         self._aside: dict[int, None] = {}
         self._aside_in_a_row = 0
+        self._delivering = False
         self._rows_max = PACK_ROWS_MAX
         self._ahead: asyncio.Task[Pack | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -128,9 +154,9 @@ class Relay:
         self._woken.set()
 
     @property
-    def stored_seq(self) -> int:
-        """What the sink had when the cursor was last written."""
-        return self._stored_seq
+    def done_seq(self) -> int:
+        """What nobody will ever have to send to this sink again."""
+        return self._settling.settled_seq(self._stored_seq, asyncio.get_running_loop().time())
 
     @property
     def behind(self) -> int:
@@ -152,17 +178,28 @@ class Relay:
             await self._woken.wait()
             await asyncio.sleep(GATHER_S)
             return
+        self._delivering = True
         self._ahead = asyncio.get_running_loop().create_task(self._pack(pack.through_seq))
-        verdict = await self.sink.deliver(pack) if pack.events else None
+        verdict = await self._deliver(pack)
         if isinstance(verdict, Refused):
             await self._refused(pack, verdict)
         elif isinstance(verdict, Behind):
             await self._go_back(pack, verdict)
+        elif isinstance(verdict, Ahead):
+            await self._go_ahead(pack, verdict)
         else:
             self._taken(pack)
 
+    async def _deliver(self, pack: Pack) -> Verdict | None:
+        try:
+            return await self.sink.deliver(pack) if pack.count else None
+        finally:
+            # What was packed meanwhile is enough: the line is free.
+            self._delivering = False
+
     async def _pack(self, after_seq: int) -> Pack | None:
-        return await self._outbox.pack(after_seq, self._rows_max, tuple(self._aside))
+        wanted = Wanted(self._rows_max, tuple(self._aside), self.sink.singly, lambda: not self._delivering)
+        return await self._outbox.pack(after_seq, wanted)
 
     async def _take_ahead(self) -> Pack | None:
         ahead, self._ahead = self._ahead, None
@@ -183,9 +220,9 @@ class Relay:
             self._went_back_to = None
         self._reached_seq = max(self._reached_seq, pack.through_seq)
         self.through_seq = pack.through_seq
-        self.sent_count += len(pack.events)
+        self.sent_count += pack.count
         self._aside = {seq: None for seq in self._aside if seq > self.through_seq}
-        if pack.events:
+        if pack.count:
             self._aside_in_a_row = 0
         self._rows_max = min(PACK_ROWS_MAX, self._rows_max * 2)
         self._store_cursor_soon()
@@ -201,15 +238,25 @@ class Relay:
         self.through_seq = max(0, behind.through_seq)
         self._store_cursor_soon()
 
+    async def _go_ahead(self, pack: Pack, ahead: Ahead) -> None:
+        """The sink has more than the cursor says, which is written now and then only: it is not sent again."""
+        if not pack.after_seq < ahead.through_seq < pack.through_seq:
+            raise SinkUnavailable(f"it says that it has {ahead.through_seq} and leaves {pack.through_seq}")
+        self._worked()
+        await self._drop_ahead()
+        self.through_seq = ahead.through_seq
+        self._store_cursor_soon()
+
     async def _refused(self, pack: Pack, refused: Refused) -> None:
         """Find the event at fault, by its name or by halving, and set it aside."""
         await self._drop_ahead()
-        named = next((seq for seq, event_id in pack.events if event_id == refused.event_id), None)
-        if named is None and len(pack.events) > 1:
+        events = pack.events
+        named = next((seq for seq, event_id in events if event_id == refused.event_id), None)
+        if named is None and len(events) > 1:
             self._worked()
-            self._rows_max = max(1, len(pack.events) // 2)
+            self._rows_max = max(1, len(events) // 2)
             return
-        seq, event_id = next(one for one in pack.events if named is None or one[0] == named)
+        seq, event_id = next(one for one in events if named is None or one[0] == named)
         self._aside_in_a_row += 1
         if self._aside_in_a_row > ASIDE_IN_A_ROW_MAX:
             raise SinkUnavailable(f"it refuses every event ({refused.why}); look at upstream, nothing is left out")
@@ -244,7 +291,8 @@ class Relay:
         self._woken.clear()
         pause_s = self._backoff.pause_s(getattr(error, "retry_after_s", 0.0))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), pause_s)
+            async with asyncio.timeout(pause_s):
+                await self._woken.wait()
 
     def _store_cursor_soon(self) -> None:
         if self._timer is None and not self._closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -10,16 +11,33 @@ import msgspec
 class Pack(msgspec.Struct, frozen=True):
     """Events in order, ready to go: all of the journal after `after_seq` up to `through_seq` but what was set aside.
 
-    With a `gap`, rows before it are no longer here, since all sinks that there were had them. `body` is a JSON array of
-    CloudEvents, compressed with gzip; `events` are (seq, id) of what is in it.
+    With a `gap`, rows before it are no longer here, since all sinks that there were had them. There are `count` events:
+    in `body`, a JSON array of CloudEvents compressed with gzip, or for a sink that wants them `singly` in `parts`.
+    `through_id` is the id of the event `through_seq`.
     """
 
     source: str
     after_seq: int
     through_seq: int
-    events: tuple[tuple[int, str], ...]
-    body: bytes
+    through_id: str
+    count: int
+    body: bytes = b""
+    parts: tuple[bytes, ...] = ()
     gap: bool = False
+
+    @property
+    def events(self) -> tuple[tuple[int, str], ...]:
+        """(seq, id) of each event; read from the events, because it is only asked for when one is refused."""
+        if self.parts:
+            named = [msgspec.json.decode(part, type=_Named) for part in self.parts]
+        else:
+            named = msgspec.json.decode(gzip.decompress(self.body), type=list[_Named])
+        return tuple((int(one.sequence), one.id) for one in named)
+
+
+class _Named(msgspec.Struct):
+    sequence: str
+    id: str
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -39,7 +57,13 @@ class Behind(msgspec.Struct, frozen=True):
     through_seq: int
 
 
-Verdict: TypeAlias = Taken | Refused | Behind
+class Ahead(msgspec.Struct, frozen=True):
+    """The sink took nothing, because it has some of the pack already: it wants what comes after `through_seq`."""
+
+    through_seq: int
+
+
+Verdict: TypeAlias = Taken | Refused | Behind | Ahead
 FAILED = "a mistake in the gateway; the log has the details, please report them"
 
 
@@ -57,6 +81,16 @@ class SinkUnavailable(Exception):
 
 class Sink(Protocol):
     """Somebody who gets every event."""
+
+    @property
+    def singly(self) -> bool:
+        """Whether it takes each event by itself, as it is; otherwise many in one compressed body."""
+        ...
+
+    @property
+    def keep_s(self) -> float:
+        """For how long what it acknowledged may have to be sent again: its own disk may not have it yet."""
+        ...
 
     async def deliver(self, pack: Pack) -> Verdict:
         """Hand a pack over. The same one may come several times. Raises SinkUnavailable."""

@@ -70,6 +70,20 @@ def test_a_small_run_of_growth_has_a_line_for_each_number_of_guests(tmp_path):
 
 
 @pytest.mark.timeout(120)
+def test_a_small_run_of_upstream_drains_everything_both_ways(tmp_path):
+    output = tmp_path / "upstream.json"
+
+    few = ["--events", "2000", "--singles", "20"]
+    run("benchmarks.upstream", "--parts", "https", "jetstream", *few, "--output", str(output))
+
+    written = json.loads(output.read_text())
+    for way in ("https", "jetstream"):
+        assert written[way]["events"] == 2000
+        assert written[way]["relay_rate"] > written[way]["single_rate"] > 0
+    assert len(written["figures"]) == 4
+
+
+@pytest.mark.timeout(120)
 def test_a_small_run_of_saturation_has_a_step_for_each_load_and_a_plot(tmp_path):
     output, plot = tmp_path / "saturation.json", tmp_path / "plot.png"
     # As many guests as in the quick run, whose directory is kept.

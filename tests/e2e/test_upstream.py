@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,8 +12,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from simulators.upstream_directory import digest
 from tests.e2e.bulletin import poll
+from tests.e2e.settings import VENUE_ID
 from tests.e2e.venue import Venue
+from tests.gateway.upstream.nats_server import Consumer, NatsServer
 from tests.gateway.upstream.served import Served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -119,3 +123,36 @@ async def test_a_guest_who_comes_in_brings_a_part_of_their_wallet(
     assert moved["balances"][f"wallet:{guest.holder}"] == 2000
     assert (await venue.observer.event("allowance.changed", since=0, holder=guest.holder))["allowance"]["version"] == 1
     await level(venue, upstream)
+
+
+async def test_i05_events_go_to_jetstream_and_mqtt_and_changes_come_by_a_stream(
+    start_venue: Callable[..., Awaitable[Venue]], upstream: Served, tmp_path: Path
+) -> None:
+    """A venue whose events go nowhere else, with everything that the YAML can say of it."""
+    async with NatsServer(tmp_path / "nats") as server, Consumer([server.url]) as above:
+        await above.js.add_stream(name="EVENTS", subjects=["venues.*.events"])
+        await above.js.add_stream(name="DIRECTORY", subjects=["venues.*.directory"])
+        more = {"events": False, "sinks": {"fleet": {"url": server.url}}, "directory_stream": {"url": server.url}}
+        venue = await start_venue(("north",), change=connected(upstream, **more), start=("broker", "daemon"))
+        await upstream.tell("directory", [json.loads(line) for line in venue.guests.rows()])
+        await venue.observer.event("directory.loaded", since=0)
+        guest, blocked = venue.guests.tag(uses=None), venue.guests.tag(uses=None)
+        row = {"type": "credential", "holder": blocked.holder, **blocked.credential, "state": "blocked"}
+        body = json.dumps({"after": 1, "cursor": 2, "changes": [{"op": "put", "row": row}]}).encode()
+        mark = venue.observer.mark
+        subject = f"venues.{VENUE_ID}.directory"
+        await above.js.publish(subject, body, headers={"Content-Digest": digest(body)})
+        await venue.observer.event("directory.changed", since=mark, wait_s=ACTS_WITHIN_S)
+        reader = await venue.device("north-reader")
+        await reader.do("tap", uid=blocked.value)
+        assert (await venue.observer.event("entry.denied", since=mark))["reason"] == "blocked"
+        await reader.do("tap", uid=guest.value)
+        await venue.observer.event("entry.granted", since=mark, holder=guest.holder)
+
+        async def equal() -> bool:
+            messages = await above.messages()
+            events = [one for message in messages for one in json.loads(gzip.decompress(message.data))]
+            return [one["data"] for one in events] == [json.loads(row) for row in journal(venue)]
+
+        await poll(equal, "the stream has the whole journal, in its order and once")
+        assert upstream.received() == []

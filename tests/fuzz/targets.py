@@ -12,10 +12,10 @@ from gateway.config.loading import ConfigurationError, loads
 from gateway.config.schema import Broker, DriverKind
 from gateway.devices.registry import kinds
 from gateway.domain import tickets
-from gateway.mqtt.connection import Connection, Incoming, Limits
 from gateway.mqtt.envelope import Malformed, find_id, open_envelope
 from gateway.mqtt.messages import VERB_DATA
 from gateway.mqtt.topics import Topics
+from gateway.mqtt5.connection import Connection, Incoming, Limits
 from tests.fuzz import codecs, console, upstream
 
 VERBS = sorted(VERB_DATA)

@@ -21,9 +21,9 @@ from gateway.store.directory_overlay import Overlay
 from gateway.store.directory_rows import RowError, parse
 from gateway.store.directory_types import Summary
 from gateway.store.importing import Import, ImportRefused
+from gateway.upstream.changes import Arrived, NothingNew, _cursor_of, _read
 from gateway.upstream.contract import AllowanceMessages
 from gateway.upstream.courier import _grants
-from gateway.upstream.directory import _read
 from gateway.upstream.download import CURSOR_MAX, DirectoryRefused, _meta
 from gateway.upstream.http import Answer, Client, _retry_after_s
 from gateway.upstream.https import WHY_MAX, _verdict
@@ -46,10 +46,11 @@ def answer_to_events(data: bytes) -> None:
 def changes(data: bytes) -> None:
     """Changes of the directory, under a digest that fits: what is taken fits over the directory in force."""
     overlay = Overlay(Summary(version="1", made_with=_KEY.fingerprint, cursor=7))
-    headers = {"Content-Digest": f"sha-256=:{b64encode(hashlib.sha256(data).digest()).decode()}:"}
+    _cursor_of(data)
+    arrived = Arrived(data, f"sha-256=:{b64encode(hashlib.sha256(data).digest()).decode()}:")
     with suppress(DirectoryRefused):
-        batch = _read(Answer(200, headers, data), 7, Ground(overlay.summary, _KEY, _ZONES, _VIENNA))
-        if batch is not None:
+        batch = _read(arrived, 7, Ground(overlay.summary, _KEY, _ZONES, _VIENNA))
+        if batch is not None and not isinstance(batch, NothingNew):
             overlay.lay(batch)
             assert 7 < overlay.cursor <= CURSOR_MAX
 

@@ -19,8 +19,8 @@ from gateway.flows.entry import EntryFlow
 from gateway.flows.gate import GateFlow
 from gateway.flows.recorder import Recorder
 from gateway.flows.venue_clock import Step, VenueClock
-from gateway.mqtt.connection import Outcome
 from gateway.mqtt.feed import Feed
+from gateway.mqtt5.connection import Outcome
 from gateway.store.committer import Committer
 from gateway.store.journal import Journal, StorageUnavailable
 

@@ -11,9 +11,9 @@ from gateway.domain.answers import Answer
 from gateway.domain.events import RequestRef
 from gateway.flows.desk import Request
 from gateway.mqtt.answers import KEPT_MAX, UNSTORED, Answers
-from gateway.mqtt.connection import Incoming, OnAck, Outcome
 from gateway.mqtt.requests import Requests, keyed_digest
 from gateway.mqtt.topics import Topics
+from gateway.mqtt5.connection import Incoming, OnAck, Outcome
 from gateway.store.errors import StorageUnavailable
 from tests.gateway.mqtt.fakes import NOW_MS
 

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.config.schema import Broker
-from gateway.mqtt.endpoint import open_connection
 from gateway.mqtt.session import Incoming, Limits, Outcome, Will
+from gateway.mqtt5.endpoint import open_connection
 from tests.gateway.mqtt.broker import WAIT_S, BrokerProcess, client, free_port, next_message
 from tests.gateway.mqtt.sessions import Inbox, outcome, session
 

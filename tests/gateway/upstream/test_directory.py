@@ -13,7 +13,8 @@ from gateway.store.directory import Directory
 from gateway.store.directory_fold import fold_directory
 from gateway.store.directory_overlay import Batch, ChangeFile
 from gateway.store.importing import ImportRefused, import_directory
-from gateway.upstream.directory import DirectorySync
+from gateway.upstream.changes import Changes
+from gateway.upstream.directory import Above, DirectorySync
 from gateway.upstream.download import DOWNLOAD_FILE
 from gateway.upstream.http import Client
 from simulators.upstream import Faults, Upstream
@@ -80,11 +81,12 @@ class FakeVenue:
 
 
 @asynccontextmanager
-async def venue(folder: Path, port: int) -> AsyncIterator[FakeVenue]:
+async def venue(folder: Path, port: int, changes: Changes | None = None) -> AsyncIterator[FakeVenue]:
     made = FakeVenue(ready_folder(folder))
     client = Client(Endpoint(url=f"http://127.0.0.1:{port}"), "stadthalle")
     made.sync = DirectorySync(
-        client, made.directory, ChangeFile(folder), made.key, made, Random(1), lambda: 2_000_000_000_000,
+        Above(client, changes), made.directory, ChangeFile(folder), made.key, made, Random(1),
+        lambda: 2_000_000_000_000,
         made.facts.append,
     )  # fmt: skip
     task = asyncio.get_running_loop().create_task(made.sync.run())

@@ -11,7 +11,7 @@ import pytest
 from gateway.config.upstream import Endpoint
 from gateway.store.directory_overlay import ChangeFile
 from gateway.upstream import directory as directory_sync
-from gateway.upstream.directory import DirectorySync
+from gateway.upstream.directory import Above, DirectorySync
 from gateway.upstream.http import Client
 from simulators.authority import Fault
 from simulators.upstream import Faults, Upstream
@@ -58,7 +58,7 @@ class Site:
         client = Client(Endpoint(url=f"https://127.0.0.1:{self.port}", ca_file=ca_file), "stadthalle")
         here, file = self.here, ChangeFile(self.folder / "venue")
         return DirectorySync(
-            client, here.directory, file, here.key, here, Random(1), lambda: 2_000_000_000_000, here.facts.append
+            Above(client), here.directory, file, here.key, here, Random(1), lambda: 2_000_000_000_000, here.facts.append
         )
 
     def change(self) -> None:

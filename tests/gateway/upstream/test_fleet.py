@@ -18,7 +18,8 @@ from gateway.config.upstream import Endpoint
 from gateway.domain.orders import KeyGiven, Order, RefusedOrder, Situation
 from gateway.ops.enrolling import EnrolRefused, Wanted, enroll
 from gateway.store.directory_overlay import ChangeFile
-from gateway.upstream.directory import DirectorySync
+from gateway.upstream.changes import Changes
+from gateway.upstream.directory import Above, DirectorySync
 from gateway.upstream.fleet import FleetLink
 from gateway.upstream.http import Client
 from gateway.upstream.identity import Identity
@@ -143,10 +144,11 @@ async def test_a_certificate_that_has_ended_is_said_with_what_to_do(tmp_path: Pa
 
 
 @asynccontextmanager
-async def syncing(folder: Path, client: Client) -> AsyncIterator[FakeVenue]:
+async def syncing(folder: Path, client: Client, changes: Changes | None = None) -> AsyncIterator[FakeVenue]:
     here = FakeVenue(ready_folder(folder))
     here.sync = DirectorySync(
-        client, here.directory, ChangeFile(folder), here.key, here, Random(1), lambda: 2_000_000_000_000,
+        Above(client, changes), here.directory, ChangeFile(folder), here.key, here, Random(1),
+        lambda: 2_000_000_000_000,
         here.facts.append,
     )  # fmt: skip
     task = asyncio.get_running_loop().create_task(here.sync.run())

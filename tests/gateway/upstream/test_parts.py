@@ -4,13 +4,19 @@ import asyncio
 import socket
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+
+import pytest
+from jsonschema import Draft202012Validator
 
 from gateway.config.upstream import Endpoint
 from gateway.domain.allowances import Grant, Statement
+from gateway.upstream.asyncapi import document
 from gateway.upstream.backoff import LONGEST_S, RETRY_AFTER_MAX_S, Backoff
 from gateway.upstream.courier import WAITING_MAX, HttpsCourier
 from gateway.upstream.http import Answer, Client
 from gateway.upstream.network import NetworkWatch
+from gateway.upstream.relay import SETTLING_STEPS, Settling
 from gateway.upstream.retention import DAY_MS, Retention
 from simulators.upstream import Faults, Upstream
 from tests.gateway.store.journals import fold
@@ -75,6 +81,48 @@ async def test_a_disk_that_fills_is_told_days_ahead(tmp_path: Path):
         assert outlook.days_left is not None
         assert type(outlook)(9.4).trouble().startswith("disk: full in about 9 days")
         assert type(outlook)(20).trouble() == ""
+
+
+async def test_when_the_disk_is_nearly_full_all_goes_that_every_sink_has_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with venue(tmp_path, 2500) as made:
+        await fold(made.journal, [], 2500)
+        retention = Retention(made.journal, tmp_path / "journal.db", made.outbox)
+        now_ms = FIRST_ROW_MS + 5000
+        await retention.look(now_ms, 30, 700)
+        assert made.journal.pruned_seq == 0
+
+        def nearly_full(_: Path) -> SimpleNamespace:
+            return SimpleNamespace(f_bavail=1, f_frsize=1024)
+
+        monkeypatch.setattr("gateway.upstream.retention.os", SimpleNamespace(statvfs=nearly_full))
+        outlook = await retention.look(now_ms, 30, 700)
+        await until(lambda: made.journal.pruned_seq == 700)
+        assert outlook.trouble().startswith("disk: full in about 0 days")
+
+
+def test_what_was_acknowledged_a_moment_ago_may_have_to_be_sent_again():
+    at_once, later = Settling(0), Settling(600)
+    assert at_once.settled_seq(50, 0.0) == 50
+    assert [later.settled_seq(seq, now_s) for seq, now_s in ((50, 0.0), (90, 300.0), (90, 599.0))] == [0, 0, 0]
+    assert later.settled_seq(120, 600.0) == 50
+    assert later.settled_seq(120, 900.0) == 90
+    # It went back: less is acknowledged than was.
+    assert later.settled_seq(70, 901.0) == 70
+    for step in range(10_000):
+        later.settled_seq(1000 + step, 1000.0 + step)
+    assert len(later._steps) <= SETTLING_STEPS
+    assert 1000 + 9_999 - 700 < later.settled_seq(11_000, 11_000.0) <= 1000 + 9_999 - 600 + 1
+
+
+def test_the_document_for_machines_names_what_is_really_sent():
+    made = document()
+    headers = made["components"]["messages"]["batch"]["headers"]["properties"]
+    assert {"Venue-Source", "Venue-After", "Venue-Through", "Venue-Gap", "Nats-Msg-Id"} <= headers.keys()
+    addresses = {one["address"] for one in made["channels"].values()}
+    assert addresses == {"venues/{venue}/events", "venues.{venue}.events", "venues.{venue}.directory"}
+    Draft202012Validator.check_schema(made["components"]["schemas"]["CloudEvent"])
 
 
 class Flow:

@@ -14,6 +14,9 @@ from tests.gateway.upstream.waiting import until
 class FakeSink:
     """Takes everything that follows, unless it is told something else first."""
 
+    singly = False
+    keep_s = 0.0
+
     def __init__(self) -> None:
         self.taken: list[int] = []
         self.gaps: list[int] = []

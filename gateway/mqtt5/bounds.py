@@ -14,6 +14,8 @@ class Outcome(Enum):
     """The broker has it."""
     REFUSED = "refused"
     """The broker does not take it: its ACL, or a quota."""
+    UNHEARD = "unheard"
+    """The broker took it and threw it away, because nobody subscribes; only told where that matters."""
     LOST = "lost"
     """The connection ended first. The broker may have it or not."""
 

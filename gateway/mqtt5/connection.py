@@ -15,10 +15,11 @@ import mqtt5
 import msgspec
 
 from gateway.config.schema import Broker
-from gateway.mqtt.bounds import Limits, Outcome
-from gateway.mqtt.endpoint import BrokerUnavailable, explain_disconnect, explain_refusal
+from gateway.mqtt5.bounds import Limits, Outcome
+from gateway.mqtt5.endpoint import BrokerUnavailable, explain_disconnect, explain_refusal
+from gateway.mqtt5.outgoing import QOS_0, QOS_1, OnAck, Outgoing, packet_of
 
-__all__ = ["Connection", "Incoming", "Limits", "OnAck", "Outcome", "Owner"]
+__all__ = ["QOS_1", "Connection", "Incoming", "Limits", "OnAck", "Outcome", "Owner"]
 
 OK_BELOW = 0x80
 """Reason codes from here on are failures (MQTT 5.0, section 2.4). The codes of `mqtt5` compare only by `int()`."""
@@ -32,11 +33,6 @@ REST_BYTES_MAX = 64 * 1024
 """More than this is left to the broker while what is here already waits for its turn."""
 MESSAGES_PER_TURN = 16
 """So many messages are taken before whoever taps at a reader of our own has a turn: a few milliseconds' worth (I8)."""
-QOS_1 = mqtt5.QoS.AT_LEAST_ONCE
-QOS_0 = mqtt5.QoS.AT_MOST_ONCE
-
-
-OnAck = Callable[[Outcome], None]
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -47,15 +43,6 @@ class Incoming(msgspec.Struct, frozen=True):
     retain: bool
     response_topic: str | None = None
     correlation_data: bytes | None = None
-
-
-class _Outgoing(msgspec.Struct):
-    topic: str
-    payload: bytes
-    retain: bool
-    expiry_s: int | None
-    correlation_data: bytes | None
-    on_ack: OnAck | None
 
 
 class Owner(Protocol):
@@ -78,13 +65,24 @@ class Connection(asyncio.Protocol):
     """One connection from CONNECT to its end. `ready` is done after SUBACK, `closed` with the reason in words."""
 
     def __init__(
-        self, owner: Owner, broker: Broker, connect: mqtt5.ConnectPacket, filters: Sequence[str], limits: Limits
+        self,
+        owner: Owner,
+        broker: Broker,
+        connect: mqtt5.ConnectPacket,
+        filters: Sequence[str],
+        limits: Limits,
+        *,
+        explain: Callable[[Broker, mqtt5.ConnAckReasonCode], str] = explain_refusal,
+        tell_unheard: bool = False,
     ) -> None:
+        """Prepare; `explain` says why the broker turned the login down, and with `tell_unheard` it counts who hears."""
         self._owner = owner
         self._broker = broker
         self._connect = connect
         self._filters = filters
         self._limits = limits
+        self._explain = explain
+        self._tell_unheard = tell_unheard
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[str] = self._loop.create_future()
@@ -94,8 +92,8 @@ class Connection(asyncio.Protocol):
         self._flush_due = False
         self._ack_timer: asyncio.TimerHandle | None = None
         self._paused = self._resting = False
-        self._inflight: dict[int, _Outgoing] = {}
-        self._queue: deque[_Outgoing] = deque()
+        self._inflight: dict[int, Outgoing] = {}
+        self._queue: deque[Outgoing] = deque()
         self._queued_bytes = 0
         self._wanted_room = False
         self._window = 1
@@ -119,19 +117,25 @@ class Connection(asyncio.Protocol):
         """How many QoS 1 publications are not acknowledged yet."""
         return len(self._inflight) + len(self._queue)
 
+    @property
+    def payload_max(self) -> int:
+        """The largest payload in bytes that this broker takes."""
+        return self._payload_max
+
     def publish(
         self,
         topic: str,
         payload: bytes,
         *,
-        qos: int,
-        retain: bool,
-        expiry_s: int | None,
-        correlation_data: bytes | None,
-        on_ack: OnAck | None,
+        qos: int = 1,
+        retain: bool = False,
+        expiry_s: int | None = None,
+        correlation_data: bytes | None = None,
+        on_ack: OnAck | None = None,
+        content_type: str | None = None,
     ) -> bool:
         """Send, or queue for sending. False when there is no room: nothing was sent and `on_ack` is not called."""
-        message = _Outgoing(topic, payload, retain, expiry_s, correlation_data, on_ack)
+        message = Outgoing(topic, payload, retain, expiry_s, correlation_data, on_ack, content_type)
         if not self._welcome or len(payload) > self._payload_max:
             return False
         if qos == 0:
@@ -141,14 +145,14 @@ class Connection(asyncio.Protocol):
             return True
         return self._enqueue(message)
 
-    def _publish_unacknowledged(self, message: _Outgoing) -> bool:
+    def _publish_unacknowledged(self, message: Outgoing) -> bool:
         """What is live only is dropped when the broker does not keep up."""
         if self._paused:
             return False
-        self._write(_packet(message, QOS_0, None))
+        self._write(packet_of(message, QOS_0, None))
         return True
 
-    def _enqueue(self, message: _Outgoing) -> bool:
+    def _enqueue(self, message: Outgoing) -> bool:
         size = self._queued_bytes + len(message.payload)
         if len(self._queue) >= self._limits.queue_messages or size > self._limits.queue_bytes:
             self._wanted_room = True
@@ -160,14 +164,14 @@ class Connection(asyncio.Protocol):
     def _may_send(self) -> bool:
         return len(self._inflight) < self._window and not self._paused
 
-    def _send(self, message: _Outgoing) -> None:
+    def _send(self, message: Outgoing) -> None:
         packet_id = self._packet_id % PACKET_ID_MAX + 1
         while packet_id in self._inflight:
             packet_id = packet_id % PACKET_ID_MAX + 1
         self._packet_id = packet_id
         self._inflight[packet_id] = message
         self.idle.clear()
-        self._write(_packet(message, QOS_1, packet_id))
+        self._write(packet_of(message, QOS_1, packet_id))
 
     def _pump(self) -> None:
         while self._queue and self._may_send():
@@ -336,19 +340,24 @@ class Connection(asyncio.Protocol):
             why = packet.reason_str or packet.reason_code.name.lower().replace("_", " ")
             self._owner.refused(message.topic, why)
         if message.on_ack is not None:
-            message.on_ack(Outcome.REFUSED if refused else Outcome.DELIVERED)
+            unheard = self._tell_unheard and packet.reason_code == mqtt5.PubAckReasonCode.NO_MATCHING_SUBSCRIBERS
+            heard = Outcome.UNHEARD if unheard else Outcome.DELIVERED
+            message.on_ack(Outcome.REFUSED if refused else heard)
         self._pump()
         if not self._inflight:
             self.idle.set()
 
     def _take_welcome(self, packet: mqtt5.ConnAckPacket) -> None:
         if int(packet.reason_code) >= OK_BELOW:
-            return self.end(explain_refusal(self._broker, packet.reason_code))
+            return self.end(self._explain(self._broker, packet.reason_code))
         self._window = min(packet.receive_max, self._limits.window_messages)
         if packet.max_packet_size is not None:
-            self._payload_max = min(self._payload_max, packet.max_packet_size - PACKET_OVERHEAD_BYTES)
+            room = max(packet.max_packet_size - PACKET_OVERHEAD_BYTES, packet.max_packet_size // 2)
+            self._payload_max = min(self._payload_max, room)
         # Publishing may begin now: Mosquitto sends retained messages before the SUBACK, and those need an answer too.
         self._welcome = True
+        if not self._filters:
+            return self.ready.set_result(None)
         # no_local: what the gateway publishes itself, such as the clearing of a retained request, is not for it.
         wanted = [mqtt5.TopicFilter(pattern, max_qos=QOS_1, no_local=True) for pattern in self._filters]
         return self._write(mqtt5.SubscribePacket(1, wanted).write())
@@ -380,15 +389,3 @@ class Connection(asyncio.Protocol):
         """Wait for the end and return why it came. Cancelling the wait leaves the connection as it is."""
         await asyncio.wait((self.closed,))
         return self.closed.result()
-
-
-def _packet(message: _Outgoing, qos: mqtt5.QoS, packet_id: int | None) -> bytes:
-    return mqtt5.PublishPacket(
-        message.topic,
-        message.payload,
-        qos=qos,
-        retain=message.retain,
-        packet_id=packet_id,
-        message_expiry_interval=message.expiry_s,
-        correlation_data=message.correlation_data,
-    ).write()
