@@ -13,7 +13,8 @@ from gateway.upstream.changes import Arrived, Forgotten, NothingNew
 from gateway.upstream.seal import HEADER
 from gateway.upstream.sinks import SinkUnavailable
 
-WAIT_S = 50.0
+WAIT_S = 10.0
+"""A request that lies with a server which is killed is lost, and nobody says so: so long changes then wait at most."""
 ACK_WAIT_S = 5.0
 """A server that was killed may have forgotten an acknowledgement: so long the next change waits. One that comes again
 because it took longer to be applied does no harm."""

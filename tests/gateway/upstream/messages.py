@@ -18,7 +18,7 @@ from gateway.domain import orders as o
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Directory
 from gateway.store.directory_batch import Ground
-from gateway.upstream import directory as directory_sync
+from gateway.upstream import changes as directory_changes
 from gateway.upstream import findings as findings_poll
 from gateway.upstream import https
 from gateway.upstream.courier import HttpsCourier
@@ -129,8 +129,9 @@ class Reader:
         return https._verdict(answer)
 
     async def _changes(self, answer: Answer) -> object:
-        directory_sync._cursor_of(answer)
-        return directory_sync._read(answer, 4, self._ground)
+        arrived = directory_changes.Arrived(answer.body, answer.headers.get("Content-Digest"))
+        directory_changes._cursor_of(arrived.body)
+        return directory_changes._read(arrived, 4, self._ground)
 
     async def _allowances(self, answer: Answer) -> None:
         courier = HttpsCourier(CannedClient(answer), Random(1), self.granted.append, lambda: None)  # type: ignore[arg-type]

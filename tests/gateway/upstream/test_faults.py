@@ -10,7 +10,7 @@ import pytest
 
 from gateway.config.upstream import Endpoint
 from gateway.store.directory_overlay import ChangeFile
-from gateway.upstream import directory as directory_sync
+from gateway.upstream import changes as directory_changes
 from gateway.upstream.directory import Above, DirectorySync
 from gateway.upstream.http import Client
 from simulators.authority import Fault
@@ -83,7 +83,7 @@ async def test_the_last_good_directory_stays_and_a_sentence_says_why(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ):
     fault, sentence = FAULTS[name]
-    monkeypatch.setattr(directory_sync, "ANSWER_S", 1.0)
+    monkeypatch.setattr(directory_changes, "ANSWER_S", 1.0)
     site = Site(tmp_path)
     fault.path = "/changes"
     site.above.faults = [fault]

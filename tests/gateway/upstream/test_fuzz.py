@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
-from gateway.upstream.directory import DirectoryRefused
-from gateway.upstream.download import _meta, sha256_of
+from gateway.upstream.download import DirectoryRefused, _meta, sha256_of
 from gateway.upstream.findings import FindingsRefused
 from gateway.upstream.http import _retry_after_s
 from gateway.upstream.openapi import document

@@ -17,10 +17,10 @@ from gateway.config.upstream import SinkEntry
 from gateway.upstream.making import make_sink
 from gateway.upstream.mqtt import MqttSink
 from gateway.upstream.sinks import SinkUnavailable
+from simulators.authority import Authority
 from tests.gateway.mqtt.broker import BrokerProcess
 from tests.gateway.store.journals import append
 from tests.gateway.upstream.served import fill, journalled, some_rows, venue
-from tests.gateway.upstream.test_tls import Authority
 from tests.gateway.upstream.waiting import until
 
 TOPIC = "venues/stadthalle/events"
@@ -179,11 +179,12 @@ async def why(made: MqttSink, folder: Path) -> str:
 
 async def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path):
     authority = Authority(tmp_path)
-    authority.certificate()
+    authority.server()
+    (tmp_path / "server.key").chmod(0o644)
     passwords, password = tmp_path / "passwords", tmp_path / "password"
     process = await asyncio.create_subprocess_exec("mosquitto_passwd", "-b", "-c", str(passwords), "hall", "right")
     assert await process.wait() == 0
-    tls = f"certfile {tmp_path}/one.crt\nkeyfile {tmp_path}/one.key\n"
+    tls = f"certfile {tmp_path}/server.crt\nkeyfile {tmp_path}/server.key\n"
     password.write_text("wrong")
     password.chmod(0o600)
     listener = f"password_file {passwords}\nlistener PORT 127.0.0.1\n{tls}"
@@ -206,14 +207,14 @@ async def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path):
 
 async def test_a_venue_can_show_a_certificate_of_its_own(tmp_path: Path):
     authority = Authority(tmp_path)
-    authority.certificate()
-    for name in ("one.crt", "one.key"):
-        (tmp_path / name).rename(tmp_path / f"server-{name}")
-    authority.certificate()
-    (tmp_path / "one.key").chmod(0o600)
-    tls = f"certfile {tmp_path}/server-one.crt\nkeyfile {tmp_path}/server-one.key\ncafile {authority.file}\n"
+    authority.server()
+    for name in ("server.crt", "server.key"):
+        (tmp_path / name).rename(tmp_path / f"broker-{name}")
+    (tmp_path / "broker-server.key").chmod(0o644)
+    authority.server()
+    tls = f"certfile {tmp_path}/broker-server.crt\nkeyfile {tmp_path}/broker-server.key\ncafile {authority.file}\n"
     listener = f"listener PORT 127.0.0.1\n{tls}require_certificate true\nallow_anonymous true\n"
-    own = {"certificate_file": str(tmp_path / "one.crt"), "key_file": str(tmp_path / "one.key")}
+    own = {"certificate_file": str(tmp_path / "server.crt"), "key_file": str(tmp_path / "server.key")}
     async with broker_with(listener) as broker:
         url = f"mqtts://127.0.0.1:{broker.port}"
         assert "nobody subscribes" in await why(sink(url, ca_file=str(authority.file), **own), tmp_path / "1")
@@ -223,9 +224,10 @@ async def test_a_venue_can_show_a_certificate_of_its_own(tmp_path: Path):
 async def test_what_is_not_mqtt_5_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("gateway.upstream.mqtt.CONNECT_S", 0.3)
 
-    async def deaf(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example ESMTP\r\n")
-        await writer.drain()
+        await reader.read()
+        writer.close()
 
     server = await asyncio.start_server(deaf, "127.0.0.1", 0)
     async with server, venue(tmp_path, 3) as made:
