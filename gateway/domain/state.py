@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.domain import above, bench, ledger, redemptions, shifts
+from gateway.domain import above, bench, ledger, redemptions, shifts, state_parts
 from gateway.domain import allowance_events as a
 from gateway.domain import clock_events as c
 from gateway.domain import events as e
@@ -161,6 +161,8 @@ class VenueState:
         self._set_uses(event.entitlement, event.uses)
         self._set_day_uses(event.entitlement, event.day, event.uses_today)
         self._move(event.holder, event.zone or None, event.entitlement, event.since_ms)
+        if event.uses == event.uses_before:
+            state_parts.follow(self.entries, event, self._touch, follows=True)
         if event.actuates:
             self.entries[event.entry] = OpenEntry(event)
             self._touch("entry", event.entry)
@@ -184,6 +186,7 @@ class VenueState:
         self._set_uses(event.entitlement, event.uses)
         self._set_day_uses(event.entitlement, event.day, event.uses_today)
         self._move(event.holder, event.zone, event.zone_entitlement or "", event.zone_since_ms)
+        state_parts.follow(self.entries, event, self._touch, follows=False)
         self._close_entry(event.entry, event.gate)
 
     def _close_entry(self, entry: str, gate: str) -> None:
