@@ -24,7 +24,7 @@ from gateway.domain.access import DayUses, Presence, Whereabouts, ZoneMap
 from gateway.domain.answers import Answer, first_answer, later_answer
 from gateway.domain.clock import Doubt, Standing
 from gateway.domain.state_parts import DrawerState, GateState, GateStatus, Job, JobStatus, OpenEntry, StoredAnswer
-from gateway.domain.zones import Block, Closure, block_key
+from gateway.domain.zones import Block, Closure, block_key, is_reset
 
 __all__ = ["DrawerState", "GateState", "GateStatus", "Job", "OpenEntry", "StoredAnswer", "VenueState"]
 
@@ -236,8 +236,7 @@ class VenueState:
         self._touch("closure", event.zone)
 
     def _reset(self, event: z.ZoneReset) -> None:
-        zones = frozenset(event.zones)
-        gone = [holder for holder, here in self.where.items() if here.zone in zones and here.since_ms < event.before_ms]
+        gone = [holder for holder, here in self.where.items() if is_reset(here, event)]
         for holder in gone:
             self._move(holder, None, "", 0)
 
