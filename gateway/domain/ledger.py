@@ -34,9 +34,9 @@ class Posted(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     by: str = ""
 
     @property
-    def total_minor(self) -> int:
-        """What can be given back at most."""
-        return self.sales_minor + self.tips_minor + self.deposits_minor
+    def refundable_minor(self) -> int:
+        """What can be refunded at most. A deposit is none of it: it goes back once, to whoever brings the cup."""
+        return self.sales_minor + self.tips_minor
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True):
