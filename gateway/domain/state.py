@@ -299,6 +299,10 @@ class VenueState:
         self.ledger.transferred(event)
         self.shifts.booked(event.booked)
 
+    def _cash_moved(self, event: s.ShiftCashMoved) -> None:
+        self.ledger.cash_moved(event)
+        self.shifts.booked(event.booked)
+
     def _drawer_alarm(self, name: str, alarm: Literal["", "forced", "left_open"]) -> None:
         self.drawer(name).alarm = alarm
         self._touch("drawer", name)
@@ -376,7 +380,7 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     w.WalletArmed: lambda state, event: state.ledger.armed_for(event),
     w.WalletTransferred: VenueState._transferred,
     s.ShiftOpened: lambda state, event: state.shifts.opened(event),
-    s.ShiftCashMoved: lambda state, event: state.shifts.booked(event.booked),
+    s.ShiftCashMoved: VenueState._cash_moved,
     s.ShiftCounted: lambda state, event: state.shifts.counted(event),
     s.ShiftClosed: lambda state, event: state.shifts.closed(event),
     s.ShiftReported: lambda state, event: state.shifts.reported(event),

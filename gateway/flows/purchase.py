@@ -17,7 +17,7 @@ from gateway.domain import wallet_events as w
 from gateway.domain.answers import Answer, denied, first_answer
 from gateway.domain.authenticity import Evidence
 from gateway.domain.event import RequestRef
-from gateway.domain.ledger import Ledger
+from gateway.domain.ledger import Ledger, transfer_id
 from gateway.domain.reasons import Reason
 from gateway.domain.wallet import Asked, Guest, Policy, decide, standing
 from gateway.flows import purchase_data as d
@@ -84,7 +84,7 @@ class PurchaseFlow:
 
     def _once(self, take: Callable[[Request], Answer | None], request: Request) -> Answer | None:
         """Answer what was done long ago: its answer was let go since, the transfer is remembered for ever."""
-        transfer = purchases.transfer_id(request.client, request.id)
+        transfer = transfer_id(request.client, request.id)
         if (known := self._recorder.transfer(transfer)) is None:
             return take(request)
         is_same = known.fingerprint == request.fingerprint
@@ -226,7 +226,7 @@ class PurchaseFlow:
 
     def _take_cancel(self, request: Request) -> Answer | None:
         asked = read_data(request, d.CancelData).request
-        transfer = purchases.transfer_id(request.client, asked)
+        transfer = transfer_id(request.client, asked)
         facts = purchases.cancelled(self._ledger, transfer, request.client, request.ref)
         if not facts:
             over = self._recorder.answered(request.client, asked) is not None
@@ -240,7 +240,7 @@ class PurchaseFlow:
         self, request: Request, action: w.Action, currency: str | None, amount_minor: int, **rest: int | str
     ) -> w.Order:
         order = w.Order(
-            transfer=purchases.transfer_id(request.client, request.id),
+            transfer=transfer_id(request.client, request.id),
             action=action,
             client=request.client,
             currency=currency or self._policy.currency,

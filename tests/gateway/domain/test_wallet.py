@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gateway.domain import purchases
+from gateway.domain import ledger, purchases
 from gateway.domain import wallet as wallet_module
 from gateway.domain import wallet_events as w
 from gateway.domain.clock import Doubt
@@ -289,7 +289,7 @@ def test_i02_an_id_used_again_with_the_same_content_moves_nothing_twice(action: 
 
 
 def test_ids_of_two_clients_never_meet() -> None:
-    assert purchases.transfer_id("bar", "1/2") != purchases.transfer_id("bar-1", "2")
+    assert ledger.transfer_id("bar", "1/2") != ledger.transfer_id("bar-1", "2")
 
 
 # Where upstream keeps the wallets.
