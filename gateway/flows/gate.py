@@ -168,7 +168,7 @@ class GateFlow:
     def retire(self) -> None:
         """The gate is configured no more: stop, and let go of a lock that is held open."""
         self.close()
-        if self._held is not None and self._held.wanted:
+        if self._held is not None:
             self._held.want(False)
 
     @property
