@@ -212,7 +212,7 @@ async def test_a_board_whose_answer_to_letting_go_was_lost_is_told_again_whateve
     north.error = DeviceTimeout("no answer")
     venue.order("restore")
     await asyncio.sleep(0.1)
-    # As after the pause that follows a pulse nobody confirmed: the board was there all the time, its relay still closed.
+    # As after the pause that follows a pulse nobody confirmed: the board was there, and its relay is still closed.
     venue.gates["north"].lock_answers()
     assert venue.gates["north"].door.lock_open
     north.error = None
