@@ -26,7 +26,7 @@ test: ## every test, end to end ones included; at most 12 minutes on two cores
 	$(BIN)/python -m pytest tests/e2e --session-timeout=720 $(PYTEST_ARGS)
 
 prove: ## all of it at full length, hours of it: simulation, power loss, faults, hostile neighbours, fuzz, soak
-	@scripts/setup tests
+	@VENUE_PROVE=1 scripts/setup tests
 	$(BIN)/python -m tests.simulation --mutants
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),20000)
 	VENUE_PROVE=1 $(BIN)/python -m pytest $(PROOFS) -rA $(PYTEST_ARGS)
@@ -46,9 +46,9 @@ bench: setup ## measure; prints a table and writes benchmarks/latest.json
 scale: setup ## a million wallets and three million entitlements: memory and start of the real daemon
 	$(BIN)/python -m benchmarks.scale
 
-pictures: ## take the pictures of the console in docs/pictures anew, in a real Chromium
+pictures: ## take the pictures of console and tablet in docs/pictures anew, in a real Chromium
 	@scripts/setup tests
-	CONSOLE_PICTURES=docs/pictures $(BIN)/python -m pytest tests/e2e/test_console_browser.py -q
+	CONSOLE_PICTURES=docs/pictures $(BIN)/python -m pytest tests/e2e/test_console_browser.py tests/e2e/test_tablet_browser.py -q
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -124,8 +124,8 @@ class House:
             relay.listen()
         self.config.write_text(self._yaml())
         guests = self.folder / "guests.ndjson"
-        guests.write_text("".join(_guests()))
-        await asyncio.to_thread(self._gateway, "directory", "import", str(guests))
+        guests.write_text("".join(self._guests()))
+        await asyncio.to_thread(self._gateway, "directory", "import", "--empty", str(guests))
         user = ["--user", "root"] if os.geteuid() == 0 else []
         await asyncio.to_thread(self._gateway, "broker", "write", str(self.folder / "broker"), *user)
         await self._begin(["mosquitto", "-c", str(self.folder / "broker/mosquitto.conf")], "broker.log")
@@ -167,6 +167,9 @@ class House:
             if time.monotonic() > until_s:
                 raise TimeoutError((self.folder / "gateway.log").read_text()[-2000:])
             await asyncio.sleep(0.1)
+
+    def _guests(self) -> Iterator[str]:
+        return _guests()
 
     def _yaml(self) -> str:
         devices = [f"  reader-{n}: {{driver: rdm6300, port: {one.port}}}" for n, one in enumerate(self.readers)]

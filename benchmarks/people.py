@@ -62,8 +62,14 @@ def directory_for(count: int) -> Path:
     with tempfile.TemporaryDirectory(prefix="new-", dir=KEPT) as made:
         import_guests(Path(made), count)
         _naive_directory(Path(made) / "naive.db", count)
-        Path(made).rename(folder)
-        Path(made).mkdir()
+        try:
+            Path(made).rename(folder)
+        except OSError:
+            # A second run, at the same time, may have been faster.
+            if not folder.exists():
+                raise
+        else:
+            Path(made).mkdir()
     return folder
 
 

@@ -74,6 +74,9 @@ def run(config_path: Path) -> int:
         return EXIT_REFUSED
     try:
         lock = lock_state_dir(configuration.state_dir)
+    except PermissionError:
+        # The command line says who may.
+        raise
     except OSError as error:
         print(f"{configuration.state_dir}: {error}", file=sys.stderr)
         return EXIT_REFUSED

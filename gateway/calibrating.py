@@ -13,11 +13,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from drivers.api import DeviceEvent, DriverError, InputChanged, Online, PrinterStatus
 from gateway.config.boards import Contact
-from gateway.config.drawers import carrier_of, contact_of
+from gateway.config.drawers import calibrated_line, carrier_of, contact_of
 from gateway.config.schema import Configuration, Device
 from gateway.devices.registry import DRIVERS, DriverEntry
 
@@ -52,7 +50,7 @@ def calibrate(
     except (EOFError, KeyboardInterrupt):
         print("given up; nothing was changed", file=sys.stderr)
         return REFUSED
-    say(f"\nWrite this under `devices:`, and run 'venue-gateway check':\n\n  {_yaml(device, option)}\n")
+    say(f"\nWrite this under `devices:`, and run 'venue-gateway check':\n\n  {calibrated_line(device, option)}\n")
     return OK
 
 
@@ -205,15 +203,3 @@ async def _running(device: Device, drivers: Mapping[str, DriverEntry]) -> AsyncI
         online.cancel()
         task.cancel()
         await asyncio.wait({task, online})
-
-
-def _yaml(drawer: Device, option: bool) -> str:
-    """The drawer's line with the option in it; defaults are left out."""
-    key = "open_is_active" if hasattr(drawer.options, "open_is_active") else "open_is_high"
-    given = {
-        field.name: getattr(drawer.options, field.name)
-        for field in msgspec.structs.fields(drawer.options)
-        if field.name != key and getattr(drawer.options, field.name) != field.default
-    }
-    options = {"driver": drawer.driver, **given, key: "true" if option else "false"}
-    return f"{drawer.name}: {{{', '.join(f'{name}: {value}' for name, value in options.items())}}}"

@@ -11,9 +11,10 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from gateway import __version__, installing
+from gateway.asking import Parser, not_permitted
 from gateway.ops.commands import add_commands as add_ops_commands
 from gateway.web.user_parsers import add_parsers
 
@@ -28,15 +29,13 @@ DEFAULT_CONFIG = Path("/etc/venue-gateway/gateway.yaml")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    parser = _parser()
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        hint = "; the configuration is named by --config FILE" if unknown[0].endswith((".yaml", ".yml")) else ""
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    options = _parser().read(arguments)
     try:
         status: int = options.run(options)
     except KeyboardInterrupt:
         return 130
+    except PermissionError as error:
+        return not_permitted(error)
     except BrokenPipeError:
         # The reader of our output has seen enough, as `head` does.
         sys.stderr.close()
@@ -44,13 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="venue-gateway",
         description="Owns every reader, gate, receipt printer and cash drawer of one venue.",
     )
     parser.add_argument("--version", action="version", version=f"venue-gateway {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = cast("Commands", parser.add_subparsers(title="commands", metavar="COMMAND", required=True))
 
     run = commands.add_parser("run", help="serve the venue until told to stop (SIGHUP reloads the configuration)")
     _config_option(run)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import msgspec
 import structlog
 
 from gateway.config.console import USERS_FILE
+from gateway.config.drawers import calibrated_line, open_key
 from gateway.config.schema import Configuration
 from gateway.console_file import shown
 from gateway.console_view import ConsoleView
@@ -20,6 +22,7 @@ from gateway.domain.events import PrintQueued
 from gateway.domain.reasons import Reason
 from gateway.flows import guest
 from gateway.flows.bench import BenchFlow
+from gateway.flows.calibration import Calibrated, CalibrationFlow
 from gateway.flows.desk import Desk, Request
 from gateway.flows.lookup import Presented
 from gateway.mqtt.requests import keyed_digest
@@ -41,6 +44,7 @@ class Console:
         """Show `gateway`; nothing listens yet."""
         self._gateway = gateway
         self._bench = BenchFlow(gateway.recorder, gateway.spawn)
+        self._calibration = CalibrationFlow(gateway.recorder, gateway.spawn)
         self._view = ConsoleView(gateway, self._bench.abilities)
         self._digest = keyed_digest(gateway.key.secret)
         # A desk of its own: the same rules, and grants by user and not by the broker's clients.
@@ -71,6 +75,8 @@ class Console:
         boards = {name for name, slot in gateway.supervisor.slots.items() if self._kind(slot.device.driver) == "gate"}
         wired = gateway.wiring.handlers()
         tried = self._bench.configure(gateway.supervisor.slots, boards)
+        calibrated = self._calibration.configure({name: self._calibrated(name) for name in gateway.wiring.drawers})
+        wired |= {name: {**wired[name], **handlers} for name, handlers in calibrated.items()}
         own = {"gateway": gateway.reporter.handlers()}
         wiring = gateway.wiring
         named: list[tuple[Kind, Iterable[str]]] = [
@@ -79,6 +85,16 @@ class Console:
         ]  # fmt: skip
         grants = Grants(self.server.users, {name: kind for kind, names in named for name in names})
         self._desk.configure({**tried, **wired, **own}, grants, round(configuration.limits.request_expiry_max_s * 1000))
+
+    def _calibrated(self, name: str) -> Calibrated:
+        """Return a drawer as the bench takes it."""
+        device, wiring = self._gateway.configuration.devices[name], self._gateway.wiring
+        key = open_key(device)
+        words = ("low", "high") if key == "open_is_high" else ("idle", "active")
+        drawer, configured = wiring.drawers[name], getattr(device.options, key)
+        return Calibrated(
+            drawer, partial(wiring.drawer_contact, name), words, partial(calibrated_line, device), configured
+        )
 
     def _kind(self, driver: str) -> str:
         return self._gateway.drivers[driver].kind
@@ -109,8 +125,8 @@ class Console:
         """Return UTC milliseconds."""
         return self._gateway.recorder.now_ms()
 
-    def parts(self) -> dict[str, Any]:
-        """Return what is shown of the venue at this moment."""
+    def parts(self) -> dict[str, Callable[[], Any]]:
+        """Return what makes each part of what is shown of the venue."""
         return self._view.parts()
 
     def charts(self) -> dict[str, Any]:

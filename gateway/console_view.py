@@ -27,16 +27,17 @@ class ConsoleView:
         self._abilities = abilities
         self._began_ms = gateway.recorder.now_ms()
 
-    def parts(self) -> dict[str, Any]:
-        """Return every part."""
+    def parts(self) -> dict[str, Callable[[], Any]]:
+        """Return what makes each part."""
+        wiring = self._gateway.wiring
         return {
-            "gateway": self._gateway_part(),
-            "devices": self._devices(),
-            "gates": [self._gate(flow) for flow in self._gateway.wiring.gates.values()],
-            "zones": self._zones(),
-            "printers": [self._printer(flow) for flow in self._gateway.wiring.printers.values()],
-            "drawers": [self._drawer(name) for name in self._gateway.wiring.drawers],
-            "sync": self._sync(),
+            "gateway": self._gateway_part,
+            "devices": self._devices,
+            "gates": lambda: [self._gate(flow) for flow in wiring.gates.values()],
+            "zones": self._zones,
+            "printers": lambda: [self._printer(flow) for flow in wiring.printers.values()],
+            "drawers": lambda: [self._drawer(name) for name in wiring.drawers],
+            "sync": self._sync,
         }
 
     def gauges(self) -> dict[str, int]:

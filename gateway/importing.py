@@ -40,8 +40,16 @@ def import_with_progress(
         why = error.strerror or error
         print(f"{error.filename or file}: it cannot be read: {why}; check the path and its rights", file=sys.stderr)
         return REFUSED
-    print(f"{report.credentials:,} credentials and {report.entitlements:,} entitlements are in force.")
+    print(f"{_counted(report)} in force.")
     return OK
+
+
+def _counted(report: ImportReport) -> str:
+    credentials, entitlements = report.credentials, report.entitlements
+    return (
+        f"{credentials:,} credential{'' if credentials == 1 else 's'} and "
+        f"{entitlements:,} entitlement{'' if entitlements == 1 else 's'}"
+    )
 
 
 def check_with_progress(file: Path, configuration: Configuration, *, allow_empty: bool = False) -> int:
@@ -56,7 +64,7 @@ def check_with_progress(file: Path, configuration: Configuration, *, allow_empty
     except (OSError, StorageUnavailable) as error:
         print(f"{file}: {error}", file=sys.stderr)
         return REFUSED
-    print(f"{file} is right: {report.credentials:,} credentials and {report.entitlements:,} entitlements.")
+    print(f"{file} is right: {_counted(report)}.")
     return OK
 
 

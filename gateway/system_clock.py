@@ -99,7 +99,7 @@ class VouchFile:
             return None
         try:
             return msgspec.json.decode(data, type=Vouch)
-        except msgspec.MsgspecError:
+        except (ValueError, RecursionError):
             return None
 
 

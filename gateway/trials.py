@@ -91,7 +91,7 @@ class Trials:
         try:
             asked = msgspec.json.decode(await reader.readline(), type=Trial | OutageReport)
             ok = await (self._try(asked, say) if isinstance(asked, Trial) else self._reconciled(asked, say))
-        except (msgspec.DecodeError, ValueError) as error:
+        except (ValueError, RecursionError) as error:
             say(f"this is no question: {error}")
         except (DriverError, StorageUnavailable) as error:
             say(str(error))

@@ -100,6 +100,8 @@ class Wiring:
         self._gates_of_contact: dict[tuple[str, int], tuple[str, ...]] = {}
         self._drawer_of_contact: dict[tuple[str, int], tuple[str, bool]] = {}
         self._statuses: dict[str, PrinterStatus] = {}
+        self._active: dict[tuple[str, int], bool] = {}
+        self._boards: dict[str, DeviceSlot] = {}
 
     def is_part(self, device: Device) -> bool:
         """Return True for a device without a link of its own, as a drawer at its printer."""
@@ -162,6 +164,7 @@ class Wiring:
             self._tapped(slot.name, event)
         elif isinstance(event, InputChanged):
             self._contact_moved(slot.name, event)
+            self._active[slot.name, event.channel] = event.active
             drawer, open_is_active = self._drawer_of_contact.get((slot.name, event.channel), ("", True))
             if drawer:
                 self.drawers[drawer].contact_changed(is_open=event.active == open_is_active)
@@ -179,6 +182,8 @@ class Wiring:
         """A device came or went."""
         if not slot.online:
             self._statuses.pop(slot.name, None)
+            # A board that is back tells of the inputs that are away from rest.
+            self._active = {key: active for key, active in self._active.items() if key[0] != slot.name}
         if slot.name in self.printers and self._printer_slots[slot.name] is slot:
             self.printers[slot.name].printer_changed()
         for gate, (_, lock, contact) in self._gate_configs.items():
@@ -212,6 +217,21 @@ class Wiring:
     def drawer_online(self, name: str) -> bool:
         """Return True while a drawer can be opened."""
         return self._drawer_ports[name].online
+
+    async def drawer_contact(self, name: str) -> bool | None:
+        """Return what a drawer's contact reads now: its printer's pin high, or its input active; None: nobody can say.
+
+        Raises DriverError.
+        """
+        port = self._drawer_ports[name]
+        watching = [key for key, (drawer, _) in self._drawer_of_contact.items() if drawer == name]
+        if watching:
+            # A board tells only of inputs that are away from rest.
+            return self._active.get(watching[0], False) if self._boards[watching[0][0]].online else None
+        if port.carrier.name not in self.printers:
+            return None
+        status = await port.carrier.live().status()
+        return status.drawer_pin_high if status is not None else None
 
     def drawers_at(self, device: str) -> list[str]:
         """Return the drawers that hang on a printer or a board, with their solenoid or with their contact."""
@@ -315,6 +335,7 @@ class Wiring:
             for name, device in wanted.items()
             if (found := contact_of(device)) is not None
         }
+        self._boards = {board: slots[board] for board, _ in self._drawer_of_contact}
 
     def _add_drawer(self, device: Device, slots: Slots) -> None:
         options: Any = device.options

@@ -51,8 +51,8 @@ INTRODUCTION = """\
 # Licences of the dependencies
 
 Venue Gateway is under the Apache License 2.0 (`LICENSE`). These are the packages it installs to run, in the versions
-of `requirements.lock`, with the licence each declares. None is copied into this repository. `make licences` writes this
-page and a test fails when it is stale.
+of `requirements.lock`, with the licence each declares. None of them is copied into this repository; what is, stands
+at the end. `make licences` writes this page and a test fails when it is stale.
 
 The column aarch64 says how the package gets onto a 64-bit Raspberry Pi with Python 3.11 (Debian 12) or 3.13
 (Debian 13): pure Python runs anywhere; a wheel was found on the package index for both versions. So nothing of this
@@ -90,6 +90,14 @@ DEBIAN = """
 
 Mosquitto (EPL-2.0 or EDL-1.0) and its clients run as processes of their own; libusb (LGPL-2.1 or later) is loaded by
 pyusb, and libpcsclite (BSD-3-Clause) by pyscard. They come from the distribution's packages and stay under its care.
+
+## Carried along
+
+One file of somebody else's is in this repository, as it was published: `gateway/web/static/tablet/mqtt.esm.js` is the
+browser build of **MQTT.js 5.16.0** (npm package `mqtt`, `dist/mqtt.esm.js`, MIT; it holds ieee754 under BSD-3-Clause
+and safe-buffer and regenerator-runtime under MIT). Its licence lies beside it as `mqtt.LICENSE.txt`, and a test
+compares its SHA-256. Only the tablet's page loads it. A newer one: `npm pack mqtt`, copy both files, change the
+digest in `tests/gateway/web/test_tablet.py` and the version here.
 """
 
 

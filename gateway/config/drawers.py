@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from gateway.config.boards import Contact
 from gateway.config.checks import KIND_WORDS, Devices, Draft, parse_contact
 from gateway.config.devices import DeviceDraft
@@ -23,6 +25,23 @@ def contact_of(device: Device) -> tuple[Contact, bool] | None:
     """Return the drawer's input and whether active means open; None for one without, or with one at its printer."""
     contact = getattr(device.options, "contact", None)
     return (parse_contact(contact), bool(getattr(device.options, "open_is_active", True))) if contact else None
+
+
+def calibrated_line(drawer: Device, option: bool) -> str:
+    """Return the drawer's line of the YAML with what its contact reads open; defaults are left out."""
+    key = open_key(drawer)
+    given = {
+        field.name: getattr(drawer.options, field.name)
+        for field in msgspec.structs.fields(drawer.options)
+        if field.name != key and getattr(drawer.options, field.name) != field.default
+    }
+    options = {"driver": drawer.driver, **given, key: "true" if option else "false"}
+    return f"{drawer.name}: {{{', '.join(f'{name}: {value}' for name, value in options.items())}}}"
+
+
+def open_key(drawer: Device) -> str:
+    """Return the option that says what the contact reads while the drawer is open."""
+    return "open_is_active" if hasattr(drawer.options, "open_is_active") else "open_is_high"
 
 
 def check_drawer_relays(devices: Devices, gates: Mapping[str, Draft], problems: Problems) -> None:

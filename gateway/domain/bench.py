@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.domain.event import Event, RequestRef
 
-Action = Literal["beep", "light", "show", "pulse"]
+Action = Literal["beep", "light", "show", "pulse", "calibrate"]
 Outcome = Literal["done", "failed", "unknown"]
 
 

@@ -82,11 +82,12 @@ def failed(queued: e.PrintQueued, reason: Reason, message: str = "") -> e.PrintF
 
 def expired(state: VenueState, printer: str, now_ms: int) -> list[e.AnyEvent]:
     """Return the end of every waiting job of this printer whose time is over."""
-    return [
-        failed(job.queued, Reason.JOB_EXPIRED)
-        for job in _waiting(state, printer)
-        if job.queued.expires_at_ms is not None and job.queued.expires_at_ms <= now_ms
-    ]
+    return [failed(job.queued, Reason.JOB_EXPIRED) for job in _waiting(state, printer) if is_over(job.queued, now_ms)]
+
+
+def is_over(queued: e.PrintQueued, now_ms: int) -> bool:
+    """Return True when nobody wants a job any more of which nothing was sent by then (I6)."""
+    return queued.expires_at_ms is not None and queued.expires_at_ms <= now_ms
 
 
 def next_expiry_ms(state: VenueState, printer: str) -> int | None:

@@ -167,6 +167,8 @@ def read_data(request: Request, data_type: type[Data]) -> Data:
         raise RefusedRequest(
             denied(Reason.MALFORMED, f"{_wrong(error)}. See the contract for {request.verb}.")
         ) from None
+    except UnicodeDecodeError:
+        raise RefusedRequest(denied(Reason.MALFORMED, "`data` is not UTF-8.")) from None
     except RecursionError:
         raise RefusedRequest(denied(Reason.MALFORMED, "`data` is nested too deep.")) from None
     return decoded

@@ -108,19 +108,23 @@ class DrawerFlow:
         reason = read_data(request, OpenData).reason
         if not reason.strip():
             raise RefusedRequest(denied(Reason.MALFORMED, "`data.reason` is blank. Say why the drawer is opened."))
+        self.begin(request.client, reason, request.expires_at_ms, request.ref)
+
+    def begin(self, client: str, reason: str, expires_at_ms: int | None, request: e.RequestRef | None = None) -> None:
+        """Record that `client` wants the drawer open, and pulse it once that is on disk. Raises RefusedRequest."""
         if refusal := drawers.refusal(self._recorder.state, self.name):
             raise RefusedRequest(denied(refusal, "The drawer is being opened already."))
         opening = e.DrawerOpening(
             opening=self._recorder.new_id(),
             drawer=self.name,
-            client=request.client,
+            client=client,
             reason=reason,
             in_shift=self._in_shift(),
-            request=request.ref,
+            request=request,
         )
         commit = self._recorder.record(opening)
         # By the loop's clock from here on: the other one may be set while the disk takes its time (I6, I10).
-        self._spawn(self._open(opening, self._recorder.deadline_s(request.expires_at_ms), commit))
+        self._spawn(self._open(opening, self._recorder.deadline_s(expires_at_ms), commit))
 
     def take_status(self, request: Request) -> Answer:
         """Answer how the drawer is; `contact` is `unknown` where there is none or it says nothing."""

@@ -124,9 +124,8 @@ class PrintFlow:
     def take_print(self, request: Request) -> None:
         """Queue a document. Raises RefusedRequest: `malformed` names the block, `busy` means the queue is full."""
         document = read_data(request, PrintData).document
-        if found := problems(_without_images(document)):
-            listed = found[:PROBLEMS_SHOWN]
-            raise RefusedRequest(denied(Reason.MALFORMED, f"data.document.{found[0]}.", problems=listed))
+        if found := problems(_without_images(document))[:PROBLEMS_SHOWN]:
+            raise RefusedRequest(denied(Reason.MALFORMED, f"data.document.{found[0]}.", problems=found))
         self._queue(request, "document", msgspec.json.encode(document))
 
     def take_raw(self, request: Request) -> None:
@@ -256,6 +255,9 @@ class PrintFlow:
 
     async def _print(self, queued: e.PrintQueued, printer: ReceiptPrinter, before: bool | None) -> bool:
         data = await self._rendered(queued, printer)
+        if printing.is_over(queued, self._recorder.now_ms()):
+            # It took the disk too long to store the start, and nobody waits for the receipt any more (I6).
+            data = printing.failed(queued, Reason.JOB_EXPIRED)
         if isinstance(data, e.PrintFailed):
             self._end(data)
             return True
@@ -334,8 +336,7 @@ class PrintFlow:
     def _plan_expiry(self, *, at_least_s: float = 0.0) -> None:
         if self._expiry_timer is not None:
             self._expiry_timer.cancel()
-        at_ms = printing.next_expiry_ms(self._recorder.state, self.name)
-        if at_ms is None:
+        if (at_ms := printing.next_expiry_ms(self._recorder.state, self.name)) is None:
             return
         delay_s = max(at_least_s, (at_ms - self._recorder.now_ms()) / MS_PER_S)
         self._expiry_timer = asyncio.get_running_loop().call_later(delay_s, self._expiry_due)
@@ -370,9 +371,7 @@ def _trouble(status: PrinterStatus) -> str:
     """The word for why a printer cannot print, the one a person can do something about first."""
     if status.cover_open:
         return "cover_open"
-    if status.paper_out:
-        return "paper_out"
-    return status.error or "offline"
+    return "paper_out" if status.paper_out else status.error or "offline"
 
 
 def _without_images(document: Document) -> Document:

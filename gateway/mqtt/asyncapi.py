@@ -18,6 +18,7 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from gateway.config.schema import NAME_PATTERN, VERBS
 from gateway.domain import events
 from gateway.mqtt import messages as m
+from gateway.mqtt.answer_data import ANSWER_DATA
 from gateway.mqtt.topics import Topics
 
 CONTRACT_VERSION = "1.0.0"
@@ -127,8 +128,16 @@ def _operations() -> Json:
             "summary": f"Targets: {', '.join(kind for kind, verbs in VERBS.items() if verb in verbs)}.",
             "bindings": {"mqtt": {"qos": 1, "retain": False, "bindingVersion": "0.2.0"}},
             "reply": {"channel": {"$ref": "#/channels/response"}},
+            **_answers(verb),
         }
     return operations
+
+
+def _answers(verb: str) -> Json:
+    """The `data` of the answers to a verb, by status. AsyncAPI has no place for it, so it is an extension."""
+    told = ANSWER_DATA.get(verb, {})
+    by_status = {status: {"$ref": _REF.format(name=kind.__name__)} for status, kind in told.items()}
+    return {"x-answer-data": by_status} if by_status else {}
 
 
 def _messages() -> Json:
@@ -148,7 +157,8 @@ def _messages() -> Json:
 def _schemas() -> Json:
     data_types = tuple(dict.fromkeys(m.VERB_DATA.values()))
     event_types = get_args(events.AnyEvent)
-    types = (*_PUBLISHED_TYPES, m.Envelope, *data_types, *event_types)
+    answer_types = dict.fromkeys(kind for told in ANSWER_DATA.values() for kind in told.values())
+    types = (*_PUBLISHED_TYPES, m.Envelope, *data_types, *event_types, *answer_types)
     _, made = msgspec.json.schema_components(types, ref_template=_REF)
     schemas: Json = _tidied(made)
     envelope = schemas.pop("Envelope")

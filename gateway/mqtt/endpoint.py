@@ -24,6 +24,10 @@ class BrokerUnavailable(Exception):
     """The broker cannot be used now; the message says why and what to do."""
 
 
+_WRONG_TIME = {9: "does not count yet", 10: "has expired"}
+"""Numbers of X509_V_ERR_… in openssl/x509_vfy.h."""
+
+
 def login(broker: Broker) -> tuple[str | None, bytes | None]:
     """Return user name and password. The file is read at each connect, so that a new password needs no restart.
 
@@ -79,11 +83,17 @@ def _explain(broker: Broker, error: Exception) -> str:
         case socket.gaierror():
             return f"the host name {broker.host} cannot be found: check broker.url and the name server"
         case ssl.SSLCertVerificationError():
-            return f"the certificate of {where} is not trusted ({error.verify_message}): check broker.ca_file"
+            return f"the certificate of {where} {_untrusted(error)}"
         case ssl.SSLError():
             return f"{where} does not speak TLS as expected ({error.reason}): is this the TLS port?"
         case _:
             return f"cannot connect to {where}: {error}"
+
+
+def _untrusted(error: ssl.SSLCertVerificationError) -> str:
+    if (told := _WRONG_TIME.get(error.verify_code)) is not None:
+        return f"{told}: renew it there, and look whether the clock is right here"
+    return f"is not trusted ({error.verify_message}): check broker.ca_file"
 
 
 def explain_refusal(broker: Broker, code: mqtt5.ConnAckReasonCode) -> str:

@@ -142,7 +142,7 @@ def _unpack(file: Path, target: Path) -> Manifest:
             manifest = msgspec.json.decode(_member(tar, MANIFEST).read(MANIFEST_BYTES_MAX), type=Manifest)
             _check_manifest(file, manifest)
             _copy_out(_member(tar, JOURNAL), target)
-    except (tarfile.TarError, EOFError, KeyError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (tarfile.TarError, EOFError, KeyError, ValueError, RecursionError):
         raise BackupRefused(broken) from None
     except OSError as error:
         raise BackupRefused(f"{error.filename or file}: {error.strerror or error}") from None

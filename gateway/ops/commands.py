@@ -133,6 +133,8 @@ def _diagnostics(options: argparse.Namespace) -> int:
 
     try:
         names = diagnostics(options.config, options.file, options.log)
+    except PermissionError:
+        raise
     except OSError as error:
         return _complain(f"{error.filename or options.file}: {error.strerror}")
     print(f"{options.file}: {', '.join(names)}. Look into it before you send it.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ CREDENTIALS = "CREDENTIALS_DIRECTORY"
 SOON_DAYS = 30
 OLD_DIRECTORY_H = 48.0
 S_PER_H = 3600
+IMPORT_ONE = "import one: venue-gateway directory import FILE"
 
 
 def named_files(part: object, endings: tuple[str, ...]) -> Iterator[Path]:
@@ -149,16 +151,18 @@ def check_journal(configuration: Configuration) -> Finding:
 
 def check_directory(configuration: Configuration, now_s: float) -> Finding:
     """Judge the directory's age, and whether it was made with the key that is here."""
-    do = "import one: venue-gateway directory import FILE"
     try:
-        directory = Directory.open(configuration.state_dir)
-        made_with = _fingerprint(configuration.state_dir)
+        with closing(Directory.open(configuration.state_dir)) as directory:
+            return _judged(directory, _fingerprint(configuration.state_dir), now_s)
     except StorageUnavailable as error:
-        return bad("directory", str(error), do)
+        return bad("directory", str(error), IMPORT_ONE)
+
+
+def _judged(directory: Directory, made_with: str, now_s: float) -> Finding:
     if not directory.loaded:
-        return bad("directory", "there is none, so nobody can come in", do)
+        return bad("directory", "there is none, so nobody can come in", IMPORT_ONE)
     if made_with and directory.made_with != made_with:
-        return bad("directory", "made with another credential key, so every guest is unknown", do)
+        return bad("directory", "made with another credential key, so every guest is unknown", IMPORT_ONE)
     age_h = max(0.0, now_s - directory.as_of_ms / 1000) / S_PER_H
     found = f"{directory.counts.credentials:,} credentials, {age_h:.1f} h old"
     if age_h > OLD_DIRECTORY_H:

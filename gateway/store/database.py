@@ -32,12 +32,12 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             _set_up(connection, path)
+            if is_new:
+                sync_folder(path.parent)
+            _lengthen(path.with_name(f"{path.name}-wal"))
         except BaseException:
             connection.close()
             raise
-        if is_new:
-            sync_folder(path.parent)
-        _lengthen(path.with_name(f"{path.name}-wal"))
     except sqlite3.Error as error:
         raise from_sqlite(error, path) from error
     except OSError as error:
@@ -50,8 +50,12 @@ def open_reader(path: Path) -> sqlite3.Connection:
     try:
         address = f"{path.absolute().as_uri()}?mode=ro"
         connection = sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        try:
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        except BaseException:
+            connection.close()
+            raise
     except sqlite3.Error as error:
         raise from_sqlite(error, path) from error
     return connection

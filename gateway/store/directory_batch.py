@@ -147,7 +147,7 @@ class _Reading(Import):
     def _delete(self, number: int, line: bytes) -> None:
         try:
             gone = _decode_gone(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             # What msgspec says names the field and never a value.
             self._problem(number, str(error))
             return

@@ -142,6 +142,8 @@ def parse(line: bytes) -> DirectoryRow:
         raise RowError(_explain(str(error))) from None
     except UnicodeDecodeError:
         raise RowError("the line is not UTF-8") from None
+    except RecursionError:
+        raise RowError("the line is nested too deep; a row needs no more than a few levels") from None
     return row
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from gateway.store.batches import Batch, Fold, StateRow
@@ -60,19 +61,18 @@ class Journal:
         self._lazy_timer: asyncio.TimerHandle | None = None
         self._tidy_timer: asyncio.TimerHandle | None = None
         self._fold_timer: asyncio.TimerHandle | None = None
-        self._batches_since_chore = 0
+        self.pending = self._batches_since_chore = 0
         self._working, self._working_since_s = False, 0.0
         self._closed = False
         self.failed: StorageUnavailable | None = None
-        self.pending = 0
         self.committer = Committer(path)
         self._writer = writer(self.committer)
-        try:
+        with ExitStack() as opened:
+            opened.callback(self._writer.close)
             self._reader = Reader(path)
+            opened.callback(self._reader.close)
             self._load()
-        except BaseException:
-            self._writer.close()
-            raise
+            opened.pop_all()
 
     @classmethod
     def open(

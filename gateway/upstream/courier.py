@@ -17,7 +17,7 @@ from gateway.upstream.backoff import Backoff
 from gateway.upstream.contract import ALLOWANCES, AllowanceAnswers, AllowanceMessages
 from gateway.upstream.http import Client, check_seal
 from gateway.upstream.seal import Unsealed
-from gateway.upstream.sinks import SinkUnavailable
+from gateway.upstream.sinks import FAILED, SinkUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +76,10 @@ class HttpsCourier:
                     await self._exchange()
                 except SinkUnavailable as error:
                     pause_s = self._failed(error)
+                except Exception:
+                    # Whatever one answer runs into, the next one shall be asked for.
+                    log.exception("upstream_failed", part="allowances")
+                    pause_s = self._failed(SinkUnavailable(FAILED))
                 if self._waiting and self._online:
                     continue
                 with suppress(TimeoutError):
@@ -95,10 +99,7 @@ class HttpsCourier:
             check_seal(self._client.seal, "allowances", 0, answer)
         except Unsealed as error:
             raise SinkUnavailable(str(error)) from error
-        try:
-            grants = msgspec.json.decode(answer.body, type=AllowanceAnswers).grants
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise SinkUnavailable(f"upstream answers with what are no grants ({error})") from error
+        grants = _grants(answer.body)
         for statement in said:
             # A newer one may have come meanwhile.
             if self._waiting.get(statement.holder) is statement:
@@ -123,3 +124,10 @@ class HttpsCourier:
             log.warning("allowances_unavailable", why=str(error))
         self._online, self.why = False, str(error)
         return self._backoff.pause_s(error.retry_after_s)
+
+
+def _grants(body: bytes) -> list[Grant]:
+    try:
+        return msgspec.json.decode(body, type=AllowanceAnswers).grants
+    except (ValueError, RecursionError) as error:
+        raise SinkUnavailable(f"upstream answers with what are no grants ({error})") from error

@@ -30,7 +30,7 @@ from gateway.upstream.contract import CHANGES
 from gateway.upstream.download import CURSOR_MAX, DirectoryRefused, Download, sha256_of
 from gateway.upstream.http import Answer, Client, check_seal
 from gateway.upstream.seal import Unsealed
-from gateway.upstream.sinks import SinkUnavailable
+from gateway.upstream.sinks import FAILED, SinkUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -131,6 +131,10 @@ class DirectorySync:
                 except DirectoryRefused as refused:
                     self._refuse(str(refused))
                     await self._failed("")
+                except Exception:
+                    # Whatever one answer runs into, the next one shall be asked for.
+                    log.exception("upstream_failed", part="directory")
+                    await self._failed(FAILED)
         finally:
             if self._folding is not None:
                 self._folding.cancel()
@@ -280,7 +284,7 @@ def _read(answer: Answer, own: int, ground: Ground) -> Batch | None:
         raise DirectoryRefused("these changes are not what upstream meant: their digest does not fit")
     try:
         sent = msgspec.json.decode(answer.body, type=_Changes)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise DirectoryRefused(f"these are no changes: {error}") from error
     if sent.cursor <= own and sent.after < own:
         return None

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import time
 from base64 import b64decode
-from binascii import Error as NotBase64
 from pathlib import Path
 
 import aiohttp
@@ -109,7 +108,7 @@ class Download:
     def _known(self) -> Meta | None:
         try:
             return msgspec.json.decode(self._meta_path.read_bytes(), type=Meta)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     def _begin(self, meta: Meta) -> None:
@@ -140,7 +139,7 @@ def sha256_of(field: str | None) -> bytes:
         if name == "sha-256" and value.startswith(":") and value.endswith(":"):
             try:
                 return b64decode(value[1:-1], validate=True)
-            except NotBase64:
+            except ValueError:
                 break
     raise DirectoryRefused("upstream sends no SHA-256 of the content, so nobody can say whether it is whole")
 

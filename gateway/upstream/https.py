@@ -52,5 +52,5 @@ def _verdict(answer: Answer) -> Verdict:
 def _read(answer: Answer, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(answer.body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SinkUnavailable(f"upstream answers {answer.status} with what is no answer ({error})") from error

@@ -18,7 +18,7 @@ from gateway.domain.upstream_events import EventSetAside, UpstreamLost, Upstream
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.outbox import PACK_ROWS_MAX, Outbox
-from gateway.upstream.sinks import Behind, Pack, Refused, Sink, SinkUnavailable
+from gateway.upstream.sinks import FAILED, Behind, Pack, Refused, Sink, SinkUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -108,6 +108,10 @@ class Relay:
                     await self._next()
                 except (SinkUnavailable, StorageUnavailable) as error:
                     await self._failed(error)
+                except Exception:
+                    # Whatever one pack runs into, it is sent again: no event may stay behind (I5).
+                    log.exception("upstream_failed", part=self.name)
+                    await self._failed(SinkUnavailable(FAILED))
         finally:
             await self._drop_ahead()
             self.close()

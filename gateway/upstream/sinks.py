@@ -40,6 +40,7 @@ class Behind(msgspec.Struct, frozen=True):
 
 
 Verdict: TypeAlias = Taken | Refused | Behind
+FAILED = "a mistake in the gateway; the log has the details, please report them"
 
 
 class SinkUnavailable(Exception):

@@ -18,6 +18,7 @@ _STAFF: Mapping[Kind, frozenset[str]] = {
 _TECHNICIAN: Mapping[Kind, frozenset[str]] = {
     **_STAFF,
     "printer": _STAFF["printer"] | {"print"},
+    "drawer": _STAFF["drawer"] | {"calibrate"},
     "device": frozenset({"beep", "light", "show", "pulse"}),
 }
 MAY: Mapping[Role, Mapping[Kind, frozenset[str]]] = {"viewer": {}, "staff": _STAFF, "technician": _TECHNICIAN}

@@ -29,6 +29,15 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), usb=(), serial=()",
     "Server": "venue-gateway",
 }
+TABLET = "/tablet"
+TABLET_HEADERS = {
+    # As the console's, but for the two things a tablet needs: the venue's broker, by TLS, and a camera for its code.
+    **HEADERS,
+    "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace(
+        "connect-src 'self'", "connect-src 'self' wss:"
+    ),
+    "Permissions-Policy": HEADERS["Permissions-Policy"].replace("camera=()", "camera=(self)"),
+}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Shape = TypeVar("Shape")
 
@@ -42,9 +51,10 @@ class Refused(Exception):
         self.status, self.word, self.message, self.retry_after_s = status, word, message, retry_after_s
 
 
-async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Set on every response what keeps a browser from doing more than it should."""
-    for name, value in HEADERS.items():
+    headers = TABLET_HEADERS if request.path == TABLET or request.path.startswith(f"{TABLET}/") else HEADERS
+    for name, value in headers.items():
         response.headers[name] = value
     response.headers.setdefault("Cache-Control", "no-store")
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import msgspec
 import structlog
@@ -129,8 +130,7 @@ class Live:
         # First, so that the newcomer gets the whole once, as it is now.
         self._look()
         self._watchers[watcher] = None
-        whole = b"{" + b",".join(b'"' + name.encode() + b'":' + body for name, body in self._sent.items()) + b"}"
-        watcher.send(_frame(b"parts", whole))
+        watcher.send(_frame(b"parts", self._joined(self._sent)))
         watcher.send(self._rows(tuple(islice(reversed(self._kept), ROWS_KEPT))[::-1], watcher))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._round)
@@ -163,23 +163,52 @@ class Live:
 
     def snapshot(self) -> dict[str, msgspec.Raw]:
         """Return everything that is shown, encoded, by part."""
-        parts = {**self._venue.parts(), "charts": self._venue.charts()}
-        return {name: msgspec.Raw(_encode(part)) for name, part in parts.items()}
+        makers = {**self._venue.parts(), "charts": self._venue.charts}
+        return {name: msgspec.Raw(_encode(make())) for name, make in makers.items()}
 
     def _round(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._round)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(EVERY_S, self._round)
+        # A part a turn: a tap that comes meanwhile waits for one of them and not for all.
+        self._next_part(iter(self._makers().items()), [])
+
+    def _next_part(self, makers: Iterator[tuple[str, Callable[[], Any]]], changed: list[str]) -> None:
         try:
-            self._look()
+            if (one := next(makers, None)) is None:
+                self._tell(changed)
+                return
+            changed += self._compare(*one)
         except Exception:
             # A mistake in what is shown must not end the page, still less anything else.
             log.exception("console_failed", what="live")
+        else:
+            asyncio.get_running_loop().call_soon(self._next_part, makers, changed)
 
     def _look(self) -> None:
-        changed = self._changed()
+        """Look at every part at once, and tell what has changed."""
+        self._tell([name for maker in self._makers().items() for name in self._compare(*maker)])
+
+    def _makers(self) -> dict[str, Callable[[], Any]]:
+        makers = dict(self._venue.parts())
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._charts_at_s or "charts" not in self._sent:
+            self._charts_at_s = now_s + CHARTS_EVERY_S
+            makers["charts"] = self._venue.charts
+        return makers
+
+    def _compare(self, name: str, make: Callable[[], Any]) -> list[str]:
+        body = _encode(make())
+        if self._sent.get(name) == body:
+            return []
+        self._sent[name] = body
+        return [name]
+
+    def _tell(self, changed: list[str]) -> None:
         fresh = tuple(self._fresh)
         self._fresh.clear()
         if changed:
-            frame = _frame(b"parts", b"{" + b",".join(changed) + b"}")
+            # As it was sent last: a newcomer may have been shown something newer meanwhile.
+            frame = _frame(b"parts", self._joined(dict.fromkeys(changed)))
             for watcher in self._watchers:
                 watcher.send(frame)
         if fresh:
@@ -189,19 +218,8 @@ class Live:
                     frames[watcher.sees_guests] = self._rows(fresh, watcher)
                 watcher.send(frames[watcher.sees_guests])
 
-    def _changed(self) -> list[bytes]:
-        parts = dict(self._venue.parts())
-        now_s = asyncio.get_running_loop().time()
-        if now_s >= self._charts_at_s or "charts" not in self._sent:
-            self._charts_at_s = now_s + CHARTS_EVERY_S
-            parts["charts"] = self._venue.charts()
-        changed = []
-        for name, part in parts.items():
-            body = _encode(part)
-            if self._sent.get(name) != body:
-                self._sent[name] = body
-                changed.append(b'"' + name.encode() + b'":' + body)
-        return changed
+    def _joined(self, names: Iterable[str]) -> bytes:
+        return b"{" + b",".join(b'"%s":%s' % (name.encode(), self._sent[name]) for name in names) + b"}"
 
     def _rows(self, entries: Sequence[Committed], watcher: Watcher) -> bytes:
         rows = [row(one) for one in entries]

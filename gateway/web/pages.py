@@ -96,6 +96,8 @@ class Pages:
         for method, path, handler in (
             ("GET", "/", self._index),
             ("GET", "/static/{name}", self._static),
+            ("GET", "/tablet", self._tablet),
+            ("GET", "/tablet/{name}", self._tablet),
             ("POST", "/api/login", self._sign_in),
             ("POST", "/api/logout", self._sign_out),
             ("GET", "/api/session", self._session),
@@ -127,8 +129,14 @@ class Pages:
         return self._files["index.html"].response(request)
 
     async def _static(self, request: web.Request) -> web.Response:
-        file = self._files.get(request.match_info["name"])
-        if file is None:
+        return self._file(request, request.match_info["name"])
+
+    async def _tablet(self, request: web.Request) -> web.Response:
+        """A page without a login here: it logs in to the broker, with what its user scanned."""
+        return self._file(request, f"tablet/{request.match_info.get('name', 'index.html')}")
+
+    def _file(self, request: web.Request, name: str) -> web.Response:
+        if (file := self._files.get(name)) is None:
             raise web.HTTPNotFound
         return file.response(request)
 

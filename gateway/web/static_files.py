@@ -18,6 +18,12 @@ TYPES = {
     "manifest.json": "application/manifest+json",
     **dict.fromkeys(("app.js", "live.js", "parts.js", "charts.js", "dom.js", "words.js", "work.js"), "text/javascript"),
 }
+TABLET_TYPES = {
+    "index.html": "text/html",
+    "tablet.css": "text/css",
+    "manifest.json": "application/manifest+json",
+    **dict.fromkeys(("tablet.js", "contract.js", "scan.js", "words.js", "mqtt.esm.js"), "text/javascript"),
+}
 
 
 class File(msgspec.Struct, frozen=True):
@@ -36,9 +42,11 @@ class File(msgspec.Struct, frozen=True):
 
 
 def load() -> dict[str, File]:
-    """Return every file by name, and `reasons.json`: what each reason word means, for guests and for staff."""
+    """Return every file by name, those of the tablet's page under `tablet/`, and what each reason word means."""
     folder = resources.files("gateway.web") / "static"
     files = {name: _file((folder / name).read_bytes(), kind) for name, kind in TYPES.items()}
+    for name, kind in TABLET_TYPES.items():
+        files[f"tablet/{name}"] = _file((folder / "tablet" / name).read_bytes(), kind)
     return files | {"reasons.json": _file(_reasons(), "application/json")}
 
 

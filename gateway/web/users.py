@@ -87,14 +87,16 @@ class Users:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise UsersError(f"{self._path}: {error.strerror}") from error
+            raise UsersError(
+                f"{self._path}: {error.strerror}; run this as root, or as the user of the gateway"
+            ) from error
         return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _read(self) -> dict[str, User]:
         try:
             with self._path.open("rb") as file:
                 return msgspec.json.decode(file.read(FILE_BYTES_MAX), type=dict[str, User])
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsersError(f"{self._path}: the file of users is damaged; make it anew ({error})") from error
 
     def _write(self, users: dict[str, User]) -> None:
@@ -113,7 +115,9 @@ class Users:
                 os.chown(part, owner.st_uid, owner.st_gid)
             part.replace(self._path)
         except OSError as error:
-            raise UsersError(f"{self._path}: {error.strerror}") from error
+            raise UsersError(
+                f"{self._path}: {error.strerror}; run this as root, or as the user of the gateway"
+            ) from error
 
 
 _NOBODY = User("viewer", "00" * 16, "00" * 32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from gateway.domain.answers import Answer
@@ -18,8 +18,8 @@ class Venue(Protocol):
         """Return UTC milliseconds."""
         ...
 
-    def parts(self) -> Mapping[str, Any]:
-        """Return what is shown of the venue at this moment, by part of the page; cheap, and without personal data."""
+    def parts(self) -> Mapping[str, Callable[[], Any]]:
+        """Return what makes each part of the page, as it is at the moment of the call; without personal data."""
         ...
 
     def charts(self) -> Mapping[str, Any]:

@@ -54,6 +54,12 @@ class Broker:
         assert self._process is not None
         self._process.send_signal(number)
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
     async def _listens(self) -> bool:
         return await listens(self.socket) and await listens(self.port)
 

@@ -15,7 +15,7 @@ from tests.e2e.bulletin import WAIT_S, Bulletin
 
 BUGS = frozenset({
     "driver_crashed", "device_event_failed", "task_failed", "housekeeping_failed", "mqtt.message_failed",
-    "printing_failed", "console_failed",
+    "printing_failed", "console_failed", "upstream_failed",
     "bench_failed", "drawer_pulse_failed", "print_render_failed", "log_lines_dropped",
 })  # fmt: skip
 """What only a mistake in the gateway can make it log, whatever is done to it from outside."""

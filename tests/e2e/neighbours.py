@@ -48,17 +48,21 @@ class Neighbour:
         self._process.stdin.write(line.encode() + b"\n")
         async with asyncio.timeout(wait_s):
             while len(self.told) <= known:
-                self._news.clear()
-                await self._news.wait()
+                await self._heard()
         return self.told[known]
 
     async def line(self, wanted: str, wait_s: float = READY_S) -> None:
         """Wait until it has told this line."""
         async with asyncio.timeout(wait_s):
             while wanted not in self.told:
-                assert not (self._reading and self._reading.done()), f"{self._arguments[0]} ended: {self.told[-3:]}"
-                self._news.clear()
-                await self._news.wait()
+                await self._heard()
+
+    async def _heard(self) -> None:
+        """Wait for something new. One that has ended, which says why on its standard error, is not waited for."""
+        self._news.clear()
+        assert self._reading is not None
+        assert not self._reading.done(), f"{self._arguments[0]} ended after {self.told[-3:]}"
+        await self._news.wait()
 
     async def _read(self) -> None:
         assert self._process.stdout is not None

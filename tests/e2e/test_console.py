@@ -15,7 +15,7 @@ from tests.e2e.console import Visitor, address, with_console
 from tests.e2e.venue import Venue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-VENUE = {"parts": ("north", "bar"), "change": with_console}
+VENUE = {"parts": ("north", "bar", "kiosk"), "change": with_console}
 HOSTILE = "<img src=x onerror=alert(1)>\"'&</script>"
 
 
@@ -44,10 +44,10 @@ async def test_everything_of_the_venue_is_shown(vic: Visitor) -> None:
     status, state = await vic.get("/api/state")
     assert status == 200
     assert {one["name"]: one["state"] for one in state["devices"]} == {
-        "north-reader": "online", "north-relay": "online", "bar-printer": "online"
+        "north-reader": "online", "north-relay": "online", "bar-printer": "online", "kiosk-printer": "online",
     }  # fmt: skip
     assert {one["name"] for one in state["gates"]} >= {"north", "turnstile"}
-    assert [one["name"] for one in state["drawers"]] == ["bar-drawer"]
+    assert [one["name"] for one in state["drawers"]] == ["bar-drawer", "kiosk-drawer"]
     assert state["gateway"]["state"] == "online"
     assert state["sync"]["credentials"] > 100
     assert "charts" in state
@@ -118,6 +118,33 @@ async def test_the_bench_pulses_a_relay_and_says_so_in_the_journal(venue: Venue,
     ]  # fmt: skip
     assert (await ada.ask("north-reader", "beep", {"reason": "x"}))["reason"] == "unknown_verb"
     assert (await ada.ask("north-relay", "pulse", {**asked, "channel": 99}))["reason"] == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("place", "advice"),
+    [
+        ("bar", "So it is configured already."),
+        ("kiosk", "kiosk-drawer: {driver: drawer-kick, printer: kiosk-printer, open_is_high: true}"),
+    ],
+)
+async def test_a_drawers_contact_is_calibrated_while_everything_runs(
+    venue: Venue, ada: Visitor, bea: Visitor, place: str, advice: str
+) -> None:
+    drawer, printer = f"{place}-drawer", await venue.device(f"{place}-printer")
+    await printer.do("drawer", open=False)
+    before, mark = int((await printer.state())["kick_count"]), venue.observer.mark
+    assert (await bea.ask(drawer, "calibrate", {"reason": "first evening"}))["reason"] == "not_granted"
+    async with ada.stream() as stream:
+        assert (await ada.ask(drawer, "calibrate", {"reason": "first evening"}))["status"] == "accepted"
+        told = await stream.until(lambda event, data: event == "answer" and "it reads" in data["message"])
+    assert told["message"].startswith("Shut it reads low, open high.")
+    assert told["message"].endswith(advice)
+    started = await venue.observer.event("bench.started", since=mark, action="calibrate")
+    assert (started["client"], started["reason"], started["device"]) == ("console/ada", "first evening", drawer)
+    opening = await venue.observer.event("drawer.opening", since=mark)
+    assert (opening["client"], opening["reason"]) == ("console/ada", "calibrating: first evening")
+    assert int((await printer.state())["kick_count"]) == before + 1
+    assert not venue.observer.events("drawer.forced", since=mark)
 
 
 async def test_i12_a_guest_is_looked_up_and_their_number_never_comes_back(venue: Venue, bea: Visitor) -> None:

@@ -157,11 +157,14 @@ async def test_a_receipt_is_a_picture_and_is_printed_again(venue: Venue, browser
 
 async def test_the_bench_and_the_configuration(venue: Venue, browser: Browser) -> None:
     before = await venue.pulses("north-relay", 2)
+    await (await venue.device("bar-printer")).do("drawer", open=False)
 
     def work() -> None:
         browser.view("bench")
         browser.find("article[data-name=north-relay] button[data-verb=pulse]:nth-of-type(2)").click()
         browser.sees("#toasts", "done")
+        browser.find("article[data-name=bar-drawer] button[data-verb=calibrate]").click()
+        browser.sees("article[data-name=bar-drawer]", "Shut it reads low, open high.")
         browser.picture("console-bench")
         browser.find("article[data-name=bar-printer] button[data-verb=print]").click()
         browser.view("configuration")
@@ -218,12 +221,26 @@ async def test_a_guest_is_looked_up_in_german_on_a_phone(venue: Venue, browser: 
 async def test_hostile_text_stays_text(venue: Venue, browser: Browser) -> None:
     async with venue.client("bar-tablet") as tablet:
         await (await tablet.ask("bar-drawer", "open", {"reason": HOSTILE})).final()
+        document = {"lines": [{"type": "text", "text": HOSTILE}, {"type": "cut"}]}
+        await (await tablet.ask("bar-printer", "print", {"document": document, "title": HOSTILE})).final()
+    # A card or a code may hold anything, too: the page is told of its reference alone.
+    mark = venue.observer.mark
+    await (await venue.device("south-scanner")).do("scan", text=HOSTILE)
+    await venue.observer.event("entry.denied", since=mark, gate="south")
 
     def look() -> None:
         browser.view("taps")
         browser.sees("#events", HOSTILE)
-        assert "gotcha" not in browser.driver.title
         assert not browser.all("#events img")
+        browser.view("printing")
+        browser.find("main .receipt img")
+        assert not browser.all("main img[src=x]")
+        browser.view("guests")
+        browser.find("#lookup input[name=what]").send_keys(HOSTILE)
+        browser.find("#lookup button").click()
+        browser.until(lambda: browser.text("#found"))
+        assert not browser.all("#found img")
+        assert "gotcha" not in browser.driver.title
 
     await in_browser(look)
     assert not await in_browser(browser.complaints)

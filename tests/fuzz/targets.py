@@ -16,8 +16,7 @@ from gateway.mqtt.connection import Connection, Incoming, Limits
 from gateway.mqtt.envelope import Malformed, find_id, open_envelope
 from gateway.mqtt.messages import VERB_DATA
 from gateway.mqtt.topics import Topics
-from gateway.store.directory_rows import RowError, parse
-from tests.fuzz import codecs
+from tests.fuzz import codecs, console, upstream
 
 VERBS = sorted(VERB_DATA)
 ID_CHARS_MAX = 64
@@ -97,13 +96,6 @@ def yaml(data: bytes) -> None:
         loads(data, "venue.yaml", KINDS)
 
 
-def ndjson(data: bytes) -> None:
-    """Lines of a directory to import."""
-    for line in data.split(b"\n"):
-        with suppress(RowError):
-            parse(line)
-
-
 def ticket(data: bytes) -> None:
     """A code that somebody holds to a scanner. Nobody has the key to this ring, so none may open."""
     ring = tickets.Keyring([_ISSUER])
@@ -114,6 +106,9 @@ def ticket(data: bytes) -> None:
     raise AssertionError("a forged ticket was taken for a true one")
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = codecs.TARGETS | {
-    one.__name__: one for one in (mqtt_request, mqtt_topic, mqtt_packets, yaml, ndjson, ticket)
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    **codecs.TARGETS,
+    **{one.__name__: one for one in (mqtt_request, mqtt_topic, mqtt_packets, yaml, ticket)},
+    **{f"upstream_{name}": take for name, take in upstream.TARGETS.items()},
+    **{f"console_{name}": take for name, take in console.TARGETS.items()},
 }

@@ -53,6 +53,10 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now_s
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Wait for the threads as long as they take: by this clock any time is over at once."""
+        await super().shutdown_default_executor()
+
 
 async def settle() -> None:
     """Return when everything that can happen now has happened: only then does the clock move to the next timer."""

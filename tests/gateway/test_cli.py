@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -111,8 +113,57 @@ def test_a_right_directory_is_told_to_be_right_and_changes_nothing(
     file = tmp_path / "rows.ndjson"
     file.write_text(CONTRADICTION.replace('"to":"18:00"', '"to":"02:00"'))
     assert cli.main(["directory", "check", str(file), "--config", str(config)]) == 0
-    assert capsys.readouterr().out == f"{file} is right: 1 credentials and 0 entitlements.\n"
+    assert capsys.readouterr().out == f"{file} is right: 1 credential and 0 entitlements.\n"
     assert list((tmp_path / "state").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["docter"], "there is no `docter`; did you mean `doctor`?"),
+        (["journal", "verfy"], "there is no `verfy`; did you mean `verify`?"),
+        (["xyz"], "there is no `xyz`; there are: run, check,"),
+        (["run", "--confg", "venue.yaml"], "did you mean `--config`?"),
+        (["run", "venue.yaml"], "the configuration is named by --config FILE"),
+        ([], "commands:"),
+    ],
+)
+def test_a_typing_mistake_is_told_what_was_meant(
+    typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(typed)
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["doctor"], ["journal", "verify"], ["journal", "tail"], ["journal", "export"], ["run"],
+        ["console", "user", "add", "ada", "--role", "viewer", "--generate"],
+    ],
+)  # fmt: skip
+def test_whoever_is_not_root_is_told_to_be(config: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    state = config.parent / "state"
+    state.chmod(0o700)
+    # Commands import what they need when they run; whoever that is here may not read this computer's Python.
+    for module in ("gateway.app", "gateway.ops.doctor", "gateway.web.user_commands", "gateway.telling", "http.cookies"):
+        import_module(module)
+    for folder in config.parents:
+        if folder.owner() == "root" and folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+            folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        status = cli.main([*words, "--config", str(config)])
+    finally:
+        os.seteuid(0)
+    assert status == 1
+    told = capsys.readouterr().err
+    assert "Permission denied" in told
+    assert "run this as root" in told
+    assert "Traceback" not in told
 
 
 @pytest.mark.parametrize("option", [[], ["--config"]])

@@ -12,10 +12,11 @@ from random import Random
 from typing import Any
 
 import mqtt5
-import msgspec
 
-from tests.simulation.observers import Observers
+from tests.simulation.observers import Observers, feed_seqs
 from tests.simulation.timeline import Timeline
+
+DELAYS_S = (0.0002, 0.0005, 0.001, 0.004)
 
 
 class SimTransport(asyncio.Transport):
@@ -82,7 +83,9 @@ class Link:
     def _cross(self, lane: str, function: Callable[..., None], *args: Any) -> None:
         """Let something cross the network: in order within its lane, late by a random time."""
         timeline = self.broker.timeline
-        at_s = max(timeline.now_s + self.broker.delay_s(), self._lanes.get(lane, 0.0))
+        at_s = timeline.now_s + self.broker.delay_s()
+        if at_s < (before_s := self._lanes.get(lane, 0.0)):
+            at_s = before_s
         self._lanes[lane] = at_s
         timeline.after(at_s - timeline.now_s, function, *args)
 
@@ -112,7 +115,7 @@ class Link:
         self.broker.route(packet)
         if packet.packet_id is not None:
             if packet.topic == self.broker.events_topic:
-                self._feed[packet.packet_id] = msgspec.json.decode(packet.payload)[-1]["seq"]
+                self._feed[packet.packet_id] = feed_seqs(packet.payload)[-1]
             self._send(mqtt5.PubAckPacket(packet.packet_id).write(), packet.packet_id)
 
     # To the gateway.
@@ -186,7 +189,7 @@ class Broker:
         self.on_response: Callable[[str, bytes], None] | None = None
 
     def delay_s(self) -> float:
-        return self.random.choice((0.0002, 0.0005, 0.001, 0.004)) * self.slow
+        return DELAYS_S[int(self.random.random() * len(DELAYS_S))] * self.slow
 
     async def connect(self, protocol_factory: Callable[[], asyncio.Protocol]) -> tuple[SimTransport, asyncio.Protocol]:
         await asyncio.sleep(self.delay_s())

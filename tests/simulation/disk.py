@@ -252,7 +252,7 @@ class SimWriter:
         except StorageUnavailable as error:
             self._error = error
             return
-        synced = self._is_full() and work.must_last
+        synced = work.must_last and self._is_full()
         if synced:
             self._synced = self.wal.place()
         disk.observers.written(work.rows, durable=synced)

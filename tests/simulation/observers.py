@@ -110,6 +110,9 @@ class Observers:
         self.taken: dict[str, bool] = {}
         self.waiting: dict[str, set[str]] = {}
         self.printing: dict[str, str] = {}
+        self.wanted_until: dict[str, tuple[int, int]] = {}
+        """For each job the end of its time, and how wrong the machine's clock was when it was queued; none
+        that was queued while nobody vouched for the time."""
         self.pulsed: set[str] = set()
         self.kicked: set[str] = set()
         self.printed: Counter[str] = Counter()
@@ -223,6 +226,8 @@ class Observers:
             del self.printing[event["printer"]]
         if event["kind"] == "print.queued":
             jobs.add(event["job"])
+            if event.get("clock") != "untrusted":
+                self.wanted_until[event["job"]] = event["expires_at_ms"], self._clock_off_ms
         elif event["kind"] in ("print.done", "print.failed", "print.unknown"):
             jobs.discard(event["job"])
         if len(jobs) > QUEUE_JOBS:
@@ -320,11 +325,23 @@ class Observers:
         begun, is_copy = self.printing.get(printer), data.startswith(b"KOPIE")
         if begun is None or not (is_copy or begun in jobs):
             self.violated("I1", f"{key} is being printed and its start is not on disk")
+        elif self._nobody_wants(begun):
+            self.violated("I6", f"{key} is being printed although its time is over")
         if is_copy:
             return
         self.printed[key] += 1
         if self.printed[key] > 1:
             self.violated("I2", f"{key} was printed twice")
+
+    @property
+    def _clock_off_ms(self) -> int:
+        return self.machine.off_ms if self.machine is not None else 0
+
+    def _nobody_wants(self, job: str) -> bool:
+        """Whether a job's time is over, by the true time and the machine's; False where that was set meanwhile."""
+        now_ms = self.timeline.now_ms
+        until_ms, off_ms = self.wanted_until.get(job, (now_ms + 1, 0))
+        return off_ms == self._clock_off_ms and until_ms <= min(now_ms, now_ms + off_ms)
 
     # The wire.
 
@@ -386,7 +403,7 @@ class Observers:
         """The broker has a message, and with it every subscriber of the feed."""
         if not topic.endswith("/sim/events"):
             return
-        seqs = [entry["seq"] for entry in msgspec.json.decode(payload)]
+        seqs = feed_seqs(payload)
         if seqs[0] > self.arrived_seq + 1 or seqs != list(range(seqs[0], seqs[0] + len(seqs))):
             self.violated("I5", f"the feed went from row {self.arrived_seq} to {seqs[0]}")
         self.stats["feed repeats"] += seqs[0] <= self.arrived_seq
@@ -430,6 +447,18 @@ class Observers:
     def acknowledged_feed(self, last_seq: int) -> None:
         """The gateway's side has the broker's acknowledgement of the feed up to `last_seq`."""
         self.acknowledged.append((self.timeline.now_s, last_seq))
+
+
+class _Numbered(msgspec.Struct):
+    seq: int
+
+
+_decode_numbered = msgspec.json.Decoder(list[_Numbered]).decode
+
+
+def feed_seqs(payload: bytes) -> list[int]:
+    """The numbers in a message of the feed."""
+    return [entry.seq for entry in _decode_numbered(payload)]
 
 
 def _target_of(kind: str) -> str:

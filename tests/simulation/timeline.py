@@ -1,7 +1,7 @@
 """Virtual time: what happens in the world, in order, and an event loop that lives inside it.
 
-The world outside the gateway is a heap of plain callbacks. The gateway runs on an asyncio loop of its own whose
-selector has no file descriptors: when the loop has nothing to do, the selector plays the next thing of the world, or
+The world outside the gateway is a heap of plain callbacks. The gateway runs on an asyncio loop of its own that has no
+selector and no file descriptors: when it has nothing to do, it plays the next thing of the world, or
 moves the clock to the next timer of the loop. No socket, no thread and no real second is involved.
 """
 
@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable
+from math import inf
 from random import Random
 from typing import Any
 
 START_MS = 1_800_000_000_000
 STEPS_MAX = 200_000
 """Turns of the loop without any time passing, beyond which it hangs."""
+SAME_MOMENT_S = 1e-7
+"""Two timers that are less than this apart are due together."""
 
 
 class Killed(BaseException):
@@ -56,14 +59,22 @@ class Timeline:
     def after(self, delay_s: float, function: Callable[..., object], *args: Any) -> Happening:
         happening = Happening(function, args)
         self._count += 1
-        heapq.heappush(self._heap, (self.now_s + max(0.0, delay_s), self._count, happening))
+        heapq.heappush(self._heap, (self.now_s + delay_s if delay_s > 0 else self.now_s, self._count, happening))
         return happening
 
     @property
     def next_s(self) -> float:
-        while self._heap and self._heap[0][2].cancelled:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else float("inf")
+        heap = self._heap
+        while heap and heap[0][2].cancelled:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else inf
+
+    def go_on(self, timer_s: float) -> None:
+        """Play the next thing of the world, or move on to a timer of the loop that is due before it."""
+        if self.next_s <= timer_s:
+            self.play_next()
+        elif timer_s > self.now_s:
+            self.now_s = timer_s
 
     def play_next(self) -> None:
         when, _, happening = heapq.heappop(self._heap)
@@ -72,37 +83,8 @@ class Timeline:
 
     def play_until(self, end: Callable[[], bool]) -> None:
         """Let the world go on while no gateway runs."""
-        while not end() and self.next_s < float("inf"):
+        while not end() and self.next_s < inf:
             self.play_next()
-
-
-class _Selector:
-    def __init__(self, loop: VirtualLoop, timeline: Timeline) -> None:
-        self._loop = loop
-        self._timeline = timeline
-        self._steps = 0
-
-    def select(self, timeout: float | None) -> list[Any]:
-        timeline = self._timeline
-        if timeline.killed:
-            raise Killed
-        if timeout is not None and timeout <= 0:
-            self._steps += 1
-            if self._steps > STEPS_MAX:
-                raise Livelock("the loop turned without end")
-            return []
-        self._steps = 0
-        timer_s = self._loop.next_timer_s
-        if timeline.next_s <= timer_s:
-            timeline.play_next()
-        else:
-            timeline.now_s = max(timeline.now_s, timer_s)
-        if timeline.killed:
-            raise Killed
-        return []
-
-    def close(self) -> None:
-        pass
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -113,19 +95,54 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._timeline = timeline
         self._random = random
         self._connect = connect
-        self._selector = _Selector(self, timeline)
-        # Below half a microsecond two moments of this clock are the same.
-        self._clock_resolution = 1e-7
-
-    @property
-    def next_timer_s(self) -> float:
-        return self._scheduled[0].when() if self._scheduled else float("inf")
+        self._steps = self._count = 0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
 
     def time(self) -> float:
         return self._timeline.now_s
 
-    def _process_events(self, event_list: list[Any]) -> None:
+    # What follows does what `BaseEventLoop` does, in fewer steps: thousands of seeds pass through here.
+
+    def call_soon(self, callback, *args, context=None):
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(self, delay, callback, *args, context=None):
+        return self.call_at(self._timeline.now_s + delay, callback, *args, context=context)
+
+    def call_at(self, when, callback, *args, context=None):
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        self._count += 1
+        heapq.heappush(self._timers, (when, self._count, handle))
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         pass
+
+    def _run_once(self) -> None:
+        timeline, ready, timers = self._timeline, self._ready, self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
+        if timeline.killed:
+            raise Killed
+        timer_s = timers[0][0] if timers else inf
+        if ready or timer_s <= timeline.now_s:
+            self._steps += 1
+            if self._steps > STEPS_MAX:
+                raise Livelock("the loop turned without end")
+        else:
+            self._steps = 0
+            timeline.go_on(timer_s)
+            if timeline.killed:
+                raise Killed
+        end_s = timeline.now_s + SAME_MOMENT_S
+        while timers and timers[0][0] < end_s:
+            ready.append(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def _write_to_self(self) -> None:
         pass
@@ -161,5 +178,5 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     continue
                 break
         self._ready.clear()
-        self._scheduled.clear()
+        self._timers.clear()
         self.close()

@@ -1,6 +1,6 @@
 // The frame of the page: who is signed in, which view is open, and what it hears.
 import { el, fill, toast } from "./dom.js";
-import { asked, call, forget, hang, line, listen, me, venue } from "./live.js";
+import { asked, calibrated, call, forget, hang, line, listen, me, venue } from "./live.js";
 import { badge, devices, events, gates, overview, printing, sync, tellBy } from "./parts.js";
 import { bench, configuration, guests } from "./work.js";
 import { keep, kept, loadReasons, reason, switchLanguage, t } from "./words.js";
@@ -92,6 +92,13 @@ function answered(answer) {
   toast([answer.target || asked.get(answer.id), t(answer.status), why].filter(Boolean).join(" · "), tone);
 }
 function heardAnswer(answer) {
+  const target = asked.get(answer.id);
+  if (calibrated.has(target) && answer.status !== "accepted" && !["Open.", ""].includes(answer.message)) {
+    // What it says is to be read and written down: it stays on the drawer's card.
+    calibrated.set(target, answer);
+    update(["drawers"]);
+    return;
+  }
   if (answer.status !== "accepted" || !["Queued.", "Under way.", "Opening."].includes(answer.message)) answered(answer);
 }
 // What the journal answers comes over the stream too; only what is answered on the spot is told here.

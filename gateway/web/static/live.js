@@ -6,6 +6,7 @@ export const me = { user: "", role: "", csrf: "" };
 export const line = { up: false };
 export const wanted = { holder: "" };
 export const asked = new Map();
+export const calibrated = new Map(); // drawer → what its calibration came to
 const ROWS_KEPT = 300;
 let source = null;
 

@@ -1,6 +1,6 @@
 // What is worked with: the look-up of a guest, the technician's bench, the configuration.
 import { el, fill, follow } from "./dom.js";
-import { call, venue, wanted } from "./live.js";
+import { calibrated, call, venue, wanted } from "./live.js";
 import { badge, name, order } from "./parts.js";
 import { day, money, reason, t } from "./words.js";
 
@@ -83,9 +83,17 @@ export function bench(page) {
     return el(`article.card.${one.state === "online" ? "calm" : "bad"}`, { "data-name": one.name }, el("header", {}, el("h3", {}, one.name), badge(one.state)),
       el("p.quiet", {}, `${t(one.kind)} · ${one.driver}`), tries.length ? el("div.buttons", {}, tries) : el("p.quiet", {}, t("cannot")));
   }
-  const draw = () => follow(box, venue.devices.map(({ last, detail, status, restarts, ...rest }) => rest), name, card);
+  // Shut, one button, open: what the contact read either way, and the line for the YAML.
+  function drawer(one) {
+    const begin = () => { calibrated.set(one.name, { message: t("calibrating") }); draw(); order(one.name, "calibrate", { reason: stated() }); };
+    const came = one.came && el(`p.note.${one.came.status === "done" ? "good" : one.came.status ? "bad" : "near"}`, {}, one.came.message);
+    return el(`article.card.${one.online ? "calm" : "bad"}`, { "data-name": one.name }, el("header", {}, el("h3", {}, one.name), badge(one.online ? "online" : "offline")),
+      el("p.quiet", {}, t("drawer")), el("p", {}, t("calibrate_how")), el("div.buttons", {}, el("button.danger", { type: "button", "data-verb": "calibrate", disabled: !one.online, onclick: begin }, t("calibrate"))), came);
+  }
+  const things = () => [...venue.devices.map(({ last, detail, status, restarts, ...rest }) => rest), ...venue.drawers.map((one) => ({ name: one.name, online: one.online, kind: "drawer", came: calibrated.get(one.name) }))];
+  const draw = () => follow(box, things(), name, (one) => (one.kind === "drawer" ? drawer(one) : card(one)));
   draw();
-  return (changed) => { if (changed.includes("devices")) draw(); };
+  return (changed) => { if (changed.includes("devices") || changed.includes("drawers")) draw(); };
 }
 
 // The configuration, with what `check` finds in its place.

@@ -502,6 +502,20 @@ async def test_i06_a_job_expires_in_time_behind_one_that_takes_long() -> None:
     assert bar.printer.written == [b"slow"]
 
 
+async def test_i06_a_job_that_expired_while_the_disk_stored_its_start_is_not_printed() -> None:
+    bar = await Bar().start()
+    bar.journal.hold()
+    bar.print("Danke", expires_in_s=5)
+    bar.print("later", expires_in_s=60)
+    await asyncio.sleep(6)
+    bar.journal.release()
+    await asyncio.sleep(1)
+    assert bar.printer.written == [b"later"]
+    assert bar.house.statuses("Danke") == ["accepted", "failed"]
+    ended = next(event for event in bar.house.events if isinstance(event, e.PrintFailed))
+    assert ended.reason is Reason.JOB_EXPIRED
+
+
 async def test_i06_a_job_that_expired_while_the_gateway_was_down_is_not_printed() -> None:
     bar = await Bar(says=PAPER_OUT).start()
     bar.print("Danke", expires_in_s=30)

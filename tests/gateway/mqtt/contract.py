@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from gateway.mqtt.answer_data import ANSWER_DATA
 from gateway.mqtt.asyncapi import PUBLISHED, document, request_schema_name
 from gateway.mqtt.messages import VERB_DATA
 from gateway.mqtt.topics import Parsed, Topics
@@ -44,8 +45,16 @@ def validate(topic: str, payload: bytes) -> None:
     except ValueError as error:
         raise ContractBroken(f"{topic}: {error}") from None
     errors = [f"{error.json_path}: {error.message}" for error in _validator(name).iter_errors(message)]
+    if parsed.kind == "response" and not errors:
+        errors = _data_errors(message)
     if errors:
         raise ContractBroken(f"{topic}: {'; '.join(errors[:ERRORS_SHOWN])}\n{payload[:1000]!r}")
+
+
+def _data_errors(answer: dict[str, Any]) -> list[str]:
+    kind = ANSWER_DATA.get(answer.get("verb", ""), {}).get(answer["status"])
+    found = [] if kind is None else _validator(kind.__name__).iter_errors(answer.get("data", {}))
+    return [f"data of {answer['verb']}, {error.json_path}: {error.message}" for error in found]
 
 
 @lru_cache

@@ -44,6 +44,22 @@ async def test_a_remote_broker_is_reached_by_tls_with_user_and_password(remote: 
         assert told is Outcome.DELIVERED
 
 
+@pytest.mark.parametrize(("days", "told"), [((-9, -2), "has expired"), ((2, 9), "does not count yet")])
+async def test_a_certificate_of_another_time_is_named(tmp_path: Path, days: tuple[float, float], told: str) -> None:
+    broker = BrokerProcess("#")
+    certificate, key = make_certificate(broker.directory, *days)
+    where = Broker(f"mqtts://127.0.0.1:{broker.port}", "venue-gateway", None, str(certificate))
+    configuration = Configuration(venue=Venue("hall", "Europe/Berlin", "EUR"), broker=where, state_dir=tmp_path)
+    listener = Listener(broker.port, "127.0.0.1", str(certificate), str(key))
+    write_broker_files(configuration, broker.directory, listener=listener, user=getpass.getuser())
+    inbox = Inbox()
+    async with broker, session(where, inbox):
+        connected, why = await inbox.state()
+        assert not connected
+        assert told in why
+        assert "look whether the clock is right" in why
+
+
 async def test_an_unknown_authority_is_refused_and_named(remote: Broker) -> None:
     inbox = Inbox()
     async with session(Broker(remote.url, remote.username, remote.password_file), inbox):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,8 @@ def test_who_has_money_or_a_ban_here_is_not_erased(venue: Configuration) -> None
 
 def test_a_guest_who_comes_again_is_a_new_one(venue: Configuration) -> None:
     erasing.erase(venue, HOLDER, "case 1", NOW_MS)
-    assert Directory.open(venue.state_dir).loaded
+    with closing(Directory.open(venue.state_dir)) as directory:
+        assert directory.loaded
     state = record(venue, entered(HOLDER, "ab" * 16, "ticket-9"), at_ms=NOW_MS + 5)
     assert state.where[HOLDER].entitlement == "ticket-9"
     assert erasing.erase(venue, HOLDER, "case 2", NOW_MS + 9).rows == 1

@@ -232,6 +232,21 @@ async def test_a_snapshot_that_was_tampered_with_leaves_the_last_good_one_in_use
         await until(lambda: here.directory.counts.credentials == 10)
 
 
+async def test_a_mistake_of_ours_keeps_no_change_away(tmp_path: Path):
+    async with upstream(tmp_path / "up") as (above, port), venue(tmp_path / "venue", port) as here:
+        await until(lambda: here.directory.cursor == 1)
+        lay = here.directory.change
+
+        def once(batch: Batch) -> None:
+            here.directory.change = lay
+            raise KeyError("nobody thought of that")
+
+        here.directory.change = once
+        above.directory.change([{"op": "put", "row": credential(7, state="blocked")}])
+        await until(lambda: here.state(7) == "blocked")
+        await until(lambda: here.sync.trouble() == "")
+
+
 async def test_a_crash_in_the_middle_of_a_batch_loses_that_batch_only(tmp_path: Path):
     async with upstream(tmp_path / "up") as (above, port):
         async with venue(tmp_path / "venue", port) as here:

@@ -9,7 +9,7 @@ from gateway.config.upstream import Endpoint
 from gateway.domain.allowances import Grant, Statement
 from gateway.upstream.backoff import LONGEST_S, RETRY_AFTER_MAX_S, Backoff
 from gateway.upstream.courier import WAITING_MAX, HttpsCourier
-from gateway.upstream.http import Client
+from gateway.upstream.http import Answer, Client
 from gateway.upstream.network import NetworkWatch
 from gateway.upstream.retention import DAY_MS, Retention
 from simulators.upstream import Faults, Upstream
@@ -110,6 +110,29 @@ async def test_statements_go_up_and_grants_come_down_also_after_an_outage(tmp_pa
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await upstream.stop()
+
+
+async def test_an_answer_that_nobody_foresaw_does_not_end_the_courier():
+    class Odd(Client):
+        asked = 0
+
+        async def ask(self, *_: object, **__: object) -> Answer:
+            self.asked += 1
+            if self.asked == 1:
+                raise KeyError("nobody thought of that")
+            return Answer(200, {}, b'{"grants":[{"grants":' + b"[" * 2_000 if self.asked == 2 else b'{"grants":[]}')
+
+    client, flow = Odd(Endpoint(url="https://x"), "stadthalle"), Flow()
+    courier = HttpsCourier(client, Random(1), flow.received, flow.online_again)
+    task = asyncio.get_running_loop().create_task(courier.run())
+    for _ in range(2):
+        await until(lambda: courier.why)
+        courier.why = ""
+        courier.try_now()
+    await until(lambda: courier.online)
+    assert flow.times_online == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def test_no_more_statements_wait_than_the_bound():

@@ -74,6 +74,22 @@ async def test_i05_an_outage_skips_nothing_and_ends_when_the_network_is_back(tmp
         assert relay.why == ""
 
 
+async def test_i05_a_mistake_of_ours_keeps_no_event_back(tmp_path: Path):
+    class Broken(FakeSink):
+        async def deliver(self, pack: Pack) -> Verdict:
+            if not self.attempts:
+                self.attempts += 1
+                raise KeyError("nobody thought of that")
+            return await super().deliver(pack)
+
+    async with venue(tmp_path, 30) as made:
+        sink = Broken()
+        relay = made.begin(sink)
+        await until(lambda: sink.through == 30)
+        assert sink.taken == list(range(1, 31))
+        await until(lambda: relay.why == "")
+
+
 async def test_i05_after_a_restart_it_goes_on_from_its_cursor(tmp_path: Path):
     sink = FakeSink()
     async with venue(tmp_path, 600) as made:

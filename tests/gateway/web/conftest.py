@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,8 +33,8 @@ class FakeVenue:
     def now_ms(self) -> int:
         return 1_780_000_000_000
 
-    def parts(self) -> dict[str, Any]:
-        return self.shown
+    def parts(self) -> dict[str, Callable[[], Any]]:
+        return {name: (lambda name=name: self.shown[name]) for name in self.shown}
 
     def charts(self) -> dict[str, Any]:
         return {"every_s": 10, "series": {}}

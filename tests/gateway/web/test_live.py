@@ -41,6 +41,9 @@ def in_virtual_time(story) -> None:
 
 async def passed(loop, seconds: float) -> None:
     await asyncio.sleep(seconds)
+    # Each part is looked at in a turn of its own.
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def test_a_newcomer_gets_everything_and_then_what_changes():
@@ -157,3 +160,25 @@ def test_i12_every_kind_of_event_makes_a_row_or_none_and_no_row_has_a_whole_refe
             assert made.kind == event_type.__struct_config__.tag
             assert reference not in str(made)
     assert shown > 30
+
+
+def test_a_look_at_everything_is_a_turn_for_each_part_and_sends_what_is_newest():
+    async def story(loop):
+        venue = FakeVenue()
+        venue.shown = {"devices": [1], "gates": [1], "zones": [1]}
+        live = Live(venue)
+        first = live.watch("ada", sees_guests=True)
+        frames(first)
+        venue.shown = {"devices": [2], "gates": [2], "zones": [2]}
+        live._round()
+        assert frames(first) == []
+        # Between two turns a newcomer looks at everything at once, and devices have changed again.
+        venue.shown = {"devices": [3], "gates": [3], "zones": [3]}
+        live.watch("bea", sees_guests=True)
+        await passed(loop, 0)
+        told = {}
+        for name, data in frames(first):
+            told |= data if name == "parts" else {}
+        assert told == venue.shown
+
+    in_virtual_time(story)
