@@ -56,6 +56,9 @@ async def leader(above: Consumer, servers: list[NatsServer]) -> NatsServer:
     return next(server for server in servers if server.name == info.cluster.leader)
 
 
+@pytest.mark.skipif(
+    not FULL, reason="three servers and their elections take from 10 s to a minute: part of `make prove`"
+)
 @pytest.mark.timeout(1800 if FULL else 120)
 async def test_i05_a_server_killed_mid_load_loses_nothing_and_repeats_nothing(
     tmp_path: Path, record_property, monkeypatch: pytest.MonkeyPatch
