@@ -194,7 +194,7 @@ function draw() {
   // scanner sends one after each code.
   page.inert = Boolean(now.over);
   if (now.over && !over.contains(document.activeElement)) ((held && document.getElementById(held)) || over).focus();
-  else if (was && !now.over) page.focus();
+  else if (was && !now.over) page.focus({ preventScroll: true });
 }
 
 function joinView() {
