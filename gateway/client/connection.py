@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +15,8 @@ import msgspec
 
 from gateway.client.errors import Denied, NotConnected, VenueError
 from gateway.client.messages import Answer, GatewayState
+
+log = logging.getLogger("gateway.client")
 
 KEEPALIVE_S = 20
 AGAIN_S = (0.5, 1.0, 2.0, 5.0)
@@ -88,7 +91,11 @@ class Connection:
         """Connect. Raises NotConnected when that does not work at once; from then on it is tried for ever."""
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._stay_connected(connected), name="venue connection")
+        self._task.add_done_callback(self._ended)
         try:
+            await asyncio.wait([connected, self._task], return_when=asyncio.FIRST_COMPLETED)
+            if not connected.done():
+                connected.set_exception(NotConnected(_GONE))
             await connected
         except BaseException:
             await self.stop()
@@ -98,13 +105,19 @@ class Connection:
         """Log out. What is still open gets no answer any more."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, aiomqtt.MqttError):
-                await self._task
+            await asyncio.wait([self._task])
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Let nobody wait for a connection that nothing keeps up any more."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the connection to the venue has ended by a mistake; log in again", exc_info=error)
         for pending in self._open.values():
             pending.fail(NotConnected(_GONE))
 
     def begin(self, request_id: str, target: str, verb: str, payload: bytes) -> Pending:
         """Keep a request, to be sent by `send` and again after each interruption, until `forget`."""
+        if self._task is None or self._task.done():
+            raise NotConnected(_GONE)
         if len(self._open) >= OPEN_MAX:
             raise NotConnected(f"{OPEN_MAX} requests wait for their answers already")
         pending = Pending(request_id, f"{self.mine}/requests/{target}/{verb}", payload)
@@ -196,7 +209,7 @@ class Connection:
         again = asyncio.create_task(self._send_open(), name="requests sent again")
         try:
             async for message in mqtt.messages:
-                if self._take(message.topic.value, bytes(message.payload)):
+                if self._read(message.topic.value, bytes(message.payload)):
                     again.cancel()
                     again = asyncio.create_task(self._send_open(), name="requests sent again")
         finally:
@@ -205,6 +218,14 @@ class Connection:
     async def _send_open(self) -> None:
         for pending in list(self._open.values()):
             await self.send(pending)
+
+    def _read(self, topic: str, payload: bytes) -> bool:
+        try:
+            return self._take(topic, payload)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            # A newer gateway, or somebody else who may publish there: no reason to hear nothing any more.
+            log.warning("a message on %s was not understood: %s", topic, error)
+            return False
 
     def _take(self, topic: str, payload: bytes) -> bool:
         """Hand a message on. True when the gateway has come back, and what is open should be asked again."""

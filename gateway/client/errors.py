@@ -14,7 +14,10 @@ class WrongInvitation(VenueError):
 
 
 class NotConnected(VenueError):
-    """The broker cannot be reached or refuses the login. Nothing was asked."""
+    """The broker cannot be reached, refuses the login, or was left while an answer was awaited.
+
+    Before that nothing was asked; out of a request under way it means what `NoAnswer` does.
+    """
 
 
 class NoAnswer(VenueError):

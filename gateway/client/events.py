@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
 
 import msgspec
 
 from gateway.client.connection import Connection
 from gateway.client.messages import Entry, ReplayPage, entry
+
+log = logging.getLogger("gateway.client")
 
 BATCHES_MAX = 1000
 """Messages that may wait for a slow reader; what is over comes by replay."""
@@ -63,7 +67,8 @@ class Feed:
         """Return what of a message is new. Raises _Missed when something before it is not there."""
         if payload is None:
             raise _Missed
-        found = [entry(one) for one in msgspec.json.decode(payload)]
+        if not (found := _entries(payload)):
+            return []
         if self._last is None:
             self._last = found[0].seq - 1
         fresh = [one for one in found if one.seq > self._last]
@@ -72,3 +77,12 @@ class Feed:
         if fresh:
             self._last = fresh[-1].seq
         return fresh
+
+
+def _entries(payload: bytes) -> list[Entry]:
+    """Return what a message holds; nothing where it is not understood, for then the next one shows a gap."""
+    try:
+        return [entry(one) for one in msgspec.json.decode(payload, type=list[dict[str, Any]])]
+    except (msgspec.DecodeError, UnicodeError, KeyError) as error:
+        log.warning("a message of the event feed was not understood: %s", error)
+        return []

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import socket
 import ssl
+from typing import Annotated
 
 import msgspec
 
@@ -13,6 +14,8 @@ from gateway.client.errors import NotConnected, WrongInvitation
 
 VERSION = 1
 CONNECT_S = 10.0
+PORT_MAX = 65535
+_ADDRESS = "^.+:[0-9]{1,5}$"
 
 
 class Invitation(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,8 +23,8 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True):
 
     v: int
     venue: str
-    mqtts: str
-    ca_sha256: str
+    mqtts: Annotated[str, msgspec.Meta(pattern=_ADDRESS)]
+    ca_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}$")]
     user: str
     password: str
     wss: str = ""
@@ -31,11 +34,13 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True):
         """Return what was scanned. Raises WrongInvitation."""
         try:
             found = msgspec.json.decode(text, type=cls)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeError):
             # Not quoted: it may hold a password.
             raise WrongInvitation("this is no invitation of a venue; scan the code of `client add` again") from None
         if found.v != VERSION:
             raise WrongInvitation(f"invitations of version {found.v} are not known here; use a newer client")
+        if not 0 < found.address[1] <= PORT_MAX:
+            raise WrongInvitation(f"{found.mqtts} is no address of a venue; scan the code of `client add` again")
         return found
 
     @property

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import msgspec
 
 from gateway.client.connection import Connection, Pending
-from gateway.client.errors import Denied, Failed, NoAnswer, OutcomeUnknown
+from gateway.client.errors import Denied, Failed, NoAnswer, OutcomeUnknown, VenueError
 from gateway.client.events import Feed
 from gateway.client.invitation import Invitation, trust
 from gateway.client.messages import (
@@ -30,6 +31,8 @@ from gateway.client.messages import (
     Transfer,
 )
 
+log = logging.getLogger("gateway.client")
+
 ANSWER_S = 10.0
 """How long an answer may take that waits for nobody."""
 CARD_S = 120.0
@@ -39,6 +42,8 @@ PAPER_S = 300.0
 METAL_S = 5.0
 """How long a request may be under way that moves metal; later it does nothing."""
 PAGE = 500
+_ENDED = {"payment_ended", "unknown_transfer"}
+"""Why there is nothing to cancel: it has ended already, or never came."""
 _ERRORS = {"denied": Denied, "failed": Failed, "unknown": OutcomeUnknown}
 
 Shape = TypeVar("Shape")
@@ -53,9 +58,13 @@ class Waiting:
         self._client, self._pending = client, pending
 
     async def paid(self, timeout_s: float = CARD_S) -> Answer:
-        """Return the last word when it is `done`. Raises Denied, Failed (nobody came), NoAnswer."""
+        """Return the last word when it is `done`. Raises Denied, Failed (nobody came), NoAnswer.
+
+        Whoever waits no longer, by `timeout_s` or because the task was cancelled, lets the reader wait no more either.
+        """
         try:
-            return await self._client.last_word(self._pending, timeout_s)
+            with self._client.letting_go(self.id):
+                return await self._client.last_word(self._pending, timeout_s)
         finally:
             self._client.connection.forget(self._pending)
 
@@ -117,7 +126,7 @@ class VenueClient:
         """Take money from the wallet of the next card held to `reader`, or from that of `credential`.
 
         Raises Denied (`insufficient_funds`, …), Failed (`payment_timed_out`, …), NoAnswer. A caller that is cancelled
-        meanwhile lets the reader wait no more.
+        meanwhile, or hears nothing, lets the reader wait no more.
         """
         more = {"tip_minor": tip_minor, "deposit_minor": deposit_minor}
         data = {"amount_minor": amount_minor, **_payer(reader, credential), **{k: v for k, v in more.items() if v}}
@@ -126,8 +135,10 @@ class VenueClient:
     async def begin_charge(self, amount_minor: int, *, reader: str, request_id: str | None = None) -> Waiting:
         """Let a reader wait for a card and return at once, for a program with a button to cancel. Raises Denied."""
         data = {"amount_minor": amount_minor, "reader": reader}
-        pending = await self._send("wallet", "charge", data, None, request_id)
-        answer = await self.first_word(pending, ANSWER_S)
+        request_id = request_id or _new_id()
+        with self.letting_go(request_id):
+            pending = await self._send("wallet", "charge", data, None, request_id)
+            answer = await self.first_word(pending, ANSWER_S)
         return Waiting(self, pending, _typed(answer, Armed))
 
     async def top_up(
@@ -234,20 +245,30 @@ class VenueClient:
 
     async def _by_card(self, verb: str, data: Mapping[str, Any], request_id: str | None) -> Answer:
         request_id = request_id or _new_id()
-        try:
+        with self.letting_go(request_id) if "reader" in data else contextlib.nullcontext():
             return await self.ask("wallet", verb, data, timeout_s=CARD_S, request_id=request_id)
-        except asyncio.CancelledError:
-            if "reader" in data:
-                # Nobody would see that the guest has paid, so the reader must not take a card any more.
-                task = asyncio.create_task(self._cancel(request_id))
-                self._background.add(task)
-                task.add_done_callback(self._background.discard)
+
+    @contextlib.contextmanager
+    def letting_go(self, request_id: str) -> Iterator[None]:
+        """Cancel a request at its reader when nobody waits for the answer any more.
+
+        Nobody would see that the guest has paid, so the reader must not take a card for it.
+        """
+        try:
+            yield
+        except (asyncio.CancelledError, NoAnswer):
+            task = asyncio.create_task(self._cancel(request_id), name="cancel at the reader")
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
             raise
 
     async def _cancel(self, request_id: str) -> None:
-        # Where it has ended already there is nothing to cancel.
-        with contextlib.suppress(Denied, NoAnswer):
-            await self.ask("wallet", "cancel", {"request": request_id})
+        try:
+            await self.ask("wallet", "cancel", {"request": request_id}, timeout_s=CARD_S)
+        except VenueError as error:
+            if not (isinstance(error, Denied) and error.reason in _ENDED):
+                # Whoever asked has gone, so nobody else could be told.
+                log.warning("the reader may still wait for a card for %s: %s", request_id, error)
 
     async def _send(
         self,
@@ -262,7 +283,12 @@ class VenueClient:
         if expires_in_s is not None:
             message["expires_at"] = round((time.time() + expires_in_s) * 1000)
         pending = self.connection.begin(request_id, target, verb, msgspec.json.encode(message))
-        await self.connection.send(pending)
+        try:
+            await self.connection.send(pending)
+        except BaseException:
+            # Nobody waits for it, so no later connection may begin with it.
+            self.connection.forget(pending)
+            raise
         return pending
 
 

@@ -30,6 +30,8 @@ ROWS_KEPT = 200
 ROWS_SENT_MAX = 60
 """More than that in one fifth of a second nobody reads; the newest are sent."""
 WATCHERS_MAX = 16
+SCREENS_MAX = 4
+"""Of one user: whoever opens more lets the oldest of their own go, and shuts nobody else out."""
 FRAMES_WAITING_MAX = 20
 """A browser that takes nothing for four seconds is let go; it comes back by itself and gets everything anew."""
 CLIENT_PREFIX = "console/"
@@ -58,6 +60,14 @@ class Watcher:
             self.frames.put_nowait(None)
         else:
             self.frames.put_nowait(frame)
+
+    def end(self, why: bytes) -> None:
+        """Tell why it is over, and end the stream."""
+        self.send(_frame(why, b"{}"))
+        self.lost = True
+        if self.frames.full():
+            self.frames.get_nowait()
+        self.frames.put_nowait(None)
 
 
 class Live:
@@ -121,6 +131,10 @@ class Live:
 
     def watch(self, user: str, *, sees_guests: bool) -> Watcher | None:
         """Begin to show everything to one more screen; None when there are too many."""
+        mine = [one for one in self._watchers if one.user == user and not one.lost]
+        if len(mine) >= SCREENS_MAX:
+            mine[0].end(b"crowded")
+            self.leave(mine[0])
         if len(self._watchers) >= WATCHERS_MAX:
             return None
         watcher = Watcher(user, sees_guests=sees_guests)
@@ -147,11 +161,7 @@ class Live:
         """End the stream of every watcher for whom `is_gone` says so."""
         for watcher in list(self._watchers):
             if is_gone(watcher):
-                watcher.send(b"event: bye\ndata: {}\n\n")
-                watcher.lost = True
-                if watcher.frames.full():
-                    watcher.frames.get_nowait()
-                watcher.frames.put_nowait(None)
+                watcher.end(b"bye")
 
     def close(self) -> None:
         """Let everybody go."""

@@ -63,7 +63,7 @@ function open() {
   page.replaceChildren(el("header.top", {}, head, el("div.controls", {}, el("span.quiet.who", {}, `${me.user} · ${t(me.role)}`), controls(),
     el("button.quiet", { type: "button", id: "sign-out", onclick: signOut }, t("sign_out")))), nav, main);
   show(main, may.map(([view]) => view));
-  if (!line.up) listen(heard, heardAnswer, () => signIn(t("signed_out")));
+  if (!line.up) listen(heard, heardAnswer, (why) => signIn(t(why)));
   else heard(["gateway"]);
 }
 

@@ -40,7 +40,7 @@ export function listen(onChange, onAnswer, onEnd) {
     // A login that is over answers 401, which the browser does not try again by itself.
     if (source && source.readyState === EventSource.CLOSED) {
       try { await call("/api/session"); setTimeout(() => listen(onChange, onAnswer, onEnd), 2000); } catch (error) {
-        if (error.status === 401) onEnd(); else setTimeout(() => listen(onChange, onAnswer, onEnd), 2000);
+        if (error.status === 401) onEnd("signed_out"); else setTimeout(() => listen(onChange, onAnswer, onEnd), 2000);
       }
     }
   });
@@ -56,7 +56,9 @@ export function listen(onChange, onAnswer, onEnd) {
     onChange(["rows"]);
   });
   source.addEventListener("answer", (event) => onAnswer(JSON.parse(event.data)));
-  source.addEventListener("bye", () => { hang(); onEnd(); });
+  source.addEventListener("bye", () => { hang(); onEnd("signed_out"); });
+  // It would come back by itself and end another screen of the same person, which would come back in turn.
+  source.addEventListener("crowded", () => { hang(); onEnd("crowded"); });
 }
 
 export function hang() { if (source) source.close(); source = null; line.up = false; }

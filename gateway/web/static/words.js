@@ -4,7 +4,7 @@ const WORDS = {
   de: {
     overview: "Überblick", taps: "Ereignisse", gates: "Zugänge", devices: "Geräte", printing: "Drucken", guests: "Gäste", sync: "Abgleich",
     configuration: "Konfiguration", bench: "Werkbank", drawers: "Kassenladen", zones: "Bereiche",
-    sign_in: "Anmelden", sign_out: "Abmelden", user: "Name", password: "Passwort", welcome: "Konsole", signed_out: "Abgemeldet. Bitte neu anmelden.",
+    sign_in: "Anmelden", sign_out: "Abmelden", user: "Name", password: "Passwort", welcome: "Konsole", signed_out: "Abgemeldet. Bitte neu anmelden.", crowded: "Die Konsole ist unter diesem Namen an vier weiteren Stellen offen. Hier neu anmelden, um hier weiterzumachen.",
     online: "bereit", offline: "weg", starting: "startet", stopped: "aus", degraded: "Störung", locked: "zu", released: "frei", forced: "AUFGEBROCHEN",
     held_open: "STEHT OFFEN", fault: "STÖRUNG", emergency: "NOTÖFFNUNG", locked_down: "GESPERRT", lockdown: "GESPERRT", open: "offen", closed: "zu", unknown: "unbekannt",
     left_open: "STEHT OFFEN", all_well: "Alles in Ordnung", trouble: "Bitte ansehen", connection_lost: "Keine Verbindung zum Gateway. Es wird weiter versucht …",
@@ -30,7 +30,7 @@ const WORDS = {
   en: {
     overview: "Overview", taps: "Events", gates: "Gates", devices: "Devices", printing: "Printing", guests: "Guests", sync: "Sync",
     configuration: "Configuration", bench: "Bench", drawers: "Drawers", zones: "Zones",
-    sign_in: "Sign in", sign_out: "Sign out", user: "Name", password: "Password", welcome: "Console", signed_out: "Signed out. Please sign in again.",
+    sign_in: "Sign in", sign_out: "Sign out", user: "Name", password: "Password", welcome: "Console", signed_out: "Signed out. Please sign in again.", crowded: "The console is open at four other places under this name. Sign in again to go on here.",
     online: "ready", offline: "away", starting: "starting", stopped: "off", degraded: "trouble", locked: "shut", released: "open for one", forced: "FORCED",
     held_open: "HELD OPEN", fault: "FAULT", emergency: "EMERGENCY", locked_down: "LOCKED DOWN", lockdown: "LOCKED DOWN", open: "open", closed: "shut", unknown: "unknown",
     left_open: "LEFT OPEN", all_well: "All is well", trouble: "Please look", connection_lost: "No connection to the gateway. Trying again …",

@@ -10,7 +10,7 @@ from gateway.domain.answers import Answer, failed
 from gateway.domain.event import RequestRef
 from gateway.domain.reasons import Reason
 from gateway.flows.recorder import Committed
-from gateway.web.live import EVERY_S, FRAMES_WAITING_MAX, ROWS_KEPT, ROWS_SENT_MAX, WATCHERS_MAX, Live
+from gateway.web.live import EVERY_S, FRAMES_WAITING_MAX, ROWS_KEPT, ROWS_SENT_MAX, SCREENS_MAX, WATCHERS_MAX, Live
 from gateway.web.rows import is_shown, row
 from tests.gateway.domain.samples import EVENT_TYPES, sample
 from tests.gateway.fakes import VirtualClockLoop
@@ -121,8 +121,28 @@ def test_i08_a_browser_that_takes_nothing_is_let_go():
 def test_i09_there_are_only_so_many_watchers():
     async def story(_loop):
         live = Live(FakeVenue())
-        assert all(live.watch("ada", sees_guests=True) for _ in range(WATCHERS_MAX))
+        assert all(live.watch(f"user-{number}", sees_guests=True) for number in range(WATCHERS_MAX))
         assert live.watch("ada", sees_guests=True) is None
+        live.close()
+
+    in_virtual_time(story)
+
+
+def test_i09_whoever_opens_more_and_more_screens_loses_their_own_oldest_and_shuts_nobody_out():
+    async def story(_loop):
+        live = Live(FakeVenue())
+        opened = [live.watch("vic", sees_guests=False) for _ in range(WATCHERS_MAX + 3)]
+        assert all(opened)
+        gone, left = opened[:-SCREENS_MAX], opened[-SCREENS_MAX:]
+        assert [one.lost for one in opened] == [True] * len(gone) + [False] * SCREENS_MAX
+        for one in gone:
+            assert frames(one)[-1] == ("crowded", {})
+        assert live.watchers == SCREENS_MAX
+        assert live.watch("ada", sees_guests=True) is not None
+        # One that has gone leaves later than it was let go, and that takes nobody else's place.
+        live.leave(gone[0])
+        assert live.watchers == SCREENS_MAX + 1
+        assert not any(one.lost for one in left)
         live.close()
 
     in_virtual_time(story)

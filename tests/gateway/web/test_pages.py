@@ -11,7 +11,7 @@ from yarl import URL
 
 from gateway.domain.answers import Answer
 from gateway.web.http import BODY_BYTES_MAX
-from gateway.web.live import WATCHERS_MAX
+from gateway.web.live import SCREENS_MAX, WATCHERS_MAX
 from gateway.web.pages import ASKED_MAX, COOKIE
 from gateway.web.throttle import LEAK_S, TRIES
 from tests.e2e.bulletin import poll
@@ -245,15 +245,27 @@ async def test_i09_only_so_much_is_asked_at_once(house):
 
 async def test_i09_only_so_many_screens_are_open(house):
     await house.sign_in()
-    streams = [await house.client.get("/api/stream") for _ in range(WATCHERS_MAX)]
-    assert {one.status for one in streams} == {200}
+    for number in range(WATCHERS_MAX):
+        house.live.watch(f"user-{number}", sees_guests=True)
     assert (await house.client.get("/api/stream")).status == 503
-    for one in streams:
-        one.close()
-    await until(lambda: not house.live.watchers)
+    house.live.close()
     again = await house.client.get("/api/stream")
     assert again.status == 200
     again.close()
+
+
+async def test_i09_one_viewer_with_many_screens_shuts_no_technician_out(house):
+    await house.sign_in("vic")
+    opened = [await house.client.get("/api/stream") for _ in range(WATCHERS_MAX + 2)]
+    assert {one.status for one in opened} == {200}
+    assert (await opened[0].text()).endswith("event: crowded\ndata: {}\n\n")
+    assert house.live.watchers == SCREENS_MAX
+    await house.sign_in("ada")
+    theirs = await house.client.get("/api/stream")
+    assert theirs.status == 200
+    for one in (*opened, theirs):
+        one.close()
+    await until(lambda: not house.live.watchers)
 
 
 @pytest.mark.parametrize("path", ["/", "/static/app.js", "/api/session", "/nowhere", "/api/stream"])

@@ -6,12 +6,17 @@
 //   2. Whatever is not answered is published again *under the same id*: after an interruption, after the gateway was
 //      away, and after the page was loaded anew. It has one effect, however often it is sent.
 //   3. `accepted` says that more will come; every other status is the last word.
-//   4. What moves metal carries `expires_at`, a few seconds ahead, so that a drawer never springs open late.
+//   4. What moves metal or lets a reader wait carries `expires_at`, so that a drawer never springs open late and no
+//      reader takes a card for something that nobody sees any more. Whoever looks away from a request drops it.
 
 import mqtt from "./mqtt.esm.js";
 
 const INVITATION = "vg.invitation", OPEN = "vg.open";
 const METAL_MS = 5000;          // how long an order to a drawer may be under way
+const CARD_MS = 20_000;         // how long a request may be under way that lets a reader wait, and the reader may wait
+const CARD = new Set(["charge", "top_up", "balance"]);
+const ENDED = new Set(["payment_ended", "unknown_transfer"]); // there is nothing to cancel
+const PROMPT_MS = 1000;         // an answer this quick tells what time it is at the gateway
 const FORGOTTEN_MS = 5 * 60000; // a request this old is not asked again after a reload
 const REFUSED = 135;            // MQTT 5, "not authorized": the grants of the YAML do not have it
 
@@ -30,8 +35,9 @@ export function keepInvitation(text) { localStorage.setItem(INVITATION, text); }
 export function forgetInvitation() { localStorage.removeItem(INVITATION); localStorage.removeItem(OPEN); }
 
 export class Gateway {
-  // `onChange()` is called whenever `state`, `info`, `devices` or `line` changed.
-  constructor(invitation, onChange) {
+  // `onChange()` is called whenever `state`, `info`, `devices` or `line` changed, and `onAgain(was, id)` when a request
+  // is asked under another id, because this tablet's clock was wrong.
+  constructor(invitation, onChange, onAgain) {
     this.base = `venue/${invitation.venue}`;
     this.mine = `${this.base}/clients/${invitation.user}`;
     this.invitation = invitation;
@@ -44,6 +50,7 @@ export class Gateway {
     this.aheadMs = 0;         // how far the gateway's clock is ahead of this tablet's
     this.tries = 0;
     this.onChange = onChange;
+    this.onAgain = onAgain;
   }
 
   connect() {
@@ -92,9 +99,9 @@ export class Gateway {
   // `about` is kept with the request, so that a page that is loaded anew knows what it waits for.
   ask(target, verb, data, about, onAnswer) {
     const id = crypto.randomUUID();
-    const metal = verb === "open";
-    const request = { id, data, ...(metal ? { expires_at: Date.now() + this.aheadMs + METAL_MS } : {}) };
-    const one = { id, target, verb, data, about, metal, topic: `${this.mine}/requests/${target}/${verb}`, payload: JSON.stringify(request), atMs: Date.now() };
+    const lifeMs = verb === "open" ? METAL_MS : CARD.has(verb) && data.reader ? CARD_MS : 0;
+    const request = { id, data, ...(lifeMs ? { expires_at: Date.now() + this.aheadMs + lifeMs } : {}) };
+    const one = { id, target, verb, data, about, topic: `${this.mine}/requests/${target}/${verb}`, payload: JSON.stringify(request), atMs: Date.now() };
     this.open.set(id, { ...one, onAnswer });
     this.keep();
     this.publish(id);
@@ -110,7 +117,16 @@ export class Gateway {
     });
   }
 
-  repeat() { for (const id of this.open.keys()) this.publish(id); }
+  repeat() { for (const one of this.open.values()) if (!one.dropped) this.publish(one.id); }
+
+  // Nobody looks at this request any more: the reader must not take a card for it. It is not asked again before the
+  // gateway has cancelled it, and then only to hear what became of it.
+  drop(id) {
+    const one = this.open.get(id);
+    if (!one) return;
+    one.dropped = true;
+    this.ask("wallet", "cancel", { request: id }, { what: "cancel" }, () => {});
+  }
 
   take(topic, text) {
     const place = topic.slice(this.base.length + 1);
@@ -136,18 +152,36 @@ export class Gateway {
   answered(answer) {
     const one = this.open.get(answer.id);
     if (!one) return;
+    const agoMs = Date.now() - one.atMs;
+    if (answer.at && agoMs >= 0 && agoMs < PROMPT_MS) this.aheadMs = Date.parse(answer.at) - Date.now();
     if (answer.status !== "accepted") {
       this.open.delete(answer.id);
       this.keep();
-      if (answer.reason === "request_expired" && one.metal && !one.about.again) { this.setClock(answer, one); return; }
+      if (this.clockIsWrong(answer, one)) { this.setClock(answer, one); return; }
+      if (one.verb === "cancel") this.cancelled(answer, one.data.request);
+    } else if (one.dropped) {
+      this.drop(one.id);
+      return;
     }
     one.onAnswer(answer);
   }
 
-  // This tablet's clock is wrong. Nothing was done, and the answer tells the time: so it is asked once more.
+  cancelled(answer, id) {
+    if (this.open.get(id)?.dropped && (answer.status === "done" || ENDED.has(answer.reason))) this.publish(id);
+  }
+
+  // True when a request was too late although it was asked just now. One that was under way for long, or that was asked
+  // before the page was loaded anew, is late whatever the clock says: it is for staff to decide whether to ask again.
+  clockIsWrong(answer, one) {
+    const agoMs = Date.now() - one.atMs;
+    return answer.reason === "request_expired" && !one.about.again && !one.resumed && !one.dropped && agoMs >= 0 && agoMs < METAL_MS;
+  }
+
+  // Nothing was done, and the answer tells the time: so it is asked once more.
   setClock(answer, one) {
     this.aheadMs = Date.parse(answer.at) - Date.now();
-    this.ask(one.target, one.verb, one.data, { ...one.about, again: true }, one.onAnswer);
+    const id = this.ask(one.target, one.verb, one.data, { ...one.about, again: true }, one.onAnswer);
+    this.onAgain(one.id, id);
   }
 
   keep() {
@@ -155,12 +189,12 @@ export class Gateway {
     localStorage.setItem(OPEN, JSON.stringify(plain));
   }
 
-  // After the page was loaded anew: `onOpen(id, about)` returns who hears the answers to what was asked before.
+  // After the page was loaded anew: `onOpen(id, about, dropped)` returns who hears the answers to what was asked before.
   resume(onOpen) {
     let kept = [];
     try { kept = JSON.parse(localStorage.getItem(OPEN) ?? "[]"); } catch { /* not ours */ }
     for (const one of kept) {
-      if (Date.now() - one.atMs < FORGOTTEN_MS) this.open.set(one.id, { ...one, onAnswer: onOpen(one.id, one.about) });
+      if (Date.now() - one.atMs < FORGOTTEN_MS) this.open.set(one.id, { ...one, resumed: true, onAnswer: onOpen(one.id, one.about, Boolean(one.dropped)) });
     }
     this.keep();
   }

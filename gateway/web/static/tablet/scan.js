@@ -14,10 +14,15 @@ export const scan = {
     video.srcObject = stream;
     await video.play();
     const detector = new BarcodeDetector({ formats: ["qr_code"] });
+    let stopped = false, busy = false;
     const looking = setInterval(async () => {
+      if (busy) return;
+      busy = true;
       const found = await detector.detect(video).catch(() => []);
-      if (found.length) onText(found[0].rawValue);
+      busy = false;
+      // Whoever has one code wants no other: it may have been stopped while this picture was looked at.
+      if (found.length && !stopped) onText(found[0].rawValue);
     }, EVERY_MS);
-    return { video, stop() { clearInterval(looking); stream.getTracks().forEach((track) => track.stop()); } };
+    return { video, stop() { stopped = true; clearInterval(looking); stream.getTracks().forEach((track) => track.stop()); } };
   },
 };

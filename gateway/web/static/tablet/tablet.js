@@ -27,11 +27,11 @@ function start() {
   const invitation = keptInvitation();
   if (!invitation) { now.view = "join"; draw(); return; }
   now.view = now.place ? "work" : "place";
-  gateway = new Gateway(invitation, draw);
-  gateway.resume((id, about) => {
+  gateway = new Gateway(invitation, draw, (was, id) => { if (now.over?.id === was) now.over.id = id; });
+  gateway.resume((id, about, dropped) => {
     // The page was loaded anew while a reader waited: go on where it was.
     if (about.what === "charge" || about.what === "top_up" || about.what === "balance") {
-      now.over = { kind: "waiting", id, sinceMs: Date.now(), ...about };
+      if (!dropped) now.over = { kind: "waiting", id, sinceMs: Date.now(), ...about };
       return (answer) => cardAnswered(about, answer);
     }
     return (answer) => remember(about.what, answer);
@@ -62,6 +62,7 @@ function leave() {
 // What a card does.
 
 function withCard(what) {
+  if (now.over) return;
   const reader = now.place.reader, minor = what === "balance" ? 0 : now.minor;
   const data = { charge: { amount_minor: minor, reader }, top_up: { amount_minor: minor, by: "cash", reader }, balance: { reader } }[what];
   const about = { what, minor };
@@ -71,18 +72,24 @@ function withCard(what) {
 }
 
 function cardAnswered(about, answer) {
+  const shown = now.over?.id === answer.id;
   if (answer.status === "accepted") {
+    // A reader that waits for what nobody sees would take the next guest's card.
+    if (!shown) { gateway.drop(answer.id); return; }
     // Counted from now on: this tablet's clock may differ from the gateway's.
-    const leftMs = answer.data.until_ms - Date.parse(answer.at);
-    if (now.over?.id === answer.id) now.over.untilMs = Date.now() + leftMs;
+    now.over.untilMs = Date.now() + answer.data.until_ms - Date.parse(answer.at);
   } else {
-    const done = answer.status === "done";
-    if (done) now.minor = 0;
-    const facts = { paid: done && about.what === "charge" ? { ...answer.data, at: answer.at } : null };
-    now.over = { kind: "result", tone: toneOf(answer), title: titleOf(about.what, answer), ...linesOf(about, answer), ...facts };
+    if (shown) showResult(about, answer);
     remember(about.what, answer, about.minor);
   }
   draw();
+}
+
+function showResult(about, answer) {
+  const done = answer.status === "done";
+  if (done) now.minor = 0;
+  const facts = { paid: done && about.what === "charge" ? { ...answer.data, at: answer.at } : null };
+  now.over = { kind: "result", tone: toneOf(answer), title: titleOf(about.what, answer), ...linesOf(about, answer), ...facts };
 }
 
 function cancelCard() {
@@ -121,11 +128,13 @@ function printReceipt() {
 }
 
 function openDrawer(reason) {
-  now.over = { kind: "result", tone: "calm", title: t("opening"), lines: [] };
+  const opening = { kind: "result", tone: "calm", title: t("opening"), lines: [] };
+  now.over = opening;
   gateway.ask(now.place.drawer, "open", { reason }, { what: "open" }, (answer) => {
     if (answer.status === "accepted") return;
     const shown = { kind: "result", tone: toneOf(answer), title: titleOf("open", answer), lines: answer.status === "done" ? [] : [why(answer)] };
-    now.over = shown;
+    // Where staff went on meanwhile, a reader may wait by now, and must not do so unseen.
+    if (now.over === opening) now.over = shown;
     remember("open", answer);
     // An open drawer needs no further touch; a shut one needs to be read.
     if (answer.status === "done") setTimeout(() => { if (now.over === shown) close(); }, OPEN_SHOWN_MS);
@@ -168,6 +177,8 @@ function remember(what, answer, minor = 0) {
 
 function close() { now.over = null; draw(); }
 
+function closeWaiting() { gateway.drop(now.over.id); close(); }
+
 // Drawing.
 
 function draw() {
@@ -175,9 +186,15 @@ function draw() {
   fill(page, views[now.view]());
   page.dataset.view = now.view;
   page.dataset.ready = gateway?.ready ? "yes" : "no";
+  const held = over.contains(document.activeElement) ? document.activeElement.id : "", was = !over.hidden;
   over.hidden = !now.over;
   over.className = now.over?.tone ?? "";
   fill(over, now.over ? { waiting: waitingView, result: resultView, drawer: drawerView }[now.over.kind]() : []);
+  // What is covered can be neither touched nor typed at, and no button is chosen that an Enter would press: a wedge
+  // scanner sends one after each code.
+  page.inert = Boolean(now.over);
+  if (now.over && !over.contains(document.activeElement)) ((held && document.getElementById(held)) || over).focus();
+  else if (was && !now.over) page.focus({ preventScroll: true });
 }
 
 function joinView() {
@@ -195,7 +212,11 @@ function joinView() {
 
 async function useCamera() {
   if (camera) { camera.stop(); camera = null; draw(); return; }
-  try { camera = await scan.start((text) => { if (readInvitation(text)) join(text); }); } catch { now.wrong = t("no_camera"); }
+  try {
+    const started = await scan.start((text) => { if (readInvitation(text)) join(text); });
+    // Meanwhile the code may have been pasted, or the button pressed twice.
+    if (now.view !== "join" || camera) started.stop(); else camera = started;
+  } catch { now.wrong = t("no_camera"); }
   draw();
 }
 
@@ -254,6 +275,7 @@ function banner() {
 function waitingView() {
   const { what, minor, untilMs, sinceMs } = now.over, waitedMs = Date.now() - sinceMs;
   const left = untilMs ? Math.max(0, Math.round((untilMs - Date.now()) / 1000)) : 0;
+  const stuck = untilMs && gateway.ready ? Date.now() > untilMs + SLOW_MS : waitedMs > STUCK_MS;
   return [
     el("p.kind", {}, t(what)), what !== "balance" && el("p.amount", {}, money(minor, gateway.info.currency)),
     // Nobody is asked for a card while nobody can say what would become of it.
@@ -261,8 +283,8 @@ function waitingView() {
     untilMs && gateway.ready ? el("p.quiet", {}, t("seconds", { s: left })) : waitedMs > SLOW_MS && el("p.warn", {}, t("no_answer")),
     el("div.row", {},
       el("button.big.plain", { type: "button", id: "cancel", disabled: !gateway.ready, onclick: cancelCard }, t("cancel")),
-      // It stays asked for, and its answer comes into the list: only the page is freed.
-      !untilMs && waitedMs > STUCK_MS && el("button.big.plain", { type: "button", onclick: close }, t("close"))),
+      // The gateway is told to cancel it as soon as it can be reached, and what became of it comes into the list.
+      stuck && el("button.big.plain", { type: "button", id: "close", onclick: closeWaiting }, t("close"))),
   ];
 }
 
