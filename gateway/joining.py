@@ -46,8 +46,9 @@ def apply_broker(
     Clients come by TLS at `tls` and by WebSockets inside TLS at `websockets`, each (host, port); the gateway by its
     Unix socket. `names` are those on the broker's certificate: the present ones, or this computer's, where none are
     given.
-    Grants, passwords and certificates are taken by SIGHUP, so that clients stay connected; other listeners need a
-    restart. `pid` is the broker's process where systemd does not run it.
+    Grants and passwords are taken by SIGHUP, so that clients stay connected; other listeners and new certificates need
+    a restart, because Mosquitto's WebSockets show what they read at their start. `pid` is the broker's process where
+    systemd does not run it.
     """
     before = _text(folder / "mosquitto.conf")
     try:
@@ -61,7 +62,8 @@ def apply_broker(
     if not (files.changed or certificates.changed):
         print("Nothing has changed; the broker is left alone.")
         return OK
-    return _tell_broker(restart=bool(before) and before != _text(files.configuration), first=not before, pid=pid)
+    restart = before != _text(files.configuration) or certificates.changed
+    return _tell_broker(files.configuration, restart=restart, pid=pid)
 
 
 def _write(
@@ -101,19 +103,22 @@ def own_names() -> list[str]:
     return names
 
 
-def _tell_broker(*, restart: bool, first: bool, pid: int | None) -> int:
+def _tell_broker(conf: Path, *, restart: bool, pid: int | None) -> int:
     if pid is not None:
         if restart:
-            print("Its listeners have changed: restart the broker.")
+            print("Listeners and certificates are taken at the broker's start only. Restart it:")
+            print(f"  kill {pid}; mosquitto -c {conf}")
         else:
             os.kill(pid, signal.SIGHUP)
             print("The broker has read its files again; nobody was disconnected.")
         return OK
     if not SYSTEMD_RUNS.exists():
-        print("No systemd runs here: start the broker, or send it SIGHUP.")
+        what = f"start it anew: mosquitto -c {conf}" if restart else "send it SIGHUP, or start it"
+        print(f"No systemd runs here to tell the broker: {what}")
         return OK
-    verb = "restart" if restart or first else "reload-or-restart"
-    return _systemctl(verb, "mosquitto.service")
+    if restart:
+        print("The broker restarts with its listeners and certificates; clients connect again by themselves.")
+    return _systemctl("restart" if restart else "reload-or-restart", "mosquitto.service")
 
 
 def _systemctl(verb: str, unit: str) -> int:

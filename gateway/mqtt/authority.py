@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.store.credentials import own_like_folder
+from gateway.store.database import sync_folder
 
 AUTHORITY_DAYS = 3650
 BROKER_DAYS = 825
@@ -59,7 +60,7 @@ def ensure_certificates(folder: Path, venue: str, names: Sequence[str], now: dt.
     if not (authority.exists() and key_file.exists()):
         _make_authority(authority, key_file, venue, now)
     broker, broker_key = folder / "broker.crt", folder / "broker.key"
-    changed = not broker_key.exists() or not _fits(broker, authority, names, now)
+    changed = not _fits(broker, broker_key, authority, names, now)
     if changed:
         _make_broker(folder, names, now)
     return Certificates(authority, broker, broker_key, changed)
@@ -71,13 +72,23 @@ def names_of(certificate: Path) -> list[str]:
     return [str(one.value) for one in found]
 
 
-def _fits(broker: Path, authority: Path, names: Sequence[str], now: dt.datetime) -> bool:
-    if not broker.exists() or names_of(broker) != list(names):
+def _fits(broker: Path, key: Path, authority: Path, names: Sequence[str], now: dt.datetime) -> bool:
+    """Say whether a certificate may stay: its names, its key, who signed it, and how long it still holds."""
+    if not (broker.exists() and key.exists()) or names_of(broker) != list(names):
         return False
     certificate = _load(broker)
-    if certificate.issuer != _load(authority).subject or f"{authority.read_text()}" not in broker.read_text():
+    if not _belongs(certificate, key) or certificate.issuer != _load(authority).subject or f"{authority.read_text()}" not in broker.read_text():
         return False
     return certificate.not_valid_after_utc - now > dt.timedelta(days=RENEW_BEFORE_DAYS)
+
+
+def _belongs(certificate: x509.Certificate, key_file: Path) -> bool:
+    """Say whether this is the key of the certificate: a power cut may have come between the two, or a copy."""
+    try:
+        key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
+    except (ValueError, TypeError):
+        return False
+    return key.public_key() == certificate.public_key()
 
 
 def _make_authority(file: Path, key_file: Path, venue: str, now: dt.datetime) -> None:
@@ -96,6 +107,8 @@ def _make_authority(file: Path, key_file: Path, venue: str, now: dt.datetime) ->
 
 def _make_broker(folder: Path, names: Sequence[str], now: dt.datetime) -> None:
     authority, signer = _load(folder / "ca.crt"), _load_key(folder / "ca.key")
+    if authority.public_key() != signer.public_key():
+        raise ValueError(f"{folder / 'ca.key'} is not the key of ca.crt; restore the two from one backup")
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     days = min(BROKER_DAYS, (authority.not_valid_after_utc - now).days)
@@ -108,6 +121,7 @@ def _make_broker(folder: Path, names: Sequence[str], now: dt.datetime) -> None:
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         .sign(signer, hashes.SHA256())
     )
+    # The key is first: where the power goes between the two, they do not fit, and the next time both are made anew.
     _write(folder / "broker.key", _pem(key), SHARED)
     # The authority goes with it, so that a tablet that knows only its fingerprint can follow the chain.
     chain = made.public_bytes(serialization.Encoding.PEM) + (folder / "ca.crt").read_bytes()
@@ -177,3 +191,4 @@ def _write(file: Path, content: bytes, mode: int) -> None:
         stream.flush()
         os.fsync(descriptor)
     new.replace(file)
+    sync_folder(file.parent)

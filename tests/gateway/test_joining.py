@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import getpass
 import json
+import os
 import shutil
 import ssl
 import stat
@@ -157,6 +158,49 @@ async def test_a_new_tablet_joins_while_the_others_stay_connected(
     assert stat.S_IMODE((tmp_path / "bar.png").stat().st_mode) == 0o600
     with Image.open(tmp_path / "bar.png") as picture:
         assert picture.size[0] > 100
+
+
+def shown_serial(port: int) -> int:
+    """The number of the certificate that is shown at a port."""
+    pem = ssl.get_server_certificate(("127.0.0.1", port), timeout=5)
+    return x509.load_pem_x509_certificate(pem.encode()).serial_number
+
+
+async def test_a_new_certificate_is_shown_at_both_ports_after_what_is_told(
+    running: Club, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = shown_serial(running.tls)
+    assert shown_serial(running.wss) == before
+    assert running.apply("--pid", running.pid, "--name", "gateway.local") == 0
+    told = capsys.readouterr().out
+    assert "read its files again" not in told
+    assert f"kill {running.pid}; mosquitto -c {running.folder / 'mosquitto.conf'}" in told
+    await running.broker.kill()
+    await running.broker.start()
+    await poll(lambda: listens(running.wss), "WebSockets are listened for")
+    made = x509.load_pem_x509_certificate((running.folder / "broker.crt").read_bytes()).serial_number
+    assert made != before
+    assert [shown_serial(port) for port in (running.tls, running.wss)] == [made, made]
+
+
+def test_systemd_restarts_the_broker_for_a_certificate_and_reloads_it_for_a_grant(
+    club: Club, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, program = tmp_path / "asked", tmp_path / "systemctl"
+    program.write_text(f'#!/bin/sh\necho "$*" >>{asked}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(joining, "SYSTEMD_RUNS", tmp_path)
+    assert club.apply() == 0
+    assert club.apply("--name", "gateway.local") == 0
+    assert "clients connect again by themselves" in capsys.readouterr().out
+    club.config.write_text(club.config.read_text().replace("[status]", "[status, replay]"))
+    assert club.apply("--name", "gateway.local") == 0
+    assert asked.read_text().splitlines() == [
+        "restart mosquitto.service",
+        "restart mosquitto.service",
+        "reload-or-restart mosquitto.service",
+    ]
 
 
 def test_the_code_tells_where_whom_to_trust_and_who_one_is(club: Club) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from gateway.mqtt import authority
 from gateway.mqtt.authority import ensure_certificates
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
@@ -50,3 +52,49 @@ def test_what_is_no_certificate_is_said(tmp_path: Path) -> None:
     made.authority.write_text("no certificate")
     with pytest.raises(ValueError, match=r"(?i)pem|certificate"):
         ensure_certificates(tmp_path, "club", NAMES, NOW)
+
+
+@pytest.mark.parametrize("other", ["broker.key of another place", "no key", ""])
+def test_a_key_that_does_not_fit_is_noticed_and_the_pair_made_anew(tmp_path: Path, other: str) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        ensure_certificates(tmp_path / name, "club", NAMES, NOW)
+    key = tmp_path / "here/broker.key"
+    key.write_bytes((tmp_path / "there/broker.key").read_bytes() if "another" in other else other.encode())
+    made = ensure_certificates(tmp_path / "here", "club", NAMES, NOW)
+    assert made.changed
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(made.broker, made.broker_key)
+    assert not ensure_certificates(tmp_path / "here", "club", NAMES, NOW).changed
+
+
+@pytest.mark.parametrize("written", range(4))
+def test_a_power_cut_between_two_files_is_mended_by_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """Authority's key, its certificate, broker's key, its certificate: the power goes after each of them."""
+    left, write = written, authority._write
+
+    def until_the_cut(file: Path, content: bytes, mode: int) -> None:
+        nonlocal left
+        if not left:
+            raise OSError("the power is gone")
+        left -= 1
+        write(file, content, mode)
+
+    monkeypatch.setattr(authority, "_write", until_the_cut)
+    with pytest.raises(OSError, match="power"):
+        ensure_certificates(tmp_path, "club", NAMES, NOW)
+    monkeypatch.setattr(authority, "_write", write)
+    made = ensure_certificates(tmp_path, "club", NAMES, NOW)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.broker, made.broker_key)
+    assert not ensure_certificates(tmp_path, "club", NAMES, NOW).changed
+
+
+def test_the_key_of_another_authority_signs_nothing(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        ensure_certificates(tmp_path / name, "club", NAMES, NOW)
+    (tmp_path / "here/ca.key").write_bytes((tmp_path / "there/ca.key").read_bytes())
+    with pytest.raises(ValueError, match="restore the two from one backup"):
+        ensure_certificates(tmp_path / "here", "club", ["10.0.0.1"], NOW)
