@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from ruamel.yaml import YAML
 from gateway.config.loading import ConfigurationError, load
 from gateway.config.schema import Configuration
 from gateway.devices.registry import kinds
-from gateway.mqtt.authority import Certificates, ensure_certificates, names_of
+from gateway.mqtt.authority import HANDED_OVER, Certificates, ensure_certificates, hand_over, names_of, own_names
 from gateway.mqtt.broker_files import BrokerFiles, Listener, write_broker_files
 from gateway.store.credentials import own_like_folder
 
@@ -27,8 +26,6 @@ OK, REFUSED = 0, 1
 QR_VERSION = 1
 SYSTEMD_RUNS = Path("/run/systemd/system")
 RELOAD_TIMEOUT_S = 60
-NOWHERE = "192.0.2.1"
-"""A documentation address (RFC 5737). Choosing a way there sends nothing and tells this computer's own address."""
 
 
 def apply_broker(
@@ -53,17 +50,22 @@ def apply_broker(
     before = _text(folder / "mosquitto.conf")
     try:
         certificates, files = _write(configuration, folder, tls, websockets, names, user)
+        page = _console_names(configuration, certificates)
+        renewed = hand_over(folder, configuration.state_dir, page, dt.datetime.now(dt.UTC))
     except OSError as error:
         return _complain(f"{error.filename or folder}: {error.strerror}; run this as root")
     except (ValueError, TypeError) as error:
         return _complain(f"{folder}: its certificates cannot be used: {error}")
     print(f"{files.configuration}: TLS at {_place(tls)}, WebSockets at {_place(websockets)}, no anonymous access")
     print(f"{certificates.broker}: for {', '.join(certificates.names)}; authority {certificates.fingerprint}")
+    console = configuration.state_dir / HANDED_OVER / "console.crt"
+    print(f"{console}: for the console at {', '.join(page)}")
+    status = _tell_gateway() if renewed and _shows(configuration, console) else OK
     if not (files.changed or certificates.changed):
         print("Nothing has changed; the broker is left alone.")
-        return OK
+        return status
     restart = before != _text(files.configuration) or certificates.changed
-    return _tell_broker(files.configuration, restart=restart, pid=pid)
+    return _tell_broker(files.configuration, restart=restart, pid=pid) or status
 
 
 def _write(
@@ -89,18 +91,22 @@ def _write(
     return certificates, files
 
 
-def own_names() -> list[str]:
-    """Return how tablets may reach this computer: its address in the local network, its name, its name by mDNS."""
-    host = socket.gethostname()
-    names = [host, f"{host}.local"] if "." not in host else [host]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
-        try:
-            way.connect((NOWHERE, 9))
-            names.insert(0, way.getsockname()[0])
-        except OSError:
-            # No network yet; its name will do, and --name adds what is missing.
-            pass
-    return names
+def _console_names(configuration: Configuration, certificates: Certificates) -> list[str]:
+    """Return how browsers reach the console: as clients reach the broker, and as its own section says."""
+    console = configuration.console
+    return list(dict.fromkeys([*certificates.names, *(sorted(console.reached_by) if console is not None else ())]))
+
+
+def _shows(configuration: Configuration, certificate: Path) -> bool:
+    console = configuration.console
+    return console is not None and console.certificate_file == str(certificate)
+
+
+def _tell_gateway() -> int:
+    if not SYSTEMD_RUNS.exists():
+        print("The console's certificate is new: send the gateway SIGHUP.")
+        return OK
+    return _systemctl("try-reload-or-restart", "venue-gateway.service")
 
 
 def _tell_broker(conf: Path, *, restart: bool, pid: int | None) -> int:

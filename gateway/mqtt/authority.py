@@ -1,4 +1,4 @@
-"""The venue's own small certificate authority: one for the broker's certificate, and for nothing else.
+"""The venue's own small certificate authority: for the broker's certificate and the console's, and for nothing else.
 
 Tablets know the authority by its fingerprint, which they scan together with their password, so no public authority, no
 domain name and no internet are needed. Certificates are X.509 (RFC 5280) with keys on P-256, which every library with
@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,9 +27,13 @@ AUTHORITY_DAYS = 3650
 BROKER_DAYS = 825
 """What Apple's devices accept at most of an authority that a user added (support.apple.com/HT210176)."""
 RENEW_BEFORE_DAYS = 90
+NOWHERE = "192.0.2.1"
+"""A documentation address (RFC 5737). Choosing a way there sends nothing and tells this computer's own address."""
 BACKDATED_DAYS = 1
 """A computer without a clock battery may believe that it is a little earlier than it was."""
 SECRET, PUBLIC, SHARED = 0o600, 0o644, 0o640
+HANDED_OVER = "tls"
+"""The folder under the state folder with what the gateway may know: the console's pair, and the others' public part."""
 
 
 class Certificates(msgspec.Struct, frozen=True):
@@ -62,8 +67,51 @@ def ensure_certificates(folder: Path, venue: str, names: Sequence[str], now: dt.
     broker, broker_key = folder / "broker.crt", folder / "broker.key"
     changed = not _fits(broker, broker_key, authority, names, now)
     if changed:
-        _make_broker(folder, names, now)
+        _issue(folder, broker, broker_key, names, now, SHARED)
     return Certificates(authority, broker, broker_key, changed)
+
+
+def hand_over(folder: Path, state_dir: Path, names: Sequence[str], now: dt.datetime) -> bool:
+    """Give the gateway a certificate for its console, for `names`, and the public part of what lies in `folder`.
+
+    The gateway may not enter `folder`, where the authority's key is. Returns True when the console's certificate is
+    new. Raises OSError and ValueError as `ensure_certificates`, which comes first.
+    """
+    shown = state_dir / HANDED_OVER
+    if not shown.exists():
+        shown.mkdir(mode=0o700, parents=True)
+        _own(shown)
+    for name in ("ca.crt", "broker.crt"):
+        content = (folder / name).read_bytes()
+        if not (shown / name).exists() or (shown / name).read_bytes() != content:
+            _write(shown / name, content, PUBLIC)
+    console, key = shown / "console.crt", shown / "console.key"
+    changed = not _fits(console, key, folder / "ca.crt", names, now)
+    if changed:
+        _issue(folder, console, key, names, now, SECRET)
+    return changed
+
+
+def _own(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        own_like_folder(descriptor, folder.parent)
+    finally:
+        os.close(descriptor)
+
+
+def own_names() -> list[str]:
+    """Return how tablets may reach this computer: its address in the local network, its name, its name by mDNS."""
+    host = socket.gethostname().lower()
+    names = [host, f"{host}.local"] if "." not in host else [host]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        try:
+            way.connect((NOWHERE, 9))
+            names.insert(0, way.getsockname()[0])
+        except OSError:
+            # No network yet; its name will do, and --name adds what is missing.
+            pass
+    return names
 
 
 def names_of(certificate: Path) -> list[str]:
@@ -77,7 +125,11 @@ def _fits(broker: Path, key: Path, authority: Path, names: Sequence[str], now: d
     if not (broker.exists() and key.exists()) or names_of(broker) != list(names):
         return False
     certificate = _load(broker)
-    if not _belongs(certificate, key) or certificate.issuer != _load(authority).subject or f"{authority.read_text()}" not in broker.read_text():
+    if (
+        not _belongs(certificate, key)
+        or certificate.issuer != _load(authority).subject
+        or f"{authority.read_text()}" not in broker.read_text()
+    ):
         return False
     return certificate.not_valid_after_utc - now > dt.timedelta(days=RENEW_BEFORE_DAYS)
 
@@ -101,11 +153,13 @@ def _make_authority(file: Path, key_file: Path, venue: str, now: dt.datetime) ->
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _write(key_file, _pem(key), SECRET)
+    _write(key_file, _pem(key), SECRET, keep=True)
     _write(file, made.public_bytes(serialization.Encoding.PEM), PUBLIC)
 
 
-def _make_broker(folder: Path, names: Sequence[str], now: dt.datetime) -> None:
+def _issue(
+    folder: Path, certificate: Path, key_file: Path, names: Sequence[str], now: dt.datetime, key_mode: int
+) -> None:
     authority, signer = _load(folder / "ca.crt"), _load_key(folder / "ca.key")
     if authority.public_key() != signer.public_key():
         raise ValueError(f"{folder / 'ca.key'} is not the key of ca.crt; restore the two from one backup")
@@ -122,10 +176,10 @@ def _make_broker(folder: Path, names: Sequence[str], now: dt.datetime) -> None:
         .sign(signer, hashes.SHA256())
     )
     # The key is first: where the power goes between the two, they do not fit, and the next time both are made anew.
-    _write(folder / "broker.key", _pem(key), SHARED)
+    _write(key_file, _pem(key), key_mode)
     # The authority goes with it, so that a tablet that knows only its fingerprint can follow the chain.
     chain = made.public_bytes(serialization.Encoding.PEM) + (folder / "ca.crt").read_bytes()
-    _write(folder / "broker.crt", chain, PUBLIC)
+    _write(certificate, chain, PUBLIC)
 
 
 def _builder(
@@ -179,14 +233,14 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _write(file: Path, content: bytes, mode: int) -> None:
-    """Write by rename, with its mode from the first byte. The authority's key stays with whoever made it."""
+def _write(file: Path, content: bytes, mode: int, *, keep: bool = False) -> None:
+    """Write by rename, with its mode from the first byte. The authority's key is for whoever made it to `keep`."""
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)
-        if mode != SECRET:
+        if not keep:
             own_like_folder(descriptor, file.parent)
         stream.flush()
         os.fsync(descriptor)

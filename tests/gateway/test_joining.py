@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import aiomqtt
 import pytest
 from cryptography import x509
@@ -23,9 +24,13 @@ from cryptography.hazmat.primitives import hashes
 from PIL import Image
 
 from gateway import cli, joining
+from gateway.config.loading import load
+from gateway.devices.registry import kinds
+from gateway.web.server import ConsoleServer
 from tests.e2e.broker import listens
 from tests.e2e.bulletin import poll
 from tests.gateway.mqtt.broker import BrokerProcess, free_port
+from tests.gateway.web.conftest import FakeVenue
 
 YAML = """\
 # The club's own file, with its own words.
@@ -201,6 +206,29 @@ def test_systemd_restarts_the_broker_for_a_certificate_and_reloads_it_for_a_gran
         "restart mosquitto.service",
         "reload-or-restart mosquitto.service",
     ]
+
+
+async def test_a_browser_that_trusts_the_authority_reaches_the_console(club: Club) -> None:
+    state, port = club.folder / "state", free_port()
+    pair = f"certificate_file: {state}/tls/console.crt, private_key_file: {state}/tls/console.key"
+    page = f'console: {{listen: "127.0.0.1:{port}", hosts: [localhost], {pair}}}\n'
+    club.config.write_text(club.config.read_text() + page)
+    assert club.apply() == 0
+    assert stat.S_IMODE((state / "tls").stat().st_mode) == 0o700
+    assert stat.S_IMODE((state / "tls/console.key").stat().st_mode) == 0o600
+    settings = load(club.config, kinds()).console
+    server = ConsoleServer(FakeVenue(), state / "users.json")
+    await server.configure(settings)
+    assert server.listens
+    trust = ssl.create_default_context(cafile=str(state / "tls/ca.crt"))
+    async with aiohttp.ClientSession() as http:
+        for host in ("127.0.0.1", "localhost"):
+            async with http.get(f"https://{host}:{port}/tablet", ssl=trust) as answer:
+                assert answer.status == 200
+        # A tablet that has not installed the authority says so instead.
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await http.get(f"https://127.0.0.1:{port}/tablet")
+    await server.close()
 
 
 def test_the_code_tells_where_whom_to_trust_and_who_one_is(club: Club) -> None:

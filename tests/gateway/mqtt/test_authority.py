@@ -74,12 +74,12 @@ def test_a_power_cut_between_two_files_is_mended_by_the_next_time(
     """Authority's key, its certificate, broker's key, its certificate: the power goes after each of them."""
     left, write = written, authority._write
 
-    def until_the_cut(file: Path, content: bytes, mode: int) -> None:
+    def until_the_cut(file: Path, content: bytes, mode: int, *, keep: bool = False) -> None:
         nonlocal left
         if not left:
             raise OSError("the power is gone")
         left -= 1
-        write(file, content, mode)
+        write(file, content, mode, keep=keep)
 
     monkeypatch.setattr(authority, "_write", until_the_cut)
     with pytest.raises(OSError, match="power"):
