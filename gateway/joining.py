@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from gateway.config.loading import ConfigurationError, load
 from gateway.config.schema import Configuration
 from gateway.devices.registry import kinds
-from gateway.mqtt.authority import HANDED_OVER, Certificates, ensure_certificates, hand_over, names_of, own_names
+from gateway.mqtt.authority import HANDED_OVER, Certificates, due, ensure_certificates, hand_over, names_of, own_names
 from gateway.mqtt.broker_files import BrokerFiles, Listener, write_broker_files
 from gateway.store.credentials import own_like_folder
 
@@ -26,14 +26,16 @@ OK, REFUSED = 0, 1
 QR_VERSION = 1
 SYSTEMD_RUNS = Path("/run/systemd/system")
 RELOAD_TIMEOUT_S = 60
+FIRST_LISTENERS = (("", 8883), ("", 8884))
+"""TLS, and WebSockets inside TLS, of a venue whose broker was never told anything else."""
 
 
 def apply_broker(
     configuration: Configuration,
     folder: Path,
     *,
-    tls: tuple[str, int],
-    websockets: tuple[str, int],
+    tls: tuple[str, int] | None = None,
+    websockets: tuple[str, int] | None = None,
     names: Sequence[str] = (),
     user: str = "",
     pid: int | None = None,
@@ -41,13 +43,15 @@ def apply_broker(
     """Bring the broker's files into force and tell it; returns the exit status.
 
     Clients come by TLS at `tls` and by WebSockets inside TLS at `websockets`, each (host, port); the gateway by its
-    Unix socket. `names` are those on the broker's certificate: the present ones, or this computer's, where none are
-    given.
+    Unix socket. `names` are those on the broker's certificate. What is not given stays as it is, so that a timer may
+    renew certificates; at first it is this computer's names and every address, at ports 8883 and 8884.
     Grants and passwords are taken by SIGHUP, so that clients stay connected; other listeners and new certificates need
     a restart, because Mosquitto's WebSockets show what they read at their start. `pid` is the broker's process where
     systemd does not run it.
     """
     before = _text(folder / "mosquitto.conf")
+    present = _listeners(folder / "mosquitto.conf") or FIRST_LISTENERS
+    tls, websockets, user = tls or present[0], websockets or present[1], user or _user_of(folder)
     try:
         certificates, files = _write(configuration, folder, tls, websockets, names, user)
         page = _console_names(configuration, certificates)
@@ -66,6 +70,14 @@ def apply_broker(
         return status
     restart = before != _text(files.configuration) or certificates.changed
     return _tell_broker(files.configuration, restart=restart, pid=pid) or status
+
+
+def is_due(configuration: Configuration, folder: Path) -> bool:
+    """Say whether `apply_broker` has a certificate to renew; what cannot be read is its to complain about."""
+    try:
+        return due(folder, configuration.state_dir, dt.datetime.now(dt.UTC))
+    except (OSError, ValueError):
+        return True
 
 
 def _write(
@@ -162,7 +174,7 @@ def add_client(
         return _complain(f"{name} is new: say what it may ask, as in --may bar-printer=print,status")
     if again:
         (configuration.state_dir / "clients" / f"{name}.password").unlink(missing_ok=True)
-    status = apply_broker(configuration, folder, tls=listeners[0], websockets=listeners[1], user=_user_of(folder))
+    status = apply_broker(configuration, folder)
     return status or _show(configuration, folder, name, listeners, png)
 
 

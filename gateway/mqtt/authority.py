@@ -92,6 +92,13 @@ def hand_over(folder: Path, state_dir: Path, names: Sequence[str], now: dt.datet
     return changed
 
 
+def due(folder: Path, state_dir: Path, now: dt.datetime) -> bool:
+    """Say whether a certificate of the two pairs must be made anew, for the names that it has. Raises as the others."""
+    pairs = [(folder / "broker.crt", folder / "broker.key")]
+    pairs.append((state_dir / HANDED_OVER / "console.crt", state_dir / HANDED_OVER / "console.key"))
+    return any(not one.exists() or not _fits(one, key, folder / "ca.crt", names_of(one), now) for one, key in pairs)
+
+
 def _own(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
