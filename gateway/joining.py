@@ -54,7 +54,7 @@ def apply_broker(
     tls, websockets, user = tls or present[0], websockets or present[1], user or _user_of(folder)
     try:
         certificates, files = _write(configuration, folder, tls, websockets, names, user)
-        page = _console_names(configuration, certificates)
+        page = _console_names(configuration, certificates.names)
         renewed = hand_over(folder, configuration.state_dir, page, dt.datetime.now(dt.UTC))
     except OSError as error:
         return _complain(f"{error.filename or folder}: {error.strerror}; run this as root")
@@ -91,7 +91,8 @@ def _write(
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     broker = folder / "broker.crt"
     wanted = list(names) or (names_of(broker) if broker.exists() else own_names())
-    certificates = ensure_certificates(folder, configuration.venue.id, wanted, dt.datetime.now(dt.UTC))
+    page = _console_names(configuration, wanted)
+    certificates = ensure_certificates(folder, configuration.venue.id, wanted, dt.datetime.now(dt.UTC), page)
     paths = (str(certificates.broker), str(certificates.broker_key))
     files = write_broker_files(
         configuration,
@@ -103,10 +104,10 @@ def _write(
     return certificates, files
 
 
-def _console_names(configuration: Configuration, certificates: Certificates) -> list[str]:
+def _console_names(configuration: Configuration, broker: Sequence[str]) -> list[str]:
     """Return how browsers reach the console: as clients reach the broker, and as its own section says."""
     console = configuration.console
-    return list(dict.fromkeys([*certificates.names, *(sorted(console.reached_by) if console is not None else ())]))
+    return list(dict.fromkeys([*broker, *(sorted(console.reached_by) if console is not None else ())]))
 
 
 def _shows(configuration: Configuration, certificate: Path) -> bool:

@@ -32,6 +32,11 @@ NOWHERE = "192.0.2.1"
 BACKDATED_DAYS = 1
 """A computer without a clock battery may believe that it is a little earlier than it was."""
 SECRET, PUBLIC, SHARED = 0o600, 0o644, 0o640
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+_THIS_LINK = ("169.254.0.0/16", "fe80::/10", "127.0.0.0/8", "::1/128")
+LOCAL_NETWORKS = tuple(ipaddress.ip_network(one) for one in (*_PRIVATE, *_THIS_LINK))
+LOCAL_DOMAINS = ("local", "localhost")
+"""Whatever the authority's key is stolen for, tablets that trust it believe it of nothing else than the venue."""
 HANDED_OVER = "tls"
 """The folder under the state folder with what the gateway may know: the console's pair, and the others' public part."""
 
@@ -55,15 +60,18 @@ class Certificates(msgspec.Struct, frozen=True):
         return names_of(self.broker)
 
 
-def ensure_certificates(folder: Path, venue: str, names: Sequence[str], now: dt.datetime) -> Certificates:
+def ensure_certificates(
+    folder: Path, venue: str, names: Sequence[str], now: dt.datetime, further: Sequence[str] = ()
+) -> Certificates:
     """Make what is missing in `folder` and renew what expires soon or is for other `names`; keep the rest.
 
-    A new authority means that every tablet must be told anew, so it is made only where there is none. Raises OSError,
-    and ValueError when what lies there is no certificate.
+    A new authority means that every tablet must be told anew, so it is made only where there is none. It may sign for
+    private addresses, for `.local`, and for the `names` and `further` names that are known when it is made. Raises
+    OSError, and ValueError when what lies there is no certificate or may not sign for a name.
     """
     authority, key_file = folder / "ca.crt", folder / "ca.key"
     if not (authority.exists() and key_file.exists()):
-        _make_authority(authority, key_file, venue, now)
+        _make_authority(authority, key_file, venue, now, [*names, *further])
     broker, broker_key = folder / "broker.crt", folder / "broker.key"
     changed = not _fits(broker, broker_key, authority, names, now)
     if changed:
@@ -150,18 +158,51 @@ def _belongs(certificate: x509.Certificate, key_file: Path) -> bool:
     return key.public_key() == certificate.public_key()
 
 
-def _make_authority(file: Path, key_file: Path, venue: str, now: dt.datetime) -> None:
+def _make_authority(file: Path, key_file: Path, venue: str, now: dt.datetime, names: Sequence[str]) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Venue Gateway, {venue}"[:64])])
     made = (
         _builder(subject, subject, key.public_key(), now, AUTHORITY_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.NameConstraints(_permitted(names), None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     _write(key_file, _pem(key), SECRET, keep=True)
     _write(file, made.public_bytes(serialization.Encoding.PEM), PUBLIC)
+
+
+def _permitted(names: Sequence[str]) -> list[x509.GeneralName]:
+    """Return what the authority may sign for, of RFC 5280, 4.2.1.10: a domain stands for all that is in it too."""
+    allowed: list[x509.GeneralName] = [x509.DNSName(one) for one in LOCAL_DOMAINS]
+    allowed += [x509.IPAddress(one) for one in LOCAL_NETWORKS]
+    for name in map(_name, names):
+        if not _covered(name, allowed):
+            known = isinstance(name, x509.IPAddress)
+            allowed.append(x509.IPAddress(ipaddress.ip_network(name.value)) if known else name)
+    return allowed
+
+
+def _covered(name: x509.GeneralName, allowed: Sequence[x509.GeneralName]) -> bool:
+    if isinstance(name, x509.IPAddress):
+        # Networks of the other version contain no address of this one.
+        return any(name.value in one.value for one in allowed if isinstance(one, x509.IPAddress))
+    return any(f".{name.value}".endswith(f".{one.value}") for one in allowed if isinstance(one, x509.DNSName))
+
+
+def _refuse_foreign(authority: x509.Certificate, names: Sequence[str]) -> None:
+    """Raise ValueError for a name that no tablet would believe of this authority; older ones have no such bound."""
+    try:
+        allowed = authority.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees or []
+    except x509.ExtensionNotFound:
+        return
+    for name in names:
+        if not _covered(_name(name), allowed):
+            raise ValueError(
+                f"the authority may not sign for {name}, which was not known when it was made; use a private address "
+                f"or a name in .local, or move ca.crt and ca.key away and let every tablet scan anew"
+            )
 
 
 def _issue(
@@ -170,8 +211,10 @@ def _issue(
     authority, signer = _load(folder / "ca.crt"), _load_key(folder / "ca.key")
     if authority.public_key() != signer.public_key():
         raise ValueError(f"{folder / 'ca.key'} is not the key of ca.crt; restore the two from one backup")
+    _refuse_foreign(authority, names)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
+    # A common name that looks like a host would be held against the authority's bounds as one, also where it is none.
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{certificate.stem} of the venue")])
     days = min(BROKER_DAYS, (authority.not_valid_after_utc - now).days)
     made = (
         _builder(subject, authority.subject, key.public_key(), now, days)

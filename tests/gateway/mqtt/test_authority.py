@@ -98,3 +98,49 @@ def test_the_key_of_another_authority_signs_nothing(tmp_path: Path) -> None:
     (tmp_path / "here/ca.key").write_bytes((tmp_path / "there/ca.key").read_bytes())
     with pytest.raises(ValueError, match="restore the two from one backup"):
         ensure_certificates(tmp_path / "here", "club", ["10.0.0.1"], NOW)
+
+
+def trusted(authority_folder: Path, host: str, chain: Path, key: Path) -> str:
+    """What a TLS client of Python says that trusts the authority and asks for `host`; empty where all is well."""
+    server, client = (
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        ssl.create_default_context(cafile=str(authority_folder / "ca.crt")),
+    )
+    server.load_cert_chain(chain, key)
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(back, there, server_hostname=host)
+    theirs = server.wrap_bio(there, back, server_side=True)
+    for _ in range(4):
+        for side in (ours, theirs):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError as error:
+                return error.verify_message
+    return ""
+
+
+@pytest.mark.parametrize(
+    "name", ["192.168.7.9", "10.1.2.3", "fd00::5", "till.local", "gate.way.local", "club.example", "203.0.113.7"]
+)
+def test_the_venues_own_names_and_those_it_was_made_for_are_believed(tmp_path: Path, name: str) -> None:
+    now = dt.datetime.now(dt.UTC)
+    ensure_certificates(tmp_path, "club", NAMES, now, ["club.example", "203.0.113.7"])
+    made = ensure_certificates(tmp_path, "club", [name], now)
+    assert trusted(tmp_path, name, made.broker, made.broker_key) == ""
+
+
+@pytest.mark.parametrize("name", ["bank.example", "notlocal", "8.8.8.8", "2001:db8::1", "local.example"])
+def test_a_stolen_authority_signs_for_nobody_elses_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    before = ensure_certificates(tmp_path, "club", NAMES, now).broker.read_bytes()
+    with pytest.raises(ValueError, match=f"may not sign for {name}"):
+        ensure_certificates(tmp_path, "club", [name], now)
+    assert (tmp_path / "broker.crt").read_bytes() == before
+    # The thief does not ask.
+    monkeypatch.setattr(authority, "_refuse_foreign", lambda *_: None)
+    forged = ensure_certificates(tmp_path, "club", [name], now)
+    assert "permitted subtree violation" in trusted(tmp_path, name, forged.broker, forged.broker_key)
