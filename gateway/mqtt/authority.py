@@ -187,7 +187,8 @@ def _permitted(names: Sequence[str]) -> list[x509.GeneralName]:
 def _covered(name: x509.GeneralName, allowed: Sequence[x509.GeneralName]) -> bool:
     if isinstance(name, x509.IPAddress):
         # Networks of the other version contain no address of this one.
-        return any(name.value in one.value for one in allowed if isinstance(one, x509.IPAddress))
+        networks = [ipaddress.ip_network(str(one.value)) for one in allowed if isinstance(one, x509.IPAddress)]
+        return any(ipaddress.ip_address(str(name.value)) in one for one in networks)
     return any(f".{name.value}".endswith(f".{one.value}") for one in allowed if isinstance(one, x509.DNSName))
 
 
