@@ -12,11 +12,12 @@ from pathlib import Path
 import msgspec
 
 from gateway.config.loading import ConfigurationError, load
-from gateway.config.schema import NAME_PATTERN, NAME_RULE
+from gateway.config.schema import DEFAULT_STATE_DIR, NAME_PATTERN, NAME_RULE
 from gateway.devices.discovered import as_yaml
 from gateway.devices.discovery import Found, Roots, look_around, pcsc_readers
 from gateway.devices.network import ask_addresses
 from gateway.devices.registry import DRIVERS, kinds
+from gateway.mqtt.authority import HANDED_OVER, own_names
 from gateway.store.credentials import own_like_folder
 
 OK, REFUSED = 0, 1
@@ -38,6 +39,16 @@ TAIL = """\
 # gates:
 #   door: {to: hall, readers: [READER], lock: BOARD.1}
 """
+
+CONSOLE = """
+# The tablets' page and the console; `broker apply` makes the certificate. Browsers reach it by these hosts.
+console:
+  listen: "0.0.0.0:{port}"
+  hosts: {hosts}
+  certificate_file: {certificate}
+  private_key_file: {key}
+"""
+CONSOLE_PORT = 8443
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -151,7 +162,17 @@ def _text(file: Path, known: Answers, finds: Sequence[Found]) -> str:
     head = HEAD.replace("{file}", str(file)).replace("{venue}", flow)
     devices = as_yaml(finds).partition("\nbroker: ")[2].partition("\n")[2]
     state = f"\nstate_dir: {msgspec.json.encode(known.state_dir).decode()}\n" if known.state_dir else ""
-    return head + devices + state + TAIL + _clients(known.tablets, devices)
+    return head + devices + state + TAIL + _clients(known.tablets, devices) + _console(known)
+
+
+def _console(known: Answers) -> str:
+    """Return the page for tablets, where there are any: no browser gives one without encryption its camera."""
+    if not known.tablets:
+        return ""
+    tls = f"{known.state_dir or DEFAULT_STATE_DIR}/{HANDED_OVER}"
+    marks = {"port": CONSOLE_PORT, "hosts": own_names()}
+    marks |= {"certificate": f"{tls}/console.crt", "key": f"{tls}/console.key"}
+    return CONSOLE.format_map({name: msgspec.json.encode(value).decode() for name, value in marks.items()})
 
 
 def _clients(tablets: Sequence[str], devices: str) -> str:

@@ -62,12 +62,13 @@ def add_init(commands: Commands) -> None:
 
 def add_broker_apply(verbs: Commands, default_config: Path = DEFAULT_CONFIG) -> None:
     """Add `broker apply` to the verbs of `broker`."""
-    apply = verbs.add_parser("apply", help="bring them into force: certificates, TLS, WebSockets; nobody is cut off")
+    apply = verbs.add_parser("apply", help="bring them into force: certificates, TLS, WebSockets")
     _folder(apply)
-    apply.add_argument("--tls", type=address, default=("", 8883), metavar="HOST:PORT", help="default :8883")
-    apply.add_argument("--websockets", type=address, default=("", 8884), metavar="HOST:PORT", help="default :8884")
+    apply.add_argument("--tls", type=address, metavar="HOST:PORT", help="default: as before, at first :8883")
+    apply.add_argument("--websockets", type=address, metavar="HOST:PORT", help="default: as before, at first :8884")
     apply.add_argument("--name", action="append", default=[], help="host name or address tablets use; repeat")
-    apply.add_argument("--user", default="", help="the system user Mosquitto runs as; its own default if left out")
+    apply.add_argument("--user", default="", help="the system user Mosquitto runs as; default: as before, or its own")
+    apply.add_argument("--only-if-due", action="store_true", help="do nothing unless a certificate is to be renewed")
     apply.add_argument("--pid", type=int, help="the broker's process, where systemd does not run it")
     apply.add_argument("--config", type=Path, default=default_config, metavar="FILE")
     apply.set_defaults(run=_apply)
@@ -112,7 +113,7 @@ def _init(options: argparse.Namespace) -> int:
 def _apply(options: argparse.Namespace) -> int:
     from gateway.config.loading import ConfigurationError, load  # noqa: PLC0415
     from gateway.devices.registry import kinds  # noqa: PLC0415
-    from gateway.joining import apply_broker  # noqa: PLC0415
+    from gateway.joining import apply_broker, is_due  # noqa: PLC0415
 
     try:
         configuration = load(options.config, kinds())
@@ -121,6 +122,9 @@ def _apply(options: argparse.Namespace) -> int:
             print(problem, file=sys.stderr)
         print("The broker's files stay as they were.", file=sys.stderr)
         return REFUSED
+    if options.only_if_due and not is_due(configuration, options.folder):
+        print("No certificate is due; everything stays as it is.")
+        return 0
     return apply_broker(
         configuration,
         options.folder,

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from ruamel.yaml import YAML
 from gateway.config.loading import ConfigurationError, load
 from gateway.config.schema import Configuration
 from gateway.devices.registry import kinds
-from gateway.mqtt.authority import Certificates, ensure_certificates, names_of
+from gateway.mqtt.authority import HANDED_OVER, Certificates, due, ensure_certificates, hand_over, names_of, own_names
 from gateway.mqtt.broker_files import BrokerFiles, Listener, write_broker_files
 from gateway.store.credentials import own_like_folder
 
@@ -27,16 +26,16 @@ OK, REFUSED = 0, 1
 QR_VERSION = 1
 SYSTEMD_RUNS = Path("/run/systemd/system")
 RELOAD_TIMEOUT_S = 60
-NOWHERE = "192.0.2.1"
-"""A documentation address (RFC 5737). Choosing a way there sends nothing and tells this computer's own address."""
+FIRST_LISTENERS = (("", 8883), ("", 8884))
+"""TLS, and WebSockets inside TLS, of a venue whose broker was never told anything else."""
 
 
 def apply_broker(
     configuration: Configuration,
     folder: Path,
     *,
-    tls: tuple[str, int],
-    websockets: tuple[str, int],
+    tls: tuple[str, int] | None = None,
+    websockets: tuple[str, int] | None = None,
     names: Sequence[str] = (),
     user: str = "",
     pid: int | None = None,
@@ -44,24 +43,41 @@ def apply_broker(
     """Bring the broker's files into force and tell it; returns the exit status.
 
     Clients come by TLS at `tls` and by WebSockets inside TLS at `websockets`, each (host, port); the gateway by its
-    Unix socket. `names` are those on the broker's certificate: the present ones, or this computer's, where none are
-    given.
-    Grants, passwords and certificates are taken by SIGHUP, so that clients stay connected; other listeners need a
-    restart. `pid` is the broker's process where systemd does not run it.
+    Unix socket. `names` are those on the broker's certificate. What is not given stays as it is, so that a timer may
+    renew certificates; at first it is this computer's names and every address, at ports 8883 and 8884.
+    Grants and passwords are taken by SIGHUP, so that clients stay connected; other listeners and new certificates need
+    a restart, because Mosquitto's WebSockets show what they read at their start. `pid` is the broker's process where
+    systemd does not run it.
     """
     before = _text(folder / "mosquitto.conf")
+    present = _listeners(folder / "mosquitto.conf") or FIRST_LISTENERS
+    tls, websockets, user = tls or present[0], websockets or present[1], user or _user_of(folder)
     try:
         certificates, files = _write(configuration, folder, tls, websockets, names, user)
+        page = _console_names(configuration, certificates.names)
+        renewed = hand_over(folder, configuration.state_dir, page, dt.datetime.now(dt.UTC))
     except OSError as error:
         return _complain(f"{error.filename or folder}: {error.strerror}; run this as root")
     except (ValueError, TypeError) as error:
         return _complain(f"{folder}: its certificates cannot be used: {error}")
     print(f"{files.configuration}: TLS at {_place(tls)}, WebSockets at {_place(websockets)}, no anonymous access")
     print(f"{certificates.broker}: for {', '.join(certificates.names)}; authority {certificates.fingerprint}")
+    console = configuration.state_dir / HANDED_OVER / "console.crt"
+    print(f"{console}: for the console at {', '.join(page)}")
+    status = _tell_gateway() if renewed and _shows(configuration, console) else OK
     if not (files.changed or certificates.changed):
         print("Nothing has changed; the broker is left alone.")
-        return OK
-    return _tell_broker(restart=bool(before) and before != _text(files.configuration), first=not before, pid=pid)
+        return status
+    restart = before != _text(files.configuration) or certificates.changed
+    return _tell_broker(files.configuration, restart=restart, pid=pid) or status
+
+
+def is_due(configuration: Configuration, folder: Path) -> bool:
+    """Say whether `apply_broker` has a certificate to renew; what cannot be read is its to complain about."""
+    try:
+        return due(folder, configuration.state_dir, dt.datetime.now(dt.UTC))
+    except (OSError, ValueError):
+        return True
 
 
 def _write(
@@ -75,7 +91,8 @@ def _write(
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     broker = folder / "broker.crt"
     wanted = list(names) or (names_of(broker) if broker.exists() else own_names())
-    certificates = ensure_certificates(folder, configuration.venue.id, wanted, dt.datetime.now(dt.UTC))
+    page = _console_names(configuration, wanted)
+    certificates = ensure_certificates(folder, configuration.venue.id, wanted, dt.datetime.now(dt.UTC), page)
     paths = (str(certificates.broker), str(certificates.broker_key))
     files = write_broker_files(
         configuration,
@@ -87,33 +104,40 @@ def _write(
     return certificates, files
 
 
-def own_names() -> list[str]:
-    """Return how tablets may reach this computer: its address in the local network, its name, its name by mDNS."""
-    host = socket.gethostname()
-    names = [host, f"{host}.local"] if "." not in host else [host]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
-        try:
-            way.connect((NOWHERE, 9))
-            names.insert(0, way.getsockname()[0])
-        except OSError:
-            # No network yet; its name will do, and --name adds what is missing.
-            pass
-    return names
+def _console_names(configuration: Configuration, broker: Sequence[str]) -> list[str]:
+    """Return how browsers reach the console: as clients reach the broker, and as its own section says."""
+    console = configuration.console
+    return list(dict.fromkeys([*broker, *(sorted(console.reached_by) if console is not None else ())]))
 
 
-def _tell_broker(*, restart: bool, first: bool, pid: int | None) -> int:
+def _shows(configuration: Configuration, certificate: Path) -> bool:
+    console = configuration.console
+    return console is not None and console.certificate_file == str(certificate)
+
+
+def _tell_gateway() -> int:
+    if not SYSTEMD_RUNS.exists():
+        print("The console's certificate is new: send the gateway SIGHUP.")
+        return OK
+    return _systemctl("try-reload-or-restart", "venue-gateway.service")
+
+
+def _tell_broker(conf: Path, *, restart: bool, pid: int | None) -> int:
     if pid is not None:
         if restart:
-            print("Its listeners have changed: restart the broker.")
+            print("Listeners and certificates are taken at the broker's start only. Restart it:")
+            print(f"  kill {pid}; mosquitto -c {conf}")
         else:
             os.kill(pid, signal.SIGHUP)
             print("The broker has read its files again; nobody was disconnected.")
         return OK
     if not SYSTEMD_RUNS.exists():
-        print("No systemd runs here: start the broker, or send it SIGHUP.")
+        what = f"start it anew: mosquitto -c {conf}" if restart else "send it SIGHUP, or start it"
+        print(f"No systemd runs here to tell the broker: {what}")
         return OK
-    verb = "restart" if restart or first else "reload-or-restart"
-    return _systemctl(verb, "mosquitto.service")
+    if restart:
+        print("The broker restarts with its listeners and certificates; clients connect again by themselves.")
+    return _systemctl("restart" if restart else "reload-or-restart", "mosquitto.service")
 
 
 def _systemctl(verb: str, unit: str) -> int:
@@ -151,7 +175,7 @@ def add_client(
         return _complain(f"{name} is new: say what it may ask, as in --may bar-printer=print,status")
     if again:
         (configuration.state_dir / "clients" / f"{name}.password").unlink(missing_ok=True)
-    status = apply_broker(configuration, folder, tls=listeners[0], websockets=listeners[1], user=_user_of(folder))
+    status = apply_broker(configuration, folder)
     return status or _show(configuration, folder, name, listeners, png)
 
 

@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli import _parser
+from gateway.config.schema import DEFAULT_STATE_DIR
 from gateway.housekeeping import FOLD_TIMEOUT_S
+from gateway.installing import BROKER_FOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "systemd/venue-gateway.service"
 EXPOSURE_MAX = 2.0
+RENEWAL = ROOT / "systemd/venue-gateway-certificates.service"
+RENEWAL_EXPOSURE_MAX = 4.0
+"""It is root, for the authority's key is root's."""
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing: apt-get install systemd"
@@ -26,26 +32,32 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def settings(name: str) -> list[str]:
-    return re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+def settings(name: str, unit: Path = UNIT) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
 
 
 @needs_systemd
-def test_the_unit_is_exposed_no_more_than_it_must_be() -> None:
-    outcome = analyze("security", "--offline=true", str(UNIT))
-    found = re.search(r"Overall exposure level for venue-gateway.service: ([\d.]+)", outcome.stdout)
+@pytest.mark.parametrize(("unit", "most"), [(UNIT, EXPOSURE_MAX), (RENEWAL, RENEWAL_EXPOSURE_MAX)])
+def test_a_unit_is_exposed_no_more_than_it_must_be(unit: Path, most: float) -> None:
+    outcome = analyze("security", "--offline=true", str(unit))
+    found = re.search(rf"Overall exposure level for {unit.name}: ([\d.]+)", outcome.stdout)
     assert found, outcome.stdout + outcome.stderr
-    assert float(found[1]) <= EXPOSURE_MAX
+    assert float(found[1]) <= most
 
 
 @needs_systemd
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit_file", [UNIT, RENEWAL])
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, unit_file: Path) -> None:
     # Where the package is not installed its program is not there; everything else is as it will be.
     program = tmp_path / "python"
     program.symlink_to("/bin/true")
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text().replace("/opt/venue-gateway/bin/python", str(program)))
-    outcome = analyze("verify", "--man=no", str(unit))
+    unit = tmp_path / unit_file.name
+    unit.write_text(unit_file.read_text().replace("/opt/venue-gateway/bin/python", str(program)))
+    units = [str(unit)]
+    if (timer := unit_file.with_suffix(".timer")).exists():
+        shutil.copy(timer, tmp_path)
+        units.append(str(tmp_path / timer.name))
+    outcome = analyze("verify", "--man=no", *units)
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "", "")
 
 
@@ -69,3 +81,26 @@ def test_every_rule_names_a_group_that_the_gateway_is_in() -> None:
     assert set(re.findall(r'GROUP="([^"]+)"', rules)) <= members
     assert "adjtimex" in " ".join(settings("SystemCallFilter")), "the gateway asks whether the time is set"
     assert "pn533_usb" in (ROOT / "systemd/modprobe.conf").read_text()
+
+
+def test_the_renewal_calls_what_the_command_line_knows_and_may_write_where_it_must() -> None:
+    [command] = settings("ExecStart", RENEWAL)
+    words = command.partition(" -m gateway ")[2].split()
+    options = _parser().parse_args(words)
+    assert options.only_if_due
+    given = [options.name, options.tls, options.websockets, options.user]
+    assert not any(given), "what is in force stays"
+    writable = settings("ReadWritePaths", RENEWAL)[0].split()
+    assert {str(BROKER_FOLDER), DEFAULT_STATE_DIR} == set(writable)
+
+
+@needs_systemd
+def test_the_renewal_comes_at_night_and_the_package_starts_it() -> None:
+    [when] = settings("OnCalendar", RENEWAL.with_suffix(".timer"))
+    outcome = subprocess.run(["systemd-analyze", "calendar", when], capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    assert 4 <= int(re.findall(r"(\d\d):\d\d", when)[0]) <= 7
+    timer = "venue-gateway-certificates.timer"
+    assert timer in (ROOT / "scripts/deb").read_text()
+    assert f"enable --now {timer}" in (ROOT / "packaging/postinst").read_text()
+    assert f"disable --now {timer}" in (ROOT / "packaging/prerm").read_text()

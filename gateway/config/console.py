@@ -58,6 +58,13 @@ class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self.certificate_file is not None
 
     @property
+    def reached_by(self) -> frozenset[str]:
+        """Every host name and address of the page, as a certificate has them."""
+        host, _ = self.address
+        everywhere = host != "localhost" and ipaddress.ip_address(host).is_unspecified
+        return frozenset({*([] if everywhere else [host]), *self.hosts})
+
+    @property
     def names(self) -> frozenset[str]:
         """Every host that a request may be addressed to; any other comes from a page that tricks the browser."""
         host, _ = self.address

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import msgspec
 from cryptography import x509
 
 from gateway.config.schema import Configuration
+from gateway.installing import BROKER_FOLDER
+from gateway.mqtt.authority import HANDED_OVER
 from gateway.ops.findings import Finding, bad, ok, warning
 from gateway.store import audit
 from gateway.store.credentials import KEY_FILE, CredentialKey
@@ -28,6 +31,8 @@ CREDENTIALS = "CREDENTIALS_DIRECTORY"
 SOON_DAYS = 30
 OLD_DIRECTORY_H = 48.0
 S_PER_H = 3600
+S_PER_DAY = 86_400
+RENEW_OWN = "run: venue-gateway broker apply (it is root's); see why the timer venue-gateway-certificates did not"
 IMPORT_ONE = "import one: venue-gateway directory import FILE"
 
 
@@ -86,10 +91,25 @@ def _missing(file: Path, configuration: Configuration) -> Finding:
     return bad("keys", f"{file} is not there", "put it there with mode 0600, or take its line out of the configuration")
 
 
-def check_certificates(configuration: Configuration, now: datetime) -> Iterator[Finding]:
+def certificate_files(configuration: Configuration, broker_folder: Path = BROKER_FOLDER) -> list[Path]:
+    """Return every certificate that this venue uses.
+
+    The broker's and the authority's are judged where they lie by who may enter there, which is root; the gateway sees
+    the copies that `broker apply` left it.
+    """
+    state_dir = configuration.state_dir
+    made = [*state_dir.glob(f"{FOLDER}/*.crt"), *state_dir.glob(f"{HANDED_OVER}/*.crt")]
+    if os.access(broker_folder, os.R_OK | os.X_OK):
+        made += broker_folder.glob("*.crt")
+    return sorted({*named_files(configuration, CERTIFICATE_FIELDS), *made})
+
+
+def check_certificates(
+    configuration: Configuration, now: datetime, broker_folder: Path = BROKER_FOLDER
+) -> Iterator[Finding]:
     """Judge how long each certificate still holds."""
-    own = configuration.state_dir.glob(f"{FOLDER}/*.crt")
-    files = sorted({*named_files(configuration, CERTIFICATE_FIELDS), *own})
+    files = certificate_files(configuration, broker_folder)
+    own = (configuration.state_dir / HANDED_OVER, broker_folder)
     if not files:
         yield ok("certificates", "none are used")
     for file in files:
@@ -101,20 +121,41 @@ def check_certificates(configuration: Configuration, now: datetime) -> Iterator[
         except ValueError:
             yield bad("certificates", f"{file} is no PEM certificate", "copy it again; it begins with -----BEGIN")
             continue
-        yield _judge(file, certificates, now)
+        yield _judge(file, certificates, now, RENEW_OWN if file.parent in own else "")
 
 
-def _judge(file: Path, certificates: list[x509.Certificate], now: datetime) -> Finding:
+def _judge(file: Path, certificates: list[x509.Certificate], now: datetime, renew: str) -> Finding:
     ends = min(one.not_valid_after_utc for one in certificates)
     begins = max(one.not_valid_before_utc for one in certificates)
     days = (ends - now).days
     if begins > now:
         return bad("certificates", f"{file} holds only from {begins:%Y-%m-%d}", "check the clock; else renew it")
     if ends <= now:
-        return bad("certificates", f"{file} ended on {ends:%Y-%m-%d}", "renew it and reload the service")
+        do = renew or "renew it and reload the service"
+        return bad("certificates", f"{file} ended on {ends:%Y-%m-%d}", do)
     if days < SOON_DAYS:
-        return warning("certificates", f"{file} ends in {days} days", "renew it before")
+        return warning("certificates", f"{file} ends in {days} days", renew or "renew it before")
     return ok("certificates", f"{file} holds for {days} more days")
+
+
+def days_left(configuration: Configuration, now_s: float) -> dict[str, float]:
+    """Return for how many days each certificate that the gateway can read still holds, by its path; below 0: ended.
+
+    A file with a chain ends with the first of it that ends.
+    """
+    found = {}
+    for file in certificate_files(configuration):
+        with suppress(OSError, ValueError):
+            ends_s = _ends_s(file, file.stat().st_mtime_ns)
+            found[str(file)] = (ends_s - now_s) / S_PER_DAY
+    return found
+
+
+@lru_cache(maxsize=64)
+def _ends_s(file: Path, _mtime_ns: int) -> float:
+    """Read a file once for each time that it was written."""
+    certificates = x509.load_pem_x509_certificates(file.read_bytes())
+    return min(one.not_valid_after_utc for one in certificates).timestamp()
 
 
 def check_permissions(configuration: Configuration) -> Iterator[Finding]:

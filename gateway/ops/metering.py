@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gateway import __version__
 from gateway.config.schema import Configuration
 from gateway.flows.recorder import Committed
+from gateway.ops.files import days_left
 from gateway.store.buckets import Buckets
 from gateway.web.metrics import Family, MetricsServer, Sample, Timing, counter, gauge
 from gateway.web.tally import Tally
@@ -90,6 +91,9 @@ class Metering:
         yield gauge("directory_age_seconds", "Since the directory was made; infinite without one.", age_s)
         credentials = gateway.directory.counts.credentials
         yield gauge("directory_credentials", "Cards and codes in the directory.", credentials)
+        days = {(file,): left for file, left in days_left(gateway.configuration, time.time()).items()}
+        text = "For how many days each certificate still holds; below zero it has ended."
+        yield Family("certificate_remaining_days", text, "gauge", ("certificate",), days)
         guests = {(zone,): float(count) for zone, count in gateway.recorder.state.occupancy.items()}
         yield Family("zone_guests", "Who is inside.", "gauge", ("zone",), guests)
 

@@ -40,6 +40,7 @@ class ConsoleServer:
         self._settings: ConsoleSettings | None = None
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._tls: ssl.SSLContext | None = None
         self._pages: Pages | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self._silent: dict[RequestHandler, None] = {}
@@ -50,8 +51,9 @@ class ConsoleServer:
         return self._server is not None
 
     async def configure(self, settings: ConsoleSettings | None) -> None:
-        """Serve as these settings say; the same ones again change nothing where it listens already."""
+        """Serve as these settings say; where it listens already the same ones only read the certificate again."""
         if settings == self._settings and (self.listens or settings is None):
+            self._renew(settings)
             return
         await self.close()
         self._settings = settings
@@ -65,6 +67,17 @@ class ConsoleServer:
             await self.close()
         else:
             log.info("console_ready", listen=settings.listen, encrypted=settings.encrypted)
+
+    def _renew(self, settings: ConsoleSettings | None) -> None:
+        """Show new connections the certificate that is there now; whoever looks at a page goes on."""
+        if settings is None or settings.certificate_file is None or self._tls is None:
+            return
+        try:
+            # A pair that does not fit would leave half of it in the context that is in use, so it is tried elsewhere.
+            _tls(settings)
+            self._tls.load_cert_chain(settings.certificate_file, settings.private_key_file)
+        except (OSError, ssl.SSLError) as error:
+            log.error("console_certificate_refused", certificate=settings.certificate_file, why=str(error))
 
     async def close(self) -> None:
         """End every stream and stop listening."""
@@ -86,7 +99,7 @@ class ConsoleServer:
         pages.names, pages.encrypted = settings.names, settings.encrypted
         pages.sessions.idle_timeout_s = settings.idle_timeout_min * 60
         pages.on_request = self._spoke
-        tls = _tls(settings)
+        self._tls = _tls(settings)
         self._runner = web.AppRunner(
             pages.application(),
             access_log=None,
@@ -99,7 +112,7 @@ class ConsoleServer:
         )
         await self._runner.setup()
         host, port = settings.address
-        self._server = await asyncio.get_running_loop().create_server(self._protocol, host, port, ssl=tls)
+        self._server = await asyncio.get_running_loop().create_server(self._protocol, host, port, ssl=self._tls)
         self._sweep()
 
     def _protocol(self) -> asyncio.Protocol:

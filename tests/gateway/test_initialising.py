@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from gateway import cli
+from gateway import cli, joining
+from gateway.config.loading import load
 from gateway.devices.discovery import Found
+from gateway.devices.registry import kinds
 from gateway.initialising import Answers, initialise, system_timezone
+from gateway.mqtt.authority import names_of
 
 GIVEN = Answers(venue="club", timezone="Europe/Vienna", currency="EUR", tablets=("bar",))
 
@@ -64,3 +69,24 @@ def test_the_computers_own_time_zone_is_proposed(tmp_path: Path) -> None:
     link.symlink_to("/usr/share/zoneinfo/Europe/Berlin")
     assert system_timezone(link) == "Europe/Berlin"
     assert system_timezone(tmp_path / "missing") == "UTC"
+
+
+def test_with_tablets_their_page_is_served_with_the_certificate_that_apply_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "SYSTEMD_RUNS", Path("/nowhere"))
+    file = tmp_path / "gateway.yaml"
+    given = msgspec.structs.replace(GIVEN, state_dir=str(tmp_path / "state"))
+    assert initialise(file, given, look=look) == 0
+    assert cli.main(["broker", "apply", "--config", str(file), "--folder", str(tmp_path / "broker")]) == 0
+    console = load(file, kinds()).console
+    assert console is not None
+    assert console.certificate_file is not None
+    assert set(console.hosts) <= set(names_of(Path(console.certificate_file)))
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(console.certificate_file, console.private_key_file)
+
+
+def test_without_tablets_nothing_is_served(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    assert initialise(file, msgspec.structs.replace(GIVEN, tablets=()), look=look) == 0
+    assert load(file, kinds()).console is None

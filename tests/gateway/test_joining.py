@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import getpass
 import json
+import os
 import shutil
 import ssl
 import stat
@@ -15,6 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import aiomqtt
 import pytest
 from cryptography import x509
@@ -22,9 +25,16 @@ from cryptography.hazmat.primitives import hashes
 from PIL import Image
 
 from gateway import cli, joining
+from gateway.client import NotConnected, VenueClient
+from gateway.config.loading import load
+from gateway.devices.registry import kinds
+from gateway.mqtt.authority import ensure_certificates, hand_over
+from gateway.mqtt.broker_files import Listener, write_broker_files
+from gateway.web.server import ConsoleServer
 from tests.e2e.broker import listens
 from tests.e2e.bulletin import poll
 from tests.gateway.mqtt.broker import BrokerProcess, free_port
+from tests.gateway.web.conftest import FakeVenue
 
 YAML = """\
 # The club's own file, with its own words.
@@ -159,6 +169,129 @@ async def test_a_new_tablet_joins_while_the_others_stay_connected(
         assert picture.size[0] > 100
 
 
+def shown_serial(port: int) -> int:
+    """The number of the certificate that is shown at a port."""
+    pem = ssl.get_server_certificate(("127.0.0.1", port), timeout=5)
+    return x509.load_pem_x509_certificate(pem.encode()).serial_number
+
+
+async def test_a_new_certificate_is_shown_at_both_ports_after_what_is_told(
+    running: Club, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = shown_serial(running.tls)
+    assert shown_serial(running.wss) == before
+    assert running.apply("--pid", running.pid, "--name", "gateway.local") == 0
+    told = capsys.readouterr().out
+    assert "read its files again" not in told
+    assert f"kill {running.pid}; mosquitto -c {running.folder / 'mosquitto.conf'}" in told
+    await running.broker.kill()
+    await running.broker.start()
+    await poll(lambda: listens(running.wss), "WebSockets are listened for")
+    made = x509.load_pem_x509_certificate((running.folder / "broker.crt").read_bytes()).serial_number
+    assert made != before
+    assert [shown_serial(port) for port in (running.tls, running.wss)] == [made, made]
+
+
+def test_systemd_restarts_the_broker_for_a_certificate_and_reloads_it_for_a_grant(
+    club: Club, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, program = tmp_path / "asked", tmp_path / "systemctl"
+    program.write_text(f'#!/bin/sh\necho "$*" >>{asked}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(joining, "SYSTEMD_RUNS", tmp_path)
+    assert club.apply() == 0
+    assert club.apply("--name", "gateway.local") == 0
+    assert "clients connect again by themselves" in capsys.readouterr().out
+    club.config.write_text(club.config.read_text().replace("[status]", "[status, replay]"))
+    assert club.apply("--name", "gateway.local") == 0
+    assert asked.read_text().splitlines() == [
+        "restart mosquitto.service",
+        "restart mosquitto.service",
+        "reload-or-restart mosquitto.service",
+    ]
+
+
+async def test_a_browser_that_trusts_the_authority_reaches_the_console(club: Club) -> None:
+    state, port = club.folder / "state", free_port()
+    pair = f"certificate_file: {state}/tls/console.crt, private_key_file: {state}/tls/console.key"
+    page = f'console: {{listen: "127.0.0.1:{port}", hosts: [localhost], {pair}}}\n'
+    club.config.write_text(club.config.read_text() + page)
+    assert club.apply() == 0
+    assert stat.S_IMODE((state / "tls").stat().st_mode) == 0o700
+    assert stat.S_IMODE((state / "tls/console.key").stat().st_mode) == 0o600
+    settings = load(club.config, kinds()).console
+    server = ConsoleServer(FakeVenue(), state / "users.json")
+    await server.configure(settings)
+    assert server.listens
+    trust = ssl.create_default_context(cafile=str(state / "tls/ca.crt"))
+    async with aiohttp.ClientSession() as http:
+        for host in ("127.0.0.1", "localhost"):
+            async with http.get(f"https://{host}:{port}/tablet", ssl=trust) as answer:
+                assert answer.status == 200
+        # A tablet that has not installed the authority says so instead.
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await http.get(f"https://127.0.0.1:{port}/tablet")
+    await server.close()
+
+
+# The MQTT library leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_an_ended_certificate_is_named_to_the_client_and_the_renewal_mends_it(
+    club: Club, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ago = dt.datetime.now(dt.UTC) - dt.timedelta(days=900)
+    club.folder.mkdir(exist_ok=True)
+    ensure_certificates(club.folder, "club", ["127.0.0.1"], ago)
+    made = club.folder / "broker.crt", club.folder / "broker.key"
+    (club.folder / "state").mkdir()
+    hand_over(club.folder, club.folder / "state", ["127.0.0.1"], ago)
+    files = load(club.config, kinds())
+    place = Listener(club.tls, "127.0.0.1", *map(str, made))
+    write_broker_files(files, club.folder, listener=place, user=getpass.getuser())
+    code = {"v": 1, "venue": "club", "mqtts": f"127.0.0.1:{club.tls}", "user": "door"}
+    code |= {"password": club.password("door"), "ca_sha256": fingerprint(club)}
+    async with club.broker:
+        with pytest.raises(NotConnected, match="certificate has expired"):
+            async with await VenueClient.join(json.dumps(code)):
+                pass
+        assert club.apply("--only-if-due") == 0
+        assert fingerprint(club) == code["ca_sha256"], "no tablet scans anew"
+        await club.broker.kill()
+        await club.broker.start()
+        async with club.client("door"):
+            pass
+        assert club.apply("--only-if-due") == 0
+        assert "No certificate is due" in capsys.readouterr().out
+
+
+def fingerprint(club: Club) -> str:
+    authority = x509.load_pem_x509_certificate((club.folder / "ca.crt").read_bytes())
+    return authority.fingerprint(hashes.SHA256()).hex()
+
+
+async def test_a_console_whose_certificate_has_ended_is_refused_and_the_renewal_mends_it(club: Club) -> None:
+    state, port = club.folder / "state", free_port()
+    pair = f"certificate_file: {state}/tls/console.crt, private_key_file: {state}/tls/console.key"
+    club.config.write_text(club.config.read_text() + f'console: {{listen: "127.0.0.1:{port}", {pair}}}\n')
+    ago = dt.datetime.now(dt.UTC) - dt.timedelta(days=900)
+    ensure_certificates(club.folder, "club", ["127.0.0.1"], ago)
+    state.mkdir()
+    hand_over(club.folder, state, ["127.0.0.1"], ago)
+    settings = load(club.config, kinds()).console
+    server = ConsoleServer(FakeVenue(), state / "users.json")
+    await server.configure(settings)
+    trust = ssl.create_default_context(cafile=str(state / "tls/ca.crt"))
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.ClientConnectorCertificateError, match="certificate has expired"):
+            await http.get(f"https://127.0.0.1:{port}/tablet", ssl=trust)
+        assert club.apply("--only-if-due") == 0
+        await server.configure(settings)
+        async with http.get(f"https://127.0.0.1:{port}/tablet", ssl=trust) as answer:
+            assert answer.status == 200
+    await server.close()
+
+
 def test_the_code_tells_where_whom_to_trust_and_who_one_is(club: Club) -> None:
     assert club.apply() == 0
     certificates = joining.Certificates(club.folder / "ca.crt", club.folder / "broker.crt", club.folder / "x", False)
@@ -189,6 +322,12 @@ def test_applying_twice_changes_nothing(club: Club, capsys: pytest.CaptureFixtur
     before = {file.name: file.read_bytes() for file in club.folder.iterdir() if file.is_file()}
     assert club.apply() == 0
     assert {file.name: file.read_bytes() for file in club.folder.iterdir() if file.is_file()} == before
+    assert "Nothing has changed" in capsys.readouterr().out
+
+
+def test_what_is_not_said_again_stays_as_it_is(club: Club, capsys: pytest.CaptureFixture[str]) -> None:
+    assert club.apply() == 0
+    assert club.run("broker", "apply") == 0
     assert "Nothing has changed" in capsys.readouterr().out
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from gateway import cli
+from gateway.config.schema import Configuration
 from gateway.domain import events as e
+from gateway.mqtt.authority import ensure_certificates, hand_over
 from gateway.ops import doctor, files, machine
 from gateway.ops.findings import Finding
 from gateway.store.credentials import CredentialKey
@@ -113,6 +115,47 @@ def test_certificates_are_judged_by_their_dates(tmp_path: Path) -> None:
     assert all(word in one.found for one, word in zip(found, words, strict=True))
     pem.write_text("no certificate")
     assert "no PEM certificate" in next(files.check_certificates(config, now)).found
+
+
+AGO_DAYS = 900
+"""Certificates made so long ago have ended."""
+
+
+def aged(tmp_path: Path, ago_days: int) -> tuple[Configuration, Path]:
+    """A venue whose broker and console got their certificates so long ago, and the broker's folder."""
+    config, folder = configuration(tmp_path), tmp_path / "broker"
+    folder.mkdir()
+    made = datetime.now(UTC) - timedelta(days=ago_days)
+    ensure_certificates(folder, "hall", ["127.0.0.1"], made)
+    hand_over(folder, config.state_dir, ["localhost"], made)
+    return config, folder
+
+
+@pytest.mark.parametrize("name", ["broker/broker.crt", "tls/broker.crt", "tls/console.crt"])
+@pytest.mark.parametrize(
+    ("ago_days", "level", "word"),
+    [(AGO_DAYS, "bad", "ended on"), (810, "warning", "ends in"), (10, "ok", "holds for")],
+)
+def test_the_certificates_of_broker_and_console_are_judged(
+    tmp_path: Path, name: str, ago_days: int, level: str, word: str
+) -> None:
+    config, folder = aged(tmp_path, ago_days)
+    found = files.check_certificates(config, datetime.now(UTC), folder)
+    [one] = [one for one in found if f"{name} " in one.found]
+    assert one.level == level
+    assert word in one.found
+    assert ("venue-gateway broker apply" in one.do) == (level != "ok")
+
+
+def test_the_figures_tell_how_many_days_are_left_and_see_a_renewal(tmp_path: Path) -> None:
+    config, folder = aged(tmp_path, AGO_DAYS)
+    now = datetime.now(UTC)
+    console = str(config.state_dir / "tls/console.crt")
+    left = files.days_left(config, now.timestamp())
+    assert left[console] == pytest.approx(825 - AGO_DAYS, abs=0.1)
+    assert left[str(config.state_dir / "tls/broker.crt")] == left[console]
+    assert hand_over(folder, config.state_dir, ["localhost"], now)
+    assert files.days_left(config, now.timestamp())[console] == pytest.approx(825, abs=0.1)
 
 
 def test_a_port_that_is_not_there_is_found(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_i12_no_figure_carries_a_card_or_a_holder() -> None:
         name for names in re.findall(r"\(((?:\"[a-z]+\",? ?)+)\)", METERING) for name in re.findall(r"[a-z]+", names)
     }
     plain = {"version", "venue", "zone", "stage", "gate", "reason", "action", "result"}
-    assert words - {"inf"} <= plain | {"printer", "drawer", "kind", "reader", "device", "fault"}
+    assert words - {"inf"} <= plain | {"printer", "drawer", "kind", "reader", "device", "fault", "certificate"}
     tally = Tally()
     tally.committed(committed(*EVENING))
     counted = (tally.decisions, tally.payments, tally.prints, tally.drawers, tally.redemptions, tally.alarms)

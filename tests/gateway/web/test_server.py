@@ -27,7 +27,7 @@ async def server(users_file):
     await one.close()
 
 
-def certificate(folder):
+def certificate(folder, serial=1):
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
@@ -36,7 +36,7 @@ def certificate(folder):
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
-        .serial_number(1)
+        .serial_number(serial)
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
@@ -58,6 +58,42 @@ async def test_with_a_certificate_it_is_encrypted(server, tmp_path):
             assert page.status == 200
         with pytest.raises(aiohttp.ClientError):
             await http.get(f"http://localhost:{port}/")
+
+
+async def shown_serial(port):
+    pem = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port), timeout=5)
+    return x509.load_pem_x509_certificate(pem.encode()).serial_number
+
+
+async def test_a_renewed_certificate_is_taken_at_a_reload_and_nobody_is_interrupted(server, tmp_path):
+    certificate(tmp_path)
+    files = {"certificate_file": str(tmp_path / "cert.pem"), "private_key_file": str(tmp_path / "key.pem")}
+    port = free_port()
+    settings = ConsoleSettings(listen=f"127.0.0.1:{port}", **files)
+    await server.configure(settings)
+    trust = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1, ssl=trust)) as http:
+        async with http.get(f"https://localhost:{port}/") as page:
+            await page.read()
+        certificate(tmp_path, 2)
+        await server.configure(settings)
+        assert await shown_serial(port) == 2
+        # The old connection, for the client does not know the new certificate.
+        async with http.get(f"https://localhost:{port}/") as page:
+            assert page.status == 200
+
+
+@pytest.mark.parametrize("spoilt", ["cert.pem", "key.pem"])
+async def test_a_renewed_certificate_that_is_none_leaves_the_old_one_in_force(server, tmp_path, spoilt):
+    certificate(tmp_path)
+    files = {"certificate_file": str(tmp_path / "cert.pem"), "private_key_file": str(tmp_path / "key.pem")}
+    settings = ConsoleSettings(listen=f"127.0.0.1:{(port := free_port())}", **files)
+    await server.configure(settings)
+    kept = (tmp_path / spoilt).read_bytes()
+    certificate(tmp_path, 2)
+    (tmp_path / spoilt).write_bytes(kept)
+    await server.configure(settings)
+    assert await shown_serial(port) == 1
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate"])
