@@ -65,12 +65,10 @@ EXIT_OK, EXIT_REFUSED = 0, 1
 
 def run(config_path: Path) -> int:
     """Serve the venue of a configuration file until told to stop; returns the exit status."""
-    go_back(config_path)
     try:
         configuration = read_configuration(config_path)
     except ConfigurationError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
+        print(*error.problems, sep="\n", file=sys.stderr)
         return EXIT_REFUSED
     try:
         lock = lock_state_dir(configuration.state_dir)
@@ -81,6 +79,9 @@ def run(config_path: Path) -> int:
         print(f"{configuration.state_dir}: {error}", file=sys.stderr)
         return EXIT_REFUSED
     with lock:
+        # No trial changes the state folder, so the lock is the same for the one before.
+        if go_back(config_path):
+            configuration = read_configuration(config_path)
         return uvloop.run(_serve(configuration, config_path))
 
 

@@ -69,3 +69,9 @@ def test_every_rule_names_a_group_that_the_gateway_is_in() -> None:
     assert set(re.findall(r'GROUP="([^"]+)"', rules)) <= members
     assert "adjtimex" in " ".join(settings("SystemCallFilter")), "the gateway asks whether the time is set"
     assert "pn533_usb" in (ROOT / "systemd/modprobe.conf").read_text()
+
+
+def test_the_service_may_write_a_configuration_only_away_from_the_keys() -> None:
+    assert settings("ReadWritePaths") == ["-/etc/venue-gateway/config"]
+    postinst = (UNIT.parent.parent / "packaging/postinst").read_text()
+    assert 'install -d -m 2770 -o root -g venue-gateway "$ETC/config"' in postinst

@@ -33,8 +33,8 @@ class CredentialKey:
     def load_or_create(cls, state_dir: Path) -> CredentialKey:
         """Read the key in force, or make `<state_dir>/credential.key` at the first use (mode 0600).
 
-        Where the package keeps the key apart, none is made: it would be a second one. Raises StorageUnavailable when it is
-        unreadable, of a wrong size or readable by others, or when there are two keys.
+        Where the package keeps the key apart, none is made: it would be a second one. Raises StorageUnavailable when it
+        is unreadable, of a wrong size or readable by others, or when there are two keys.
         """
         path = key_path(state_dir)
         try:
