@@ -157,6 +157,8 @@ def _erase(options: argparse.Namespace) -> int:
     except (erasing.EraseRefused, StorageUnavailable) as error:
         return _complain(f"{error}. Nothing was erased.")
     print(f"{done.guests} guests erased: {done.rows:,} journal rows and {done.others:,} others are rewritten or gone.")
+    for copy in done.copies:
+        print(f"{copy} may still hold them: delete it once it is not needed.")
     print("Older backups still hold them, and so does upstream until it erases them too: see docs/security.md.")
     return OK
 
