@@ -145,10 +145,10 @@ def is_backed_up_and_restored(tree: Tree) -> None:
     """With the key where the package keeps it."""
     secret = (tree.root / KEY).read_bytes()
     assert "credential.key" not in tree.outcome("venue-gateway", "doctor").stdout
-    tree.run("venue-gateway", "backup", "/root/a.backup", "--keys", "/root/a.keys")
+    tree.run("venue-gateway", "backup", "/var/tmp/a.backup", "--keys", "/var/tmp/a.keys")
     tree.run("systemctl", "stop", "venue-gateway")
     (tree.root / KEY).write_bytes(bytes(32))
-    tree.run("venue-gateway", "restore", "/root/a.backup", "--keys", "/root/a.keys", "--replace")
+    tree.run("venue-gateway", "restore", "/var/tmp/a.backup", "--keys", "/var/tmp/a.keys", "--replace")
     assert (tree.root / KEY).read_bytes() == secret
     assert not (tree.root / "var/lib/venue-gateway/credential.key").exists()
     tree.run("systemctl", "start", "venue-gateway")
