@@ -101,22 +101,18 @@ def _of_peer(runs: Sequence[Run], no_peer: str) -> str:
 def _row(figure: Figure, runs: Sequence[Run]) -> Sequence[str]:
     value = figure.value(runs)
     if value is None:
-        return figure.label, "", "no peer", "", _limit(figure, ""), ""
+        return figure.label, "", "no peer", "", f"≥ {figure.limit:g}", ""
     measured = max if figure.worst else median
     base = median(getattr(run, figure.base) for run in runs) if figure.base else None
-    verdict = "ok" if figure.holds(value) else "MISSED"
+    sign, unit = ("≥" if figure.at_least else "≤"), ("" if figure.base else f" {figure.unit}")
     return (
         figure.label,
         _amount(measured([getattr(run, figure.measured) for run in runs]), figure.unit),
         _amount(base, figure.unit) if base is not None else "",
         f"{value:.2f}" if figure.base else "",
-        _limit(figure, "" if figure.base else f" {figure.unit}"),
-        verdict if figure.limit is not None else "",
+        f"{sign} {figure.limit:g}{unit}",
+        "ok" if figure.holds(value) else "MISSED",
     )
-
-
-def _limit(figure: Figure, unit: str) -> str:
-    return "" if figure.limit is None else f"{'≥' if figure.at_least else '≤'} {figure.limit:g}{unit}"
 
 
 def _amount(value: float, unit: str) -> str:

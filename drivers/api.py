@@ -32,6 +32,21 @@ class DeviceFault(DriverError):
     """The device answered that it cannot do what was asked, or answered nonsense."""
 
 
+Fault = Literal["crash", "hang", "flood"]
+"""How what drives a device may misbehave, which is not the same as a device that was unplugged."""
+
+
+class DriverFailed(DriverError):
+    """What drives the device misbehaved, and the link ended with it; `fault` says how.
+
+    The supervisor counts these and waits longer after each.
+    """
+
+    def __init__(self, why: str, fault: Fault) -> None:
+        super().__init__(why)
+        self.fault: Fault = fault
+
+
 class Online(msgspec.Struct, frozen=True):
     """The link is open and the device works. `detail` is what it said of itself, for people."""
 

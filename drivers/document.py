@@ -34,6 +34,8 @@ Line = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS, description="Text;
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # Spaces and hyphens that differ only in how a typesetter breaks lines print as the plain ones every printer has.
+GS1_DIGITS = {"ean13": 12, "ean8": 7, "upca": 11}
+"""Digits of the GS1 codes without their check digit."""
 _PLAIN = {0xA0: " ", 0x2007: " ", 0x2009: " ", 0x202F: " ", 0x2010: "-", 0x2011: "-", 0x2212: "-"}
 _PLAIN |= dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, 0xFE0E, 0xFE0F), "")
 
@@ -92,6 +94,12 @@ class Barcode(_Block, frozen=True, tag="barcode"):
     height: Annotated[int, msgspec.Meta(ge=8, le=255, description="Printer dots.")] = 64
     show_text: bool = True
     align: Align = "center"
+
+    @property
+    def whole(self) -> str:
+        """The code as it is printed: an EAN or UPC that was given without its check digit has it here."""
+        digits = GS1_DIGITS.get(self.symbology)
+        return self.data + check_digit(self.data) if digits == len(self.data) else self.data
 
 
 class Image(_Block, frozen=True, tag="image"):
@@ -208,9 +216,9 @@ def _must_match(pattern: str, advice: str) -> Callable[[str], str | None]:
 
 
 _BARCODE_RULES: dict[str, Callable[[str], str | None]] = {
-    "ean13": lambda data: _gs1_problem(data, 13),
-    "ean8": lambda data: _gs1_problem(data, 8),
-    "upca": lambda data: _gs1_problem(data, 12),
+    "ean13": lambda data: _gs1_problem(data, GS1_DIGITS["ean13"] + 1),
+    "ean8": lambda data: _gs1_problem(data, GS1_DIGITS["ean8"] + 1),
+    "upca": lambda data: _gs1_problem(data, GS1_DIGITS["upca"] + 1),
     "itf": _must_match(r"([0-9]{2})+", "give an even number of digits; a leading 0 makes it even"),
     "code39": _must_match(r"[0-9A-Z \-.$/+%]+", "use only 0-9, A-Z (capitals), space and - . $ / + %"),
     "code128": _must_match(r"[ -~]+", "use only ASCII characters from space to ~"),

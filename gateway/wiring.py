@@ -23,13 +23,13 @@ from gateway.flows.drawer import DrawerFlow
 from gateway.flows.entry import EntryFlow
 from gateway.flows.gate import GateFlow
 from gateway.flows.inputs import InputsFlow
-from gateway.flows.interlocking import concerned
 from gateway.flows.noting import note
 from gateway.flows.outputs import OutputsFlow
 from gateway.flows.printing import PrintFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import Recorder
 from gateway.flows.redeem import RedeemFlow
+from gateway.flows.shared_contact import concerned
 from gateway.flows.shift import ShiftFlow
 from gateway.flows.why import WhyFlow
 from gateway.flows.zones import OrdersFlow

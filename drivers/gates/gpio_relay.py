@@ -90,7 +90,6 @@ class GpioRelay:
         self._emit = emit
         self._open_lines = open_lines
         self._ends = PulseEnds(self._end_pulse)
-        self._held: set[int] = set()
         self._lines: Lines | None = None
         self._active: set[int] = set()
         self._broken: asyncio.Future[DriverError] | None = None
@@ -112,15 +111,13 @@ class GpioRelay:
         """Close relay `channel` for `pulse_ms`; raises DeviceOffline, DeviceTimeout or DeviceFault as a lock does."""
         self._require(channel)
         self._write(channel, closed=True)
-        if channel not in self._held:
-            self._ends.begin(channel, pulse_ms)
+        self._ends.begin(channel, pulse_ms)
 
     async def hold(self, channel: int, active: bool) -> None:
         """Close (`active`) or open relay `channel` until told otherwise; raises as `pulse` does."""
         self._require(channel)
-        self._write(channel, closed=active)
-        self._ends.cancel(channel)
-        (self._held.add if active else self._held.discard)(channel)
+        with self._ends.hold(channel, active):
+            self._write(channel, closed=active)
 
     async def _serve(self, lines: Lines) -> None:
         loop = asyncio.get_running_loop()
@@ -175,7 +172,6 @@ class GpioRelay:
         """Open every relay: a line that is given back may keep its level for ever."""
         self._lines = None
         self._ends.clear()
-        self._held.clear()
         for line in self._options.relay_lines:
             with contextlib.suppress(DriverError):
                 lines.write(line, active=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -70,7 +71,6 @@ class HidRelay:
         self._emit = emit
         self._bus = bus or UsbHidBus()
         self._ends = PulseEnds(self._end_pulse)
-        self._held: set[int] = set()
         self._device: Any = None
         self._tells = False
         self._thread: HidThread | None = None
@@ -87,22 +87,21 @@ class HidRelay:
             thread.close()
 
     async def pulse(self, channel: int, pulse_ms: int) -> None:
-        """Close relay `channel` for `pulse_ms`; a timer here opens it. Returns when the board shows it closed.
+        """Close relay `channel`; a timer here opens it `pulse_ms` after the board was told. Returns when it shows that.
 
         Raises DeviceOffline when the board is not there, DeviceTimeout when nobody knows what it did, and DeviceFault
         for a relay it does not have or does not move.
         """
         self._require(channel)
-        if channel not in self._held:
-            self._ends.begin(channel, pulse_ms)
-        await self._switch(channel, closed=True)
+        with self._ends.pulse(channel, pulse_ms):
+            await self._send(channel, closed=True)
+        await self._confirm(channel, closed=True)
 
     async def hold(self, channel: int, active: bool) -> None:
         """Close (`active`) or open relay `channel` until told otherwise; raises as `pulse` does."""
         self._require(channel)
-        self._ends.cancel(channel)
-        (self._held.add if active else self._held.discard)(channel)
-        await self._switch(channel, closed=active)
+        with self._ends.hold(channel, active):
+            await self._switch(channel, closed=active)
 
     def _find(self) -> HidFound:
         """Return the one board the options mean; runs in the thread."""
@@ -149,7 +148,6 @@ class HidRelay:
             self._thread = None
             self._device = None
             self._ends.clear()
-            self._held.clear()
             await self._rest(thread, found.device)
 
     def _can_tell(self, product: str) -> bool:
@@ -178,18 +176,33 @@ class HidRelay:
         return state
 
     async def _switch(self, channel: int, *, closed: bool) -> None:
-        thread, device = self._thread, self._device
-        if thread is None:
+        await self._send(channel, closed=closed)
+        await self._confirm(channel, closed=closed)
+
+    async def _send(self, channel: int, *, closed: bool) -> None:
+        if self._thread is None:
             raise DeviceOffline(f"{self._name()} is not connected")
+        report = switch_report(channel, closed=closed)
+        with self._breaking():
+            await self._thread.call(self._bus.set_feature, self._device, 0, report)
+
+    async def _confirm(self, channel: int, *, closed: bool) -> None:
+        """Read back what a relay is now, where the board tells that."""
+        state = None
+        with self._breaking():
+            if self._tells and self._thread is not None:
+                state = await self._look(self._thread, self._device)
+        if state is not None and state.closed[channel - 1] != closed:
+            raise DeviceFault(f"{self._name()} did not move relay {channel}: check `channels`, and the board")
+
+    @contextlib.contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """End the link where it fails in here: nobody knows then what a command on its way did."""
         try:
-            await thread.call(self._bus.set_feature, device, 0, switch_report(channel, closed=closed))
-            state = await self._look(thread, device) if self._tells else None
+            yield
         except DriverError as error:
             self._break(error)
             raise DeviceTimeout(f"the link broke while a command was on its way: {error}") from error
-        if state is not None and state.closed[channel - 1] != closed:
-            self._ends.cancel(channel)
-            raise DeviceFault(f"{self._name()} did not move relay {channel}: check `channels`, and the board")
 
     async def _rest(self, thread: HidThread, device: Any) -> None:  # noqa: ANN401
         """Open every relay and give the board back, if it is still there."""

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, DriverError, Emit, Online
 from drivers.codecs.lcus import encode_switch
+from drivers.gates.pulses import PulseEnds
 from drivers.noise import NoiseReport
 from drivers.options import Port
 from drivers.transports import Transport, open_transport
@@ -42,8 +43,7 @@ class LcusRelay:
         self._emit = emit
         self._noise = NoiseReport(emit)
         self._transport: Transport | None = None
-        self._held: set[int] = set()
-        self._pulse_ends: dict[int, asyncio.TimerHandle] = {}
+        self._ends = PulseEnds(self._end_pulse)
 
     async def run(self) -> None:
         """Serve until cancelled; raises DriverError when the port cannot be opened or is gone."""
@@ -63,18 +63,16 @@ class LcusRelay:
         transport = self._require(channel)
         before_bytes = transport.taken_bytes
         transport.write(encode_switch(channel, closed=True))
-        if channel not in self._held:
-            self._end_pulse_in(channel, pulse_ms / 1000)
+        self._ends.begin(channel, pulse_ms)
         await self._sent(transport, before_bytes)
 
     async def hold(self, channel: int, active: bool) -> None:
         """Close (`active`) or open relay `channel` until told otherwise; raises as `pulse` does."""
         transport = self._require(channel)
         before_bytes = transport.taken_bytes
-        transport.write(encode_switch(channel, closed=active))
-        self._cancel_end(channel)
-        (self._held.add if active else self._held.discard)(channel)
-        await self._sent(transport, before_bytes)
+        with self._ends.hold(channel, active):
+            transport.write(encode_switch(channel, closed=active))
+            await self._sent(transport, before_bytes)
 
     async def _serve(self, transport: Transport) -> None:
         try:
@@ -87,10 +85,8 @@ class LcusRelay:
             self._stop(transport)
 
     def _stop(self, transport: Transport) -> None:
-        closed = sorted(self._held | self._pulse_ends.keys())
-        for channel in closed:
-            self._cancel_end(channel)
-        self._held.clear()
+        closed = sorted(self._ends.may_be_closed)
+        self._ends.clear()
         if not transport.closed.done():
             with contextlib.suppress(DriverError):
                 self._open_relays(transport, closed)
@@ -106,20 +102,7 @@ class LcusRelay:
             raise DeviceOffline(f"the relay board on {self._options.port} is not connected")
         return self._transport
 
-    def _end_pulse_in(self, channel: int, pulse_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + pulse_s
-        if (running := self._pulse_ends.get(channel)) is not None:
-            end_s = max(end_s, running.when())
-            running.cancel()
-        self._pulse_ends[channel] = loop.call_at(end_s, self._end_pulse, channel)
-
-    def _cancel_end(self, channel: int) -> None:
-        if (running := self._pulse_ends.pop(channel, None)) is not None:
-            running.cancel()
-
     def _end_pulse(self, channel: int) -> None:
-        del self._pulse_ends[channel]
         if self._transport is None:
             return
         try:

@@ -63,15 +63,14 @@ class ModbusTcpRelay(ModbusRelay):
             await super().pulse(channel, pulse_ms)
             return
         master = self._require(channel)
-        if channel not in self._held:
-            self._may_be_closed.add(channel)
-            self._ends.begin(channel, pulse_ms)
-        await self._command(master, modbus_rtu.write_coil(self._options.unit, channel - 1, closed=True))
+        self._may_be_closed.add(channel)
+        with self._ends.pulse(channel, pulse_ms):
+            await self._command(master, modbus_rtu.write_coil(self._options.unit, channel - 1, closed=True))
 
     async def hold(self, channel: int, active: bool) -> None:
         """Close (`active`) or open relay `channel` until told otherwise; raises as `pulse` does."""
-        self._ends.cancel(channel)
-        await super().hold(channel, active)
+        with self._ends.hold(channel, active):
+            await super().hold(channel, active)
 
     async def _serve(self, transport: Transport) -> None:
         self._line = transport
@@ -89,7 +88,7 @@ class ModbusTcpRelay(ModbusRelay):
         )
 
     def _end_pulse(self, channel: int) -> None:
-        if self._master is None or channel in self._held:
+        if self._master is None:
             return
         task = asyncio.get_running_loop().create_task(self._open_again(self._master, channel))
         self._opening.add(task)
@@ -103,5 +102,5 @@ class ModbusTcpRelay(ModbusRelay):
             if self._line is not None:
                 self._line.abort()
         else:
-            if channel not in self._ends.running and channel not in self._held:
+            if channel not in self._ends.may_be_closed:
                 self._may_be_closed.discard(channel)

@@ -66,8 +66,6 @@ class MqttRelay:
         self._heard_s = 0.0
         self._number = 0
         self._commands: list[_Command] = []
-        self._held: set[int] = set()
-        self._closed: set[int] = set()
         self._active: set[int] = set()
         self._active_before: frozenset[int] = frozenset()
         self._opening: set[asyncio.Task[None]] = set()
@@ -92,18 +90,16 @@ class MqttRelay:
         the command away after two seconds), DeviceFault when it refused.
         """
         self._require(channel)
-        held = channel in self._held
-        timed = self._dialect.board_timed and not held
-        if not timed and not held:
+        timed = self._dialect.board_timed and channel not in self._ends.held
+        if not timed:
             self._ends.begin(channel, pulse_ms)
         await self._switch(channel, closed=True, pulse_ms=pulse_ms if timed else None)
 
     async def hold(self, channel: int, active: bool) -> None:
         """Close (`active`) or open relay `channel` until told otherwise; raises as `pulse` does."""
         self._require(channel)
-        self._ends.cancel(channel)
-        (self._held.add if active else self._held.discard)(channel)
-        await self._switch(channel, closed=active, pulse_ms=None)
+        with self._ends.hold(channel, active):
+            await self._switch(channel, closed=active, pulse_ms=None)
 
     async def _watch(self, lost: asyncio.Future[DeviceOffline]) -> None:
         """Ask again and again: a device that lost its power says nothing, and the broker notices late."""
@@ -144,7 +140,6 @@ class MqttRelay:
         if not self._online and self._lost is not None and not self._lost.done():
             self._come_online()
         if isinstance(told, RelayIs):
-            (self._closed.add if told.closed else self._closed.discard)(told.channel)
             self._settle(lambda one: (one.channel, one.closed) == (told.channel, told.closed), None)
         elif isinstance(told, InputIs):
             self._note_input(told)
@@ -209,9 +204,8 @@ class MqttRelay:
     async def _rest(self) -> None:
         """Open every relay that may be closed, if anyone still listens, and answer whoever waits."""
         online, self._online = self._online, False
-        closed = sorted(self._held | self._ends.running)
+        closed = sorted(self._ends.may_be_closed)
         self._ends.clear()
-        self._held.clear()
         for command in self._commands:
             if not command.done.done():
                 command.done.set_result(DeviceTimeout(f"{self._layout.name} was lost while a command was on its way"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -17,11 +17,12 @@ from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, DriverError, 
 from drivers.codecs import escpos as commands
 from drivers.document import Document, WidthChars
 from drivers.printers import escpos_library
-from drivers.printers.address import DEFAULT_BAUD, PrinterAddress, check_address, line_time_s
+from drivers.printers.address import DEFAULT_BAUD, line_time_s
 from drivers.printers.escpos_asking import StatusChannel
 from drivers.printers.escpos_profile import load_profile
 from drivers.printers.escpos_render import render
-from drivers.printers.logo import LogoFolder, LogoName, Logos, check_logo
+from drivers.printers.logo import Logos
+from drivers.printers.printer_options import PrinterOptions
 from drivers.transports import Transport, is_lost_within, open_transport
 
 CHUNK_BYTES = 1024
@@ -36,32 +37,18 @@ QUIET_CLOSE_AFTER_S = 1.0
 """A link that lived this long and is closed between jobs was closed for idleness, and is opened again."""
 
 
-class EscposOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EscposOptions(PrinterOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the YAML says of an ESC/POS printer."""
 
-    connect: PrinterAddress
     profile: Annotated[str, msgspec.Meta(description="Model, by its name in python-escpos's profiles.")] = "default"
-    status: Annotated[
-        Literal["auto", "none"], msgspec.Meta(description="none: never ask; for printers that print the question.")
-    ] = "auto"
-    status_timeout_ms: Annotated[
-        int, msgspec.Meta(ge=50, le=10_000, description="How long it may take to say how it is.")
-    ] = 1_000
-    heartbeat_s: Annotated[float, msgspec.Meta(ge=0.1, le=60, description="How often to ask how it is.")] = 3.0
-    write_timeout_s: Annotated[
-        float, msgspec.Meta(ge=0.1, le=300, description="Longest time for one job, on top of what a serial line takes.")
-    ] = 30.0
     width_chars: WidthChars | None = None
     font: Annotated[str, msgspec.Meta(description="TrueType file for text that no code page has.")] | None = None
-    logos: LogoFolder | None = None
-    logo: LogoName | None = None
     cancel_kanji: Annotated[bool, msgspec.Meta(description="For printers that print umlauts as ideographs.")] = False
 
     def __post_init__(self) -> None:
         """Refuse an address or a profile that can never work."""
-        check_address(self.connect)
+        super().__post_init__()
         load_profile(self.profile)
-        check_logo(self.logos, self.logo)
 
 
 class EscposPrinter:

@@ -29,7 +29,6 @@ from drivers.document import (
     Qr,
     Rule,
     Text,
-    check_digit,
     column_lines,
     decode_png,
     printable,
@@ -39,30 +38,13 @@ from drivers.printers import escpos_library
 from drivers.printers.barcode_width import width_dots
 from drivers.printers.escpos_picture import barcode_picture, fitted, qr_modules, qr_picture
 from drivers.printers.escpos_profile import CodePage, Profile, encode_runs
-from drivers.printers.lettering import line_picture
+from drivers.printers.lettering import Look, line_picture, look_of
 
 FRAGMENT_DOTS = 256
 """Rows of a picture sent in one command: what the smallest buffers take."""
 
-# `GS k m` of function B, and the length without its check digit where there is one.
-_BARCODES = {
-    "upca": (65, 11),
-    "ean13": (67, 12),
-    "ean8": (68, 7),
-    "code39": (69, 0),
-    "itf": (70, 0),
-    "code128": (73, 0),
-}
-
-
-class Style(msgspec.Struct, frozen=True):
-    """How a line of text looks."""
-
-    align: Align = "left"
-    bold: bool = False
-    underline: bool = False
-    double_width: bool = False
-    double_height: bool = False
+_BARCODES = {"upca": 65, "ean13": 67, "ean8": 68, "code39": 69, "itf": 70, "code128": 73}
+"""`m` of `GS k`, function B."""
 
 
 def render(
@@ -107,7 +89,7 @@ class _Receipt:
         self._width = width
         self._builder = escpos_library.new_builder(profile.data, profile.width_dots)
         self._page: CodePage | None = None
-        self._style: Style | None = None
+        self._look: Look | None = None
         self._draws = profile.can("bitImageRaster") or profile.can("bitImageColumn")
         self._raw(escpos.INIT + escpos.ASCII_IS_ASCII + (escpos.CANCEL_KANJI if profile.cancel_kanji else b""))
 
@@ -122,19 +104,18 @@ class _Receipt:
     def label(self, text: str | None) -> None:
         """The mark of a copy."""
         if text is not None:
-            self._text(f"*** {text} ***", Style("center", bold=True, double_width=True, double_height=True))
+            self._text(f"*** {text} ***", Look("center", bold=True, double_width=True, double_height=True))
 
     def block(self, block: Block) -> None:
         """Add one block."""
         match block:
             case Text():
-                style = Style(block.align, block.bold, block.underline, block.double_width, block.double_height)
-                self._text(block.text, style)
+                self._text(block.text, look_of(block))
             case Columns():
                 for line in column_lines(block.cells, self._width):
-                    self._line(line.rstrip(), Style(bold=block.bold))
+                    self._line(line.rstrip(), Look(bold=block.bold))
             case Rule():
-                self._line(printable(block.char) * self._width, Style())
+                self._line(printable(block.char) * self._width, Look())
             case Qr():
                 self._qr(block)
             case Barcode():
@@ -149,29 +130,29 @@ class _Receipt:
     def _raw(self, data: bytes) -> None:
         self._builder._raw(data)  # noqa: SLF001 - the library's documented way to add bytes of one's own.
 
-    def _set(self, style: Style) -> None:
+    def _set(self, look: Look) -> None:
         """Set the look of what follows, if it is not that already."""
-        if style == self._style:
+        if look == self._look:
             return
-        fields = msgspec.structs.asdict(style)
-        self._builder.set(**fields, normal_textsize=not (style.double_width or style.double_height))
-        self._style = style
+        fields = msgspec.structs.asdict(look)
+        self._builder.set(**fields, normal_textsize=not (look.double_width or look.double_height))
+        self._look = look
 
-    def _text(self, text: str, style: Style) -> None:
-        for line in wrap(printable(text), self._width // 2 if style.double_width else self._width):
-            self._line(line, style)
+    def _text(self, text: str, look: Look) -> None:
+        for line in wrap(printable(text), self._width // 2 if look.double_width else self._width):
+            self._line(line, look)
 
-    def _line(self, line: str, style: Style) -> None:
+    def _line(self, line: str, look: Look) -> None:
         """One printed line, in code pages or as a picture; `?` for what a printer without pictures does not have."""
         runs = encode_runs(self._profile, line, self._page)
         if runs is None and self._draws:
-            self._drawn_line(line, style)
+            self._drawn_line(line, look)
             return
         if runs is None:
             known = {char for page in self._profile.pages for char in page.codes}
             line = "".join(char if char.isascii() or char in known else "?" for char in line)
             runs = encode_runs(self._profile, line, self._page) or []
-        self._set(style)
+        self._set(look)
         for page, data in runs:
             if page is not None and page != self._page:
                 self._raw(bytes((0x1B, 0x74, page.slot)))
@@ -179,20 +160,18 @@ class _Receipt:
             self._raw(data)
         self._raw(b"\n")
 
-    def _drawn_line(self, line: str, style: Style) -> None:
-        look = msgspec.structs.asdict(style)
-        align: Align = look.pop("align")
+    def _drawn_line(self, line: str, look: Look) -> None:
         cell_dots = self._profile.width_dots // self._profile.width_chars
-        self._picture(line_picture(line, cell_dots, font=self._profile.font, **look), align)
+        self._picture(line_picture(line, cell_dots, look, self._profile.font), look.align)
 
     def _picture(self, picture: PillowImage.Image, align: Align) -> None:
         """A picture by the command the model has; one that prints no pictures gets a note instead."""
         if not self._draws:
-            self._line("[picture]", Style(align))
+            self._line("[picture]", Look(align))
             return
         raster = self._profile.can("bitImageRaster")
         # The picture is placed by white space of its own: not every printer aligns pictures.
-        self._set(Style())
+        self._set(Look())
         dense = raster or self._profile.can("highDensity")
         bare = escpos_library.new_builder(self._profile.data, self._profile.width_dots)
         bare.image(
@@ -217,36 +196,37 @@ class _Receipt:
         if not self._profile.can("qrCode"):
             self._picture(qr_picture(block, size), block.align)
             return
-        self._set(Style(block.align))
+        self._set(Look(block.align))
         level = "LMQH".index(block.error_correction)
         self._builder.qr(printable(block.data), ec=level, size=size, native=True)
         self._raw(b"\n")
 
     def _barcode(self, block: Barcode) -> None:
-        number, digits = _BARCODES[block.symbology]
-        data = block.data + check_digit(block.data) if digits == len(block.data) else block.data
-        data = printable(data)
+        data = printable(block.whole)
         if not self._profile.can("barcodeB"):
             self._drawn_barcode(block, data)
             return
-        self._set(Style(block.align))
+        self._set(Look(block.align))
         module_dots = next((w for w in (3, 2) if width_dots(block.symbology, data, w) <= self._profile.width_dots), 0)
         if module_dots:
-            self._raw(_barcode_command(number, data, block.height, module_dots, show_text=block.show_text))
+            self._raw(_barcode_command(block, data, module_dots))
         else:
-            self._text(data, Style(block.align))
+            self._text(data, Look(block.align))
 
     def _drawn_barcode(self, block: Barcode, data: str) -> None:
         picture = barcode_picture(block.symbology, data, block.height, self._profile.width_dots)
         if picture is not None:
             self._picture(picture, block.align)
         if picture is None or block.show_text:
-            self._text(data, Style(block.align))
+            self._text(data, Look(block.align))
 
 
-def _barcode_command(number: int, data: str, height_dots: int, module_dots: int, *, show_text: bool) -> bytes:
+def _barcode_command(block: Barcode, data: str, module_dots: int) -> bytes:
     """Text position, height, module width and the code (`GS H`, `GS h`, `GS w`, `GS k`, function B)."""
+    number = _BARCODES[block.symbology]
     # Code set B throughout: the pairs of digits of set C are bytes that can read as a real-time command.
     raw = b"{B" + data.replace("{", "{{").encode() if number == 73 else data.encode()
-    settings = bytes((0x1D, 0x48, 2 * show_text, 0x1D, 0x66, 0, 0x1D, 0x68, height_dots, 0x1D, 0x77, module_dots))
+    settings = bytes(
+        (0x1D, 0x48, 2 * block.show_text, 0x1D, 0x66, 0, 0x1D, 0x68, block.height, 0x1D, 0x77, module_dots)
+    )
     return settings + bytes((0x1D, 0x6B, number, len(raw))) + raw

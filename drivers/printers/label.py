@@ -11,9 +11,10 @@ from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, DriverError, 
 from drivers.codecs.label import Cell, Label, Media, Stock
 from drivers.document import Document
 from drivers.noise import NoiseReport
-from drivers.printers.address import DEFAULT_BAUD, PrinterAddress, check_address, line_time_s
+from drivers.printers.address import DEFAULT_BAUD, line_time_s
 from drivers.printers.label_layout import Page, lay_out
-from drivers.printers.logo import LogoFolder, LogoName, Logos, check_logo
+from drivers.printers.logo import Logos
+from drivers.printers.printer_options import PrinterOptions
 from drivers.transports import Transport, is_lost_within, open_transport
 
 CHUNK_BYTES = 4096
@@ -21,10 +22,9 @@ MAX_MISSES = 2
 """Questions in a row without an answer after which a printer that used to answer is taken for gone."""
 
 
-class LabelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class LabelOptions(PrinterOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the YAML says of a label printer."""
 
-    connect: PrinterAddress
     width_mm: Annotated[float, msgspec.Meta(ge=10, le=220, description="Width of the label.")]
     height_mm: (
         Annotated[float, msgspec.Meta(ge=5, le=1000, description="Height of the label; left out on a continuous roll.")]
@@ -37,24 +37,11 @@ class LabelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     margin_mm: Annotated[float, msgspec.Meta(ge=0, le=20, description="What stays empty at every edge.")] = 1.5
     dpi: Annotated[Literal[203, 300, 600], msgspec.Meta(description="Resolution, as on the printer's label.")] = 203
     cutter: Annotated[bool, msgspec.Meta(description="Cut after each label.")] = False
-    status: Annotated[
-        Literal["auto", "none"], msgspec.Meta(description="none: never ask; for printers that print the question.")
-    ] = "auto"
-    status_timeout_ms: Annotated[
-        int, msgspec.Meta(ge=50, le=10_000, description="How long it may take to say how it is.")
-    ] = 1_000
-    heartbeat_s: Annotated[float, msgspec.Meta(ge=0.1, le=60, description="How often to ask how it is.")] = 3.0
-    write_timeout_s: Annotated[
-        float, msgspec.Meta(ge=0.1, le=300, description="Longest time for one job, on top of what a serial line takes.")
-    ] = 30.0
     font: Annotated[str, msgspec.Meta(description="TrueType file for text beyond ASCII.")] | None = None
-    logos: LogoFolder | None = None
-    logo: LogoName | None = None
 
     def __post_init__(self) -> None:
         """Refuse an address that can never work, and labels without a height."""
-        check_address(self.connect)
-        check_logo(self.logos, self.logo)
+        super().__post_init__()
         if self.height_mm is None and self.media != "continuous":
             raise ValueError("height_mm: say how high the labels are, or write `media: continuous` for a roll without")
         if self.width_mm <= 2 * self.margin_mm + 5:

@@ -14,6 +14,7 @@ from PIL import Image as PillowImage
 from drivers.api import DeviceFault
 from drivers.codecs.label import BarsAt, BitmapAt, BoxAt, Cell, Element, Label, QrAt, TextAt
 from drivers.document import (
+    GS1_DIGITS,
     Align,
     Barcode,
     Block,
@@ -26,7 +27,6 @@ from drivers.document import (
     Rule,
     Text,
     cell_count,
-    check_digit,
     column_lines,
     decode_png,
     printable,
@@ -34,11 +34,10 @@ from drivers.document import (
 )
 from drivers.printers.barcode_width import width_dots
 from drivers.printers.escpos_picture import barcode_picture, fitted, qr_modules, qr_picture
-from drivers.printers.lettering import line_picture
+from drivers.printers.lettering import Look, line_picture, look_of
 
 HUMAN_READABLE_DOTS = 30
 """What the digits under a barcode need."""
-_GS1_DIGITS = {"ean13": 12, "ean8": 7, "upca": 11}
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -66,16 +65,6 @@ class Page(msgspec.Struct, frozen=True):
     def line(self) -> int:
         """Height of a line of text with the space below it."""
         return self.cell.width * 5 // 2
-
-
-class Look(msgspec.Struct, frozen=True):
-    """How a line of text looks."""
-
-    align: Align = "left"
-    bold: bool = False
-    underline: bool = False
-    wide: bool = False
-    high: bool = False
 
 
 def lay_out(
@@ -129,8 +118,7 @@ class _Sheet:
     def _block(self, block: Block) -> None:
         match block:
             case Text():
-                look = Look(block.align, block.bold, block.underline, block.double_width, block.double_height)
-                self._text(block.text, look)
+                self._text(block.text, look_of(block))
             case Columns():
                 for line in column_lines(block.cells, self._chars):
                     self._line(line.rstrip(), Look(bold=block.bold))
@@ -152,34 +140,23 @@ class _Sheet:
         return self._page.margin + {"left": 0, "center": spare // 2, "right": spare}[align]
 
     def _text(self, text: str, look: Look) -> None:
-        for line in wrap(printable(text), self._chars // 2 if look.wide else self._chars):
+        for line in wrap(printable(text), self._chars // 2 if look.double_width else self._chars):
             self._line(line, look)
 
     def _line(self, line: str, look: Look) -> None:
         cell = self._page.cell
-        width = cell_count(line) * cell.width * (1 + look.wide)
-        height = self._page.line * (1 + look.high)
+        width = cell_count(line) * cell.width * (1 + look.double_width)
+        height = self._page.line * (1 + look.double_height)
         x = self._x(width, look.align)
         if not self._page.is_plain(line):
             # The grey edges of letters become black or white; dots scattered around them would only blur.
-            self._bitmap(self._drawn(line, look), x, PillowImage.Dither.NONE)
+            drawn = line_picture(line, cell.width, look, self._page.font, self._page.line)
+            self._bitmap(drawn, x, PillowImage.Dither.NONE)
         elif line.strip():
-            self._elements.append(TextAt(x, self._y, line, look.bold, look.wide, look.high))
+            self._elements.append(TextAt(x, self._y, line, look.bold, look.double_width, look.double_height))
             if look.underline:
-                self._elements.append(BoxAt(x, self._y + cell.height * (1 + look.high) + 1, width, 2))
+                self._elements.append(BoxAt(x, self._y + cell.height * (1 + look.double_height) + 1, width, 2))
         self._y += height
-
-    def _drawn(self, line: str, look: Look) -> PillowImage.Image:
-        return line_picture(
-            line,
-            self._page.cell.width,
-            font=self._page.font,
-            bold=look.bold,
-            underline=look.underline,
-            double_width=look.wide,
-            double_height=look.high,
-            line_dots=self._page.line,
-        )
 
     def _picture(self, picture: PillowImage.Image, align: Align) -> None:
         drawn = fitted(picture, self._page.room, align)
@@ -214,15 +191,14 @@ class _Sheet:
         self._y += modules * size + self._page.margin
 
     def _barcode(self, block: Barcode) -> None:
-        digits = _GS1_DIGITS.get(block.symbology, 0)
-        data = printable(block.data)
-        whole = data + check_digit(data) if digits == len(data) else data
+        whole = printable(block.whole)
         module = next((m for m in (3, 2) if width_dots(block.symbology, whole, m) <= self._page.room), 0)
-        if not module or not self._page.is_plain(data):
+        if not module or not self._page.is_plain(whole):
             self._drawn_barcode(block, whole)
             return
         x = self._x(width_dots(block.symbology, whole, module), block.align)
-        bars = BarsAt(x, self._y, block.symbology, data[: digits or None], module, block.height, block.show_text)
+        data = whole[: GS1_DIGITS.get(block.symbology)]
+        bars = BarsAt(x, self._y, block.symbology, data, module, block.height, block.show_text)
         self._elements.append(bars)
         self._y += block.height + (HUMAN_READABLE_DOTS if block.show_text else self._page.margin)
 

@@ -11,9 +11,10 @@ import itertools
 import unicodedata
 from collections.abc import Iterator
 
+import msgspec
 from PIL import Image, ImageDraw, ImageFont
 
-from drivers.document import cell_count
+from drivers.document import Align, Text, cell_count
 
 LINE_DOTS = 30
 """Height of a text line: the 24 dots of font A and the printer's own spacing."""
@@ -38,33 +39,41 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _NOBODY_HAS = "\U0010ffff"
 
 
+class Look(msgspec.Struct, frozen=True):
+    """How a line of text looks."""
+
+    align: Align = "left"
+    bold: bool = False
+    underline: bool = False
+    double_width: bool = False
+    double_height: bool = False
+
+
+def look_of(text: Text) -> Look:
+    """How a document wants its text to look."""
+    return Look(text.align, text.bold, text.underline, text.double_width, text.double_height)
+
+
 def line_picture(
-    text: str,
-    cell_dots: int,
-    *,
-    font: str | None,
-    bold: bool,
-    underline: bool,
-    double_width: bool,
-    double_height: bool,
-    line_dots: int = LINE_DOTS,
+    text: str, cell_dots: int, look: Look, font: str | None = None, line_dots: int = LINE_DOTS
 ) -> Image.Image:
     """One line of text in grey, each character in its cell of `cell_dots`, so that columns stay columns.
 
-    `font` is a TrueType file to try first. Scripts whose letters join or change places are laid out by Pillow, which
-    does it right only where it was built with libraqm, as its wheels are; a line with a right-to-left script is set as
-    one piece, in the one font that has most of it.
+    Where on the paper it stands is not looked at. `font` is a TrueType file to try first. Scripts whose letters join or
+    change places are laid out by Pillow, which does it right only where it was built with libraqm, as its wheels are; a
+    line with a right-to-left script is set as one piece, in the one font that has most of it.
     """
     width = max(1, cell_count(text)) * cell_dots
     picture = Image.new("L", (width, line_dots), 255)
     pen = ImageDraw.Draw(picture)
     for left, piece, face in _pieces(text, font, cell_dots * 5 // 3):
         at, room = left * cell_dots, max(1, cell_count(piece)) * cell_dots
-        _draw(picture, pen, piece, face, at, room, stroke=1 if bold else 0)
-    if underline:
+        _draw(picture, pen, piece, face, at, room, stroke=1 if look.bold else 0)
+    if look.underline:
         y = round(line_dots * UNDERLINE)
         pen.line((0, y, width, y), fill=0, width=2)
-    return picture.resize((width * (1 + double_width), line_dots * (1 + double_height)), Image.Resampling.NEAREST)
+    size = (width * (1 + look.double_width), line_dots * (1 + look.double_height))
+    return picture.resize(size, Image.Resampling.NEAREST)
 
 
 def _draw(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import msgspec
 from PIL import Image as PillowImage
 
 from drivers.document import (
@@ -22,7 +23,6 @@ from drivers.document import (
     Qr,
     Rule,
     Text,
-    check_digit,
     column_lines,
     decode_png,
     pad,
@@ -30,7 +30,7 @@ from drivers.document import (
     wrap,
 )
 from drivers.printers.escpos_picture import barcode_picture, fitted, qr_modules, qr_picture
-from drivers.printers.lettering import LINE_DOTS, line_picture
+from drivers.printers.lettering import LINE_DOTS, Look, line_picture, look_of
 
 CELL_DOTS = 12
 WIDTH_CHARS = 48
@@ -91,20 +91,12 @@ def _drawn(block: Block, width: int, font: str | None) -> Iterator[PillowImage.I
 def _text(block: Text, width: int, font: str | None) -> Iterator[PillowImage.Image]:
     room = width // 2 if block.double_width else width
     for line in wrap(printable(block.text), room):
-        yield line_picture(
-            pad(line, room, block.align),
-            CELL_DOTS,
-            font=font,
-            bold=block.bold,
-            underline=block.underline and bool(line.strip()),
-            double_width=block.double_width,
-            double_height=block.double_height,
-        )
+        look = msgspec.structs.replace(look_of(block), underline=block.underline and bool(line.strip()))
+        yield line_picture(pad(line, room, block.align), CELL_DOTS, look, font)
 
 
 def _line(text: str, width: int, font: str | None, *, bold: bool = False) -> PillowImage.Image:
-    line = pad(text, width, "left")
-    return line_picture(line, CELL_DOTS, font=font, bold=bold, underline=False, double_width=False, double_height=False)
+    return line_picture(pad(text, width, "left"), CELL_DOTS, Look(bold=bold), font)
 
 
 def _symbol(block: Qr | Barcode | Image, width: int, font: str | None) -> Iterator[PillowImage.Image]:
@@ -120,7 +112,7 @@ def _symbol(block: Qr | Barcode | Image, width: int, font: str | None) -> Iterat
         yield fitted(picture, dots, align)
         yield PillowImage.new("L", (1, GAP_DOTS), 255)
     if isinstance(block, Barcode) and (picture is None or block.show_text):
-        yield from _text(Text(text=_coded(block), align=block.align), width, font)
+        yield from _text(Text(text=block.whole, align=block.align), width, font)
 
 
 def _picture(block: Qr | Barcode | Image, dots: int) -> PillowImage.Image | None:
@@ -128,14 +120,9 @@ def _picture(block: Qr | Barcode | Image, dots: int) -> PillowImage.Image | None
         case Qr():
             return qr_picture(block, max(1, min(block.size, dots // qr_modules(block))))
         case Barcode():
-            return barcode_picture(block.symbology, _coded(block), block.height, dots)
+            return barcode_picture(block.symbology, block.whole, block.height, dots)
         case Image():
             return decode_png(block.png)
-
-
-def _coded(block: Barcode) -> str:
-    digits = {"ean13": 12, "ean8": 7, "upca": 11}.get(block.symbology)
-    return block.data + check_digit(block.data) if digits == len(block.data) else block.data
 
 
 def _cut_mark(width_dots: int) -> PillowImage.Image:

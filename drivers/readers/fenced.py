@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from drivers.api import Colour, DeviceFault, DeviceOffline, Emit, Online, Reading
+from drivers.api import Colour, DeviceOffline, DriverFailed, Emit, Online, Reading
 from drivers.nfc import line
 from drivers.transports.fence import Fence
 
@@ -37,7 +37,8 @@ class FencedReader:
         try:
             message = line.decode_from_process(received)
         except (ValueError, RecursionError):
-            raise DeviceFault(f"{self._setup.connect}: its process said what nobody understands") from None
+            why = f"{self._setup.connect}: its process said what nobody understands, and is started anew"
+            raise DriverFailed(why, "crash") from None
         if isinstance(message, line.Seen):
             self._emit(
                 Reading(

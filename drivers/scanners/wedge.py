@@ -34,7 +34,7 @@ class WedgeOptions(ScannerOptions, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class WedgeScanner:
-    """Keyboard-wedge scanner (USB HID by evdev), grabbed: what it types reaches no console.
+    """Keyboard-wedge scanner (USB HID by evdev), grabbed: while this runs, what it types reaches no console.
 
     Emits one `Reading` of technology `barcode` for each scan, with the symbology where the scanner tells it.
     """

@@ -2,7 +2,7 @@
 
 The process is a Python module that reads JSON lines from its standard input and writes JSON lines to its standard
 output. It is ended, and the driver's `run()` with it, when it falls silent, when it writes more than anybody could
-need, or when a line is too long; the supervisor starts it anew and counts that.
+need, or when a line is too long; the supervisor counts that and starts it anew, after pauses that grow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Never
 
-from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, DriverError
+from drivers.api import DeviceFault, DeviceOffline, DriverFailed
 
 LINES_A_SECOND_MAX = 200
 ENDING_S = 1.0
@@ -34,8 +34,8 @@ class Fence:
     async def serve(self, first: bytes, on_line: Callable[[bytes], None]) -> Never:
         """Start the process, hand it its first line, and pass each line it writes to `on_line`.
 
-        Never returns: raises DeviceTimeout when it hangs, DeviceFault when it floods or crashes, and what `on_line`
-        raises. The process is gone when this ends, however it ends.
+        Never returns: raises DriverFailed when it crashes, hangs or floods, and what `on_line` raises. The process is
+        gone when this ends, however it ends.
         """
         process = self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", self._module, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=self._line_bytes_max
@@ -68,7 +68,8 @@ class Fence:
                 window_ends, lines = now + _WINDOW_S, 0
             lines += 1
             if lines > LINES_A_SECOND_MAX:
-                raise DeviceFault(f"{self._name} floods: more than {LINES_A_SECOND_MAX} lines a second; started anew")
+                why = f"{self._name} floods: more than {LINES_A_SECOND_MAX} lines a second; started anew"
+                raise DriverFailed(why, "flood")
             on_line(line)
 
     async def _line(self, process: Process, output: asyncio.StreamReader) -> bytes:
@@ -76,20 +77,22 @@ class Fence:
             async with asyncio.timeout(self._silence_s):
                 line = await output.readuntil()
         except TimeoutError:
-            raise DeviceTimeout(f"{self._name} hung for {self._silence_s:g} s; its process is started anew") from None
+            why = f"{self._name} hung for {self._silence_s:g} s; its process is started anew"
+            raise DriverFailed(why, "hang") from None
         except asyncio.LimitOverrunError:
-            raise DeviceFault(f"{self._name} wrote a line without an end; its process is started anew") from None
+            why = f"{self._name} wrote a line without an end; its process is started anew"
+            raise DriverFailed(why, "flood") from None
         except asyncio.IncompleteReadError:
             raise await self._crashed(process) from None
         return line
 
-    async def _crashed(self, process: Process) -> DriverError:
+    async def _crashed(self, process: Process) -> DriverFailed:
         with suppress(TimeoutError):
             async with asyncio.timeout(ENDING_S):
                 await process.wait()
         code = process.returncode
         how = "closed its output" if code is None else f"ended by signal {-code}" if code < 0 else f"exit status {code}"
-        return DeviceFault(f"{self._name}: its process crashed ({how}) and is started anew")
+        return DriverFailed(f"{self._name}: its process crashed ({how}) and is started anew", "crash")
 
 
 async def _end(process: Process) -> None:

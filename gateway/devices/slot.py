@@ -6,11 +6,10 @@ import asyncio
 from collections import Counter
 from typing import Any, Literal
 
-from drivers.api import Contacts, DeviceOffline
+from drivers.api import Contacts, DeviceOffline, Fault
 from gateway.config.schema import Device
 
 DeviceStatus = Literal["starting", "online", "offline", "stopped"]
-Fault = Literal["crash", "hang", "flood"]
 
 
 class DeviceSlot:

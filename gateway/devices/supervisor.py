@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import structlog
 
-from drivers.api import DeviceEvent, Driver, DriverError, MessageBus, Noise, Online, Tampered
+from drivers.api import DeviceEvent, Driver, DriverError, DriverFailed, Fault, MessageBus, Noise, Online, Tampered
 from gateway.config.schema import Device
 from gateway.devices.plugs import pause, port_path
 from gateway.devices.registry import DRIVERS, DriverEntry
-from gateway.devices.slot import DeviceSlot, DeviceStatus, Fault
+from gateway.devices.slot import DeviceSlot, DeviceStatus
 
 __all__ = ["DeviceSlot", "DeviceStatus", "Supervisor"]
 
@@ -240,7 +240,7 @@ def _outcome(run: asyncio.Task[None]) -> _Ended:
     if error is None:
         return _Ended("the driver ended by itself")
     if isinstance(error, DriverError):
-        return _Ended(str(error))
+        return _Ended(str(error), error.fault if isinstance(error, DriverFailed) else None)
     raise error
 
 

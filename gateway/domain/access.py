@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway.domain.clock import Doubt
+from gateway.domain.clock import AHEAD_MAX_MS, Doubt
 from gateway.domain.reasons import Reason
-from gateway.domain.schedules import LocalTime, Schedule, covers, local_time
+from gateway.domain.schedules import LocalTime, Schedule, covers, is_far_ahead, local_time
 
 OUTSIDE: None = None
 """The place of everyone who is in no zone of the venue."""
@@ -71,6 +71,16 @@ class DayUses(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     day: str
     uses: int
+
+
+def count_of(counted: DayUses | None, local: LocalTime) -> DayUses:
+    """Return the count of this day, or of the next one where it was used on that before the clock was set back.
+
+    One that is further ahead was noted by a wrong clock; it would stand against the guest until that day comes.
+    """
+    if counted is None or counted.day < local.day or is_far_ahead(counted.day, local):
+        return DayUses(local.day, 0)
+    return counted
 
 
 class ZoneMap(msgspec.Struct, frozen=True, dict=True):
@@ -207,9 +217,8 @@ class Case:
         return self.today(entitlement).uses
 
     def today(self, entitlement: Entitlement) -> DayUses:
-        """Return the count of this day, or of the later one on which it was used before the clock was set back."""
-        counted = self.presence.day_uses.get(entitlement.id)
-        return counted if counted is not None and counted.day >= self.local.day else DayUses(self.local.day, 0)
+        """Return the count of this day."""
+        return count_of(self.presence.day_uses.get(entitlement.id), self.local)
 
     def takes_use(self, entitlement: Entitlement) -> bool:
         """Return False for going deeper under the entitlement one came in with, and for coming back where allowed."""
@@ -373,7 +382,7 @@ def _is_already_there(rule: GateRule, zones: ZoneMap, presence: Presence, now_ms
     here = presence.whereabouts
     if here is None or rule.to_zone not in zones.path(here.zone):
         return False
-    return rule.passback_reset_ms is None or now_ms - here.since_ms < rule.passback_reset_ms
+    return rule.passback_reset_ms is None or -AHEAD_MAX_MS <= now_ms - here.since_ms < rule.passback_reset_ms
 
 
 def _is_full(to_zone: str | None, zones: ZoneMap, presence: Presence) -> bool:

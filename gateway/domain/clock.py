@@ -15,6 +15,9 @@ Standing: TypeAlias = ClockVouched | ClockDoubted
 DRIFT_MS = 5_000
 """How far the system's clock may have slewed against the time since boot and still be the one that was vouched for."""
 
+AHEAD_MAX_MS = 24 * 3_600_000
+"""What stands further ahead of the venue's time than this was noted by a clock that was wrong, and does not count."""
+
 
 class Doubt(msgspec.Struct, frozen=True):
     """Nobody vouches for the time. It is `known_ms` or later: the greatest time of the journal and what passed since.

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway.domain.access import DayUses, Entitlement, is_time_limited
+from gateway.domain.access import DayUses, Entitlement, count_of, is_time_limited
 from gateway.domain.clock import Doubt
 from gateway.domain.reasons import Reason
 from gateway.domain.redemption_events import Line, Used
@@ -62,10 +62,8 @@ class Purse:
         return self._uses.get(entitlement.id, 0) + self.taken.get(entitlement.id, 0)
 
     def today(self, entitlement: Entitlement) -> DayUses:
-        """Return the count of this day, or of the later one on which it was used before the clock was set back."""
-        counted = self._day_uses.get(entitlement.id)
-        if counted is None or counted.day < self.local.day:
-            counted = DayUses(self.local.day, 0)
+        """Return the count of this day, this draft included."""
+        counted = count_of(self._day_uses.get(entitlement.id), self.local)
         return DayUses(counted.day, counted.uses + self.taken.get(entitlement.id, 0))
 
     def room(self, entitlement: Entitlement) -> int | None:

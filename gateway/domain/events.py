@@ -107,11 +107,15 @@ class EntryReturned(Event, frozen=True, tag="entry.returned"):
 
 
 class EntryUnknown(Event, frozen=True, tag="entry.unknown"):
-    """A crash came between the grant and its outcome. The use stays taken (I4); a person must look."""
+    """Nobody can say what became of the grant. The use stays taken (I4); a person must look.
+
+    A crash, a lock or a contact that did not answer came before its outcome; or (`went_on`) the gate saw nobody, but
+    the guest was let through another gate by this same use.
+    """
 
     entry: str
     gate: str
-    why: Literal["release_unrecorded", "passage_unrecorded"]
+    why: Literal["release_unrecorded", "passage_unrecorded", "went_on"]
 
 
 # The gate itself.

@@ -91,37 +91,47 @@ def passage_timed_out(state: VenueState, gate: str, entry: str, *, watched: bool
     return [hand_back(state, state.entries[entry], "not_passed")]
 
 
-def hand_back(state: VenueState, entry: OpenEntry, why: Literal["not_passed", "release_failed"]) -> e.EntryReturned:
+def hand_back(
+    state: VenueState, entry: OpenEntry, why: Literal["not_passed", "release_failed"]
+) -> e.EntryReturned | e.EntryUnknown:
     """Return the fact that undoes a grant: one use fewer, and the guest where they were.
 
-    A guest who has meanwhile gone elsewhere stays there; only the use comes back.
+    A guest who has meanwhile gone elsewhere stays there; only the use comes back. Where they went on by this very use,
+    deeper, out again or back in, they are past this gate although nobody saw them: the use stays taken (I4).
     """
     granted = entry.granted
-    here = state.where.get(granted.holder)
     taken = granted.uses - granted.uses_before
-    moved = (here.zone if here else "") != granted.zone
-    day = _day_after(state, granted)
-    zone = (here.zone if here else None) if moved else granted.from_zone
-    under = (here.entitlement if here else None) if moved else granted.entitlement_before
+    if entry.followed_by and (taken or granted.uses_today != granted.uses_today_before):
+        return e.EntryUnknown(entry=granted.entry, gate=granted.gate, why="went_on")
+    uses = max(0, state.uses.get(granted.entitlement, 0) - taken)
+    day, place = _day_after(state, granted), _place_after(state, granted, uses)
     return e.EntryReturned(
         entry=granted.entry,
         gate=granted.gate,
         holder=granted.holder,
         entitlement=granted.entitlement,
-        uses=max(0, state.uses.get(granted.entitlement, 0) - taken),
-        zone=zone,
-        zone_entitlement=under if zone is not None else None,
-        zone_since_ms=_since(here, granted, moved=moved) if zone is not None else 0,
+        uses=uses,
+        zone=place.zone if place else None,
+        zone_entitlement=place.entitlement if place else None,
+        zone_since_ms=place.since_ms if place else 0,
         day=day.day,
         uses_today=day.uses,
         why=why,
     )
 
 
-def _since(here: Whereabouts | None, granted: e.EntryGranted, *, moved: bool) -> int:
-    if moved:
-        return here.since_ms if here else 0
-    return granted.since_before_ms
+def _place_after(state: VenueState, granted: e.EntryGranted, uses: int) -> Whereabouts | None:
+    """Return where the guest is without this entry, and `uses` of its entitlement; None is outside."""
+    here = state.where.get(granted.holder)
+    came = Whereabouts(granted.zone, granted.entitlement, granted.since_ms) if granted.zone else None
+    if here != came:
+        return here
+    under = granted.entitlement_before or ""
+    left = uses if under == granted.entitlement else state.uses.get(under, 0)
+    if granted.from_zone is None or (under and not left):
+        # Nobody is inside by a use that was handed back since.
+        return None
+    return Whereabouts(granted.from_zone, under, granted.since_before_ms)
 
 
 def _day_after(state: VenueState, granted: e.EntryGranted) -> DayUses:

@@ -6,11 +6,12 @@ Every event carries the values after it, so that each account ends the same howe
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from gateway.domain import allowance_events as a
+from gateway.domain import shift_events as s
 from gateway.domain import wallet_events as w
 from gateway.domain.accounts import Account, Accounts
 
@@ -25,7 +26,7 @@ class Posted(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     `by` is what a sale was paid with that no wallet paid.
     """
 
-    action: w.Action
+    action: w.Action | Literal["cash_moved"]
     holder: str
     fingerprint: str
     sales_minor: int = 0
@@ -34,9 +35,9 @@ class Posted(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     by: str = ""
 
     @property
-    def total_minor(self) -> int:
-        """What can be given back at most."""
-        return self.sales_minor + self.tips_minor + self.deposits_minor
+    def refundable_minor(self) -> int:
+        """What can be refunded at most. A deposit is none of it: it goes back once, to whoever brings the cup."""
+        return self.sales_minor + self.tips_minor
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True):
@@ -64,6 +65,11 @@ ON_DISK: frozenset[str] = frozenset({"transfer", "refunded"})
 def wallet(holder: str) -> str:
     """Return the account of a guest."""
     return WALLET + holder
+
+
+def transfer_id(client: str, request_id: str) -> str:
+    """Return the id of what a request moves. Names of clients have no slash, so no two requests share one."""
+    return f"{client}/{request_id}"
 
 
 class Ledger:
@@ -170,6 +176,11 @@ class Ledger:
         """Money is free again."""
         self._drop_hold(event.transfer)
         self._set(wallet(event.holder), held_minor=event.held_minor)
+
+    def cash_moved(self, event: s.ShiftCashMoved) -> None:
+        """Cash went into a drawer or out of it, for no sale; its id is good for that alone."""
+        if (request := event.request) is not None:
+            self._post(transfer_id(request.client, request.id), Posted("cash_moved", "", request.fingerprint))
 
     def contacted(self, event: w.WalletContact) -> None:
         """Upstream has spoken."""

@@ -14,11 +14,6 @@ from gateway.domain.ledger import Ledger, wallet
 from gateway.domain.reasons import Reason
 
 
-def transfer_id(client: str, request_id: str) -> str:
-    """Return the id of what a request moves. Names of clients have no slash, so no two requests share one."""
-    return f"{client}/{request_id}"
-
-
 def waiting(ledger: Ledger, transfer: str) -> w.WalletArmed | None:
     """Return the order of this id for which a reader waits."""
     return next((armed for armed in ledger.armed.values() if armed.order.transfer == transfer), None)

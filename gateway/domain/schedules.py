@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, time
+from datetime import date, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -45,6 +45,11 @@ def local_time(now_ms: int, timezone: ZoneInfo) -> LocalTime:
     """Return what the clock shows at `now_ms` (UTC milliseconds)."""
     local = datetime.fromtimestamp(now_ms / MS_PER_S, tz=timezone)
     return LocalTime(local.date().isoformat(), local.weekday(), local.time())
+
+
+def is_far_ahead(day: str, local: LocalTime) -> bool:
+    """Return True where `day`, a date such as 2026-07-03, is later than the day after today."""
+    return day > local.day and date.fromisoformat(day) - date.fromisoformat(local.day) > timedelta(days=1)
 
 
 def covers(schedule: Schedule, local: LocalTime) -> bool:

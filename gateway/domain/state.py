@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.domain import above, bench, ledger, redemptions, shifts
+from gateway.domain import above, bench, ledger, redemptions, shifts, state_parts
 from gateway.domain import allowance_events as a
 from gateway.domain import clock_events as c
 from gateway.domain import events as e
@@ -24,7 +24,7 @@ from gateway.domain.access import DayUses, Presence, Whereabouts, ZoneMap
 from gateway.domain.answers import Answer, first_answer, later_answer
 from gateway.domain.clock import Doubt, Standing
 from gateway.domain.state_parts import DrawerState, GateState, GateStatus, Job, JobStatus, OpenEntry, StoredAnswer
-from gateway.domain.zones import Block, Closure, block_key
+from gateway.domain.zones import Block, Closure, block_key, is_reset
 
 __all__ = ["DrawerState", "GateState", "GateStatus", "Job", "OpenEntry", "StoredAnswer", "VenueState"]
 
@@ -161,6 +161,8 @@ class VenueState:
         self._set_uses(event.entitlement, event.uses)
         self._set_day_uses(event.entitlement, event.day, event.uses_today)
         self._move(event.holder, event.zone or None, event.entitlement, event.since_ms)
+        if event.uses == event.uses_before:
+            state_parts.follow(self.entries, event, self._touch, follows=True)
         if event.actuates:
             self.entries[event.entry] = OpenEntry(event)
             self._touch("entry", event.entry)
@@ -184,6 +186,7 @@ class VenueState:
         self._set_uses(event.entitlement, event.uses)
         self._set_day_uses(event.entitlement, event.day, event.uses_today)
         self._move(event.holder, event.zone, event.zone_entitlement or "", event.zone_since_ms)
+        state_parts.follow(self.entries, event, self._touch, follows=False)
         self._close_entry(event.entry, event.gate)
 
     def _close_entry(self, entry: str, gate: str) -> None:
@@ -233,8 +236,7 @@ class VenueState:
         self._touch("closure", event.zone)
 
     def _reset(self, event: z.ZoneReset) -> None:
-        zones = frozenset(event.zones)
-        gone = [holder for holder, here in self.where.items() if here.zone in zones and here.since_ms < event.before_ms]
+        gone = [holder for holder, here in self.where.items() if is_reset(here, event)]
         for holder in gone:
             self._move(holder, None, "", 0)
 
@@ -295,6 +297,10 @@ class VenueState:
 
     def _transferred(self, event: w.WalletTransferred) -> None:
         self.ledger.transferred(event)
+        self.shifts.booked(event.booked)
+
+    def _cash_moved(self, event: s.ShiftCashMoved) -> None:
+        self.ledger.cash_moved(event)
         self.shifts.booked(event.booked)
 
     def _drawer_alarm(self, name: str, alarm: Literal["", "forced", "left_open"]) -> None:
@@ -374,7 +380,7 @@ _CHANGES: dict[type, Callable[[VenueState, Any], None]] = {
     w.WalletArmed: lambda state, event: state.ledger.armed_for(event),
     w.WalletTransferred: VenueState._transferred,
     s.ShiftOpened: lambda state, event: state.shifts.opened(event),
-    s.ShiftCashMoved: lambda state, event: state.shifts.booked(event.booked),
+    s.ShiftCashMoved: VenueState._cash_moved,
     s.ShiftCounted: lambda state, event: state.shifts.counted(event),
     s.ShiftClosed: lambda state, event: state.shifts.closed(event),
     s.ShiftReported: lambda state, event: state.shifts.reported(event),

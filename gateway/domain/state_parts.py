@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -14,10 +15,32 @@ JobStatus = Literal["queued", "printing", "held", "done", "failed", "unknown"]
 
 
 class OpenEntry(msgspec.Struct):
-    """A granted entry whose outcome is not known yet."""
+    """A granted entry whose outcome is not known yet. `followed_by` are the grants that the same use brought since."""
 
     granted: e.EntryGranted
     released: bool = False
+    followed_by: tuple[str, ...] = ()
+
+
+def follow(
+    entries: Mapping[str, OpenEntry],
+    event: e.EntryGranted | e.EntryReturned,
+    touch: Callable[[str, str], None],
+    *,
+    follows: bool,
+) -> None:
+    """Note at the guest's entries that are still open that they went on by the same use, or did not after all.
+
+    `touch(kind, key)` is told of each entry that is another now.
+    """
+    for earlier in entries.values():
+        granted = earlier.granted
+        same = (granted.holder, granted.entitlement) == (event.holder, event.entitlement) != ("", "")
+        if not same or granted.entry == event.entry or (event.entry in earlier.followed_by) == follows:
+            continue
+        others = tuple(one for one in earlier.followed_by if one != event.entry)
+        earlier.followed_by = (*others, event.entry) if follows else others
+        touch("entry", granted.entry)
 
 
 class GateState(msgspec.Struct):

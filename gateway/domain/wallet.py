@@ -283,11 +283,11 @@ def _captured(ledger: Ledger, asked: Asked) -> Reason | None:
 
 
 def _refunded(asked: Asked) -> tuple[w.Leg, ...] | Reason:
-    """Give back from the sale first, then from the tip and the deposit, each up to what was paid."""
+    """Give back from the sale first, then from the tip, each up to what was paid; never a deposit."""
     original, order = asked.original, asked.order
-    if original is None or not original.total_minor:
+    if original is None or not original.refundable_minor:
         return Reason.UNKNOWN_TRANSFER
-    if asked.refunded_minor + order.amount_minor > original.total_minor:
+    if asked.refunded_minor + order.amount_minor > original.refundable_minor:
         return Reason.OVER_CHARGED_AMOUNT
     own = wallet(original.holder) if original.holder else f"{original.by}:{order.client}"
     skip, left = asked.refunded_minor, order.amount_minor
@@ -295,7 +295,6 @@ def _refunded(asked: Asked) -> tuple[w.Leg, ...] | Reason:
     lines = (
         (f"sales:{order.client}", original.sales_minor),
         (f"tips:{order.client}", original.tips_minor),
-        (DEPOSITS, original.deposits_minor),
     )
     for account, line_minor in lines:
         part = min(left, max(0, line_minor - skip))

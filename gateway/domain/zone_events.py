@@ -36,12 +36,16 @@ class ZoneRestored(Event, frozen=True, tag="zone.restored"):
 
 
 class ZoneReset(Event, frozen=True, tag="zone.reset"):
-    """At the zone's reset time everyone who had come before `before_ms` counts as gone from it and all inside it."""
+    """At the zone's reset time everyone who had come before `before_ms` counts as gone from it and all inside it.
+
+    So does whoever is noted to come after `after_ms`, which lies in the future: the clock was wrong when they came.
+    """
 
     zone: str
     zones: tuple[str, ...]
     before_ms: int
     guests: int
+    after_ms: int | None = None
 
 
 class CredentialBlocked(Event, frozen=True, tag="credential.blocked"):

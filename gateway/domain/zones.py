@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from gateway.domain import zone_events as z
-from gateway.domain.access import GateRule, ZoneMap
+from gateway.domain.access import GateRule, Whereabouts, ZoneMap
+from gateway.domain.clock import AHEAD_MAX_MS
 from gateway.domain.schedules import MS_PER_S
 
 if TYPE_CHECKING:
@@ -86,8 +87,18 @@ def last_reset_ms(reset_at: time, now_ms: int, timezone: ZoneInfo) -> int:
     return int(due.timestamp()) * MS_PER_S
 
 
-def reset(state: VenueState, zone: str, before_ms: int) -> list[z.ZoneReset]:
-    """Return the fact that empties `zone` of everyone who came before `before_ms`; none when there is nobody."""
+def reset(state: VenueState, zone: str, before_ms: int, now_ms: int) -> list[z.ZoneReset]:
+    """Return the fact that empties `zone` of everyone who came before `before_ms`; none when there is nobody.
+
+    Whoever is noted to come long after `now_ms` was let in by a clock that was wrong then, and goes too.
+    """
     inside = state.zones.inside(zone)
-    guests = sum(here.zone in inside and here.since_ms < before_ms for here in state.where.values())
-    return [z.ZoneReset(zone=zone, zones=inside, before_ms=before_ms, guests=guests)] if guests else []
+    found = z.ZoneReset(zone=zone, zones=inside, before_ms=before_ms, guests=0, after_ms=now_ms + AHEAD_MAX_MS)
+    guests = sum(is_reset(here, found) for here in state.where.values())
+    return [msgspec.structs.replace(found, guests=guests)] if guests else []
+
+
+def is_reset(here: Whereabouts, event: z.ZoneReset) -> bool:
+    """Return True where a guest counts as gone by this reset."""
+    late = event.after_ms is not None and here.since_ms > event.after_ms
+    return here.zone in event.zones and (here.since_ms < event.before_ms or late)

@@ -168,7 +168,7 @@ class GateFlow:
     def retire(self) -> None:
         """The gate is configured no more: stop, and let go of a lock that is held open."""
         self.close()
-        if self._held is not None and self._held.wanted:
+        if self._held is not None:
             self._held.want(False)
 
     @property
@@ -210,12 +210,16 @@ class GateFlow:
     async def _pulse(self, within_s: float) -> None:
         if self._lock is None or self._gate.lock is None:
             return
-        pulse_s = self._gate.pulse_ms / 1000 + PULSE_SLACK_S
+        loop, pulse_s = asyncio.get_running_loop(), self._gate.pulse_ms / 1000 + PULSE_SLACK_S
+        wait_s = min(RELEASE_TIMEOUT_S, within_s)
         # Set before the pulse and without regard to its outcome: a lock that may be open counts as open.
         self._lock_open_before_s = self._lock_open_until_s
-        self._lock_open_until_s = asyncio.get_running_loop().time() + pulse_s
-        async with asyncio.timeout(min(RELEASE_TIMEOUT_S, within_s)):
-            await self._lock.lock().pulse(self._gate.lock.channel, self._gate.pulse_ms)
+        self._lock_open_until_s = loop.time() + wait_s + pulse_s
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._lock.lock().pulse(self._gate.lock.channel, self._gate.pulse_ms)
+        finally:
+            self._lock_open_until_s = loop.time() + pulse_s
 
     def _released(self, entry: str) -> None:
         # A passage can be faster than this line; then there is nothing left to wait for.

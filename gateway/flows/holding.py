@@ -31,7 +31,7 @@ class HeldLock:
         self._task: asyncio.Task[None] | None = None
         self.wanted = False
         self.held: bool | None = False
-        """What the relay is known to be; None where only the board knows."""
+        """What the relay is known to be; None where only the board knows: told, and not yet confirmed."""
 
     def want(self, held: bool) -> None:
         """Hold the relay closed from now on, or let it go."""
@@ -39,9 +39,8 @@ class HeldLock:
         self._begin()
 
     def board_is_back(self) -> None:
-        """A board that was away begins with every relay open: whatever was held must be held again."""
-        self.held = False
-        self._begin()
+        """A board that was away begins with every relay open: what is or was to be held is told to it once more."""
+        self._tell_anew(self.wanted, self.held)
 
     def is_at(self, other: HeldLock) -> bool:
         """Return True when both stand for the same relay of the same board."""
@@ -49,9 +48,7 @@ class HeldLock:
 
     def take_over(self, before: HeldLock) -> None:
         """Go on where another left off at the same relay; what it is now is told to the board once more."""
-        if before.wanted or before.held is not False:
-            self.wanted, self.held = before.wanted, None
-            self._begin()
+        self._tell_anew(before.wanted, before.held)
 
     def close(self) -> None:
         """Stop trying; the relay stays as it is."""
@@ -59,15 +56,23 @@ class HeldLock:
             self._task.cancel()
             self._task = None
 
+    def _tell_anew(self, wanted: bool, held: bool | None) -> None:
+        # A relay that nobody holds is left alone: it may be amid the pulse of a guest.
+        if wanted or held is not False:
+            self.wanted, self.held = wanted, None
+            self._begin()
+
     def _begin(self) -> None:
-        if self.wanted != self.held and (self._task is None or self._task.done()):
+        if self.held is not self.wanted and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._settle())
 
     async def _settle(self) -> None:
         # A board that is away is waited for elsewhere: its return calls board_is_back().
         failures = 0
-        while self.wanted != self.held and self._port.online:
+        while self.held is not self.wanted and self._port.online:
             wanted = self.wanted
+            # A board may do what it is told and its answer be lost: until it confirms, nobody knows what it did.
+            self.held = None
             try:
                 async with asyncio.timeout(HOLD_TIMEOUT_S):
                     await self._port.lock().hold(self._contact.channel, wanted)
@@ -84,9 +89,9 @@ class HeldLock:
                 await asyncio.sleep(RETRY_S)
             else:
                 self.held = wanted
-                self._tell()
+                self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self.held:
             log.info("gate_held", gate=self._gate)
         else:

@@ -42,7 +42,7 @@ _ORDERS = (z.ZoneLockedDown, z.ZoneReleased, z.ZoneRestored)
 class _Relay(HeldLock):
     """An output's relay while it is held; it says nothing of gates."""
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         log.debug("output_switched", output=self._gate, on=self.held)
 
 
@@ -74,9 +74,7 @@ class OutputsFlow:
         """Serve these outputs at these boards; `standing` tells the inputs that are active."""
         self._standing = standing
         for name in [name for name, lamp in self._lamps.items() if not _same(lamp, outputs.get(name), ports)]:
-            lamp = self._lamps.pop(name)
-            if lamp.relay.wanted:
-                lamp.relay.want(False)
+            self._lamps.pop(name).relay.want(False)
         for name, output in outputs.items():
             if name not in self._lamps:
                 self._lamps[name] = _Lamp(output, ports[output.relay.device])

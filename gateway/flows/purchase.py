@@ -5,7 +5,8 @@ Nothing here moves metal: what a till does with a paid charge (receipt, drawer) 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 import structlog
@@ -16,7 +17,7 @@ from gateway.domain import wallet_events as w
 from gateway.domain.answers import Answer, denied, first_answer
 from gateway.domain.authenticity import Evidence
 from gateway.domain.event import RequestRef
-from gateway.domain.ledger import Ledger
+from gateway.domain.ledger import Ledger, transfer_id
 from gateway.domain.reasons import Reason
 from gateway.domain.wallet import Asked, Guest, Policy, decide, standing
 from gateway.flows import purchase_data as d
@@ -79,7 +80,15 @@ class PurchaseFlow:
             "cancel": self._take_cancel,
             "sell": self._take_sell,
         }
-        return {verb: Handler(take) for verb, take in takers.items()}
+        return {verb: Handler(partial(self._once, take)) for verb, take in takers.items()}
+
+    def _once(self, take: Callable[[Request], Answer | None], request: Request) -> Answer | None:
+        """Answer what was done long ago: its answer was let go since, the transfer is remembered for ever."""
+        transfer = transfer_id(request.client, request.id)
+        if (known := self._recorder.transfer(transfer)) is None:
+            return take(request)
+        is_same = known.fingerprint == request.fingerprint
+        return _done_before(transfer) if is_same else denied(Reason.IDEMPOTENCY_CONFLICT)
 
     def tap(self, reader: str, technology: str, value: str, evidence: Evidence = authenticity.NONE) -> bool:
         """Let a card pay at a reader that waits for one. False where none does: the tap is for somebody else.
@@ -125,7 +134,7 @@ class PurchaseFlow:
 
     def _take_charge(self, request: Request) -> Answer | None:
         data = read_data(request, d.ChargeData)
-        order = self._order(request, "charge", data.currency, data.amount_minor, **_parts(data))
+        order = self._order(request, "charge", data.currency, data.amount_minor, **d.parts(data))
         return self._take(request, data, order)
 
     def _take_top_up(self, request: Request) -> Answer | None:
@@ -155,7 +164,7 @@ class PurchaseFlow:
     def _take_sell(self, request: Request) -> Answer | None:
         data = read_data(request, d.SellData)
         return self._without_wallet(
-            request, self._order(request, "sale", data.currency, data.amount_minor, by=data.by, **_parts(data))
+            request, self._order(request, "sale", data.currency, data.amount_minor, by=data.by, **d.parts(data))
         )
 
     def _without_wallet(self, request: Request, order: w.Order) -> Answer | None:
@@ -192,10 +201,10 @@ class PurchaseFlow:
     def _take_refund(self, request: Request) -> Answer | None:
         data = read_data(request, d.RefundData)
         original, given_minor = self._recorder.transfer(data.transfer), self._recorder.refunded_minor(data.transfer)
-        if original is None or not original.total_minor:
+        if original is None or not original.refundable_minor:
             raise RefusedRequest(denied(Reason.UNKNOWN_TRANSFER))
-        left_minor = original.total_minor - given_minor
-        if data.amount_minor is None and not left_minor:
+        left_minor = original.refundable_minor - given_minor
+        if data.amount_minor is None and left_minor <= 0:
             raise RefusedRequest(denied(Reason.OVER_CHARGED_AMOUNT, "All of it has been given back already."))
         amount_minor = left_minor if data.amount_minor is None else data.amount_minor
         order = self._order(request, "refund", data.currency, amount_minor, of=data.transfer)
@@ -212,12 +221,12 @@ class PurchaseFlow:
         amount_minor = hold.amount_minor - parts_minor if data.amount_minor is None else data.amount_minor
         if amount_minor < 1:
             raise RefusedRequest(denied(Reason.OVER_HELD_AMOUNT))
-        order = self._order(request, "capture", data.currency, amount_minor, of=data.transfer, **_parts(data))
+        order = self._order(request, "capture", data.currency, amount_minor, of=data.transfer, **d.parts(data))
         return self._about(request, order, hold.holder)
 
     def _take_cancel(self, request: Request) -> Answer | None:
         asked = read_data(request, d.CancelData).request
-        transfer = purchases.transfer_id(request.client, asked)
+        transfer = transfer_id(request.client, asked)
         facts = purchases.cancelled(self._ledger, transfer, request.client, request.ref)
         if not facts:
             over = self._recorder.answered(request.client, asked) is not None
@@ -231,7 +240,7 @@ class PurchaseFlow:
         self, request: Request, action: w.Action, currency: str | None, amount_minor: int, **rest: int | str
     ) -> w.Order:
         order = w.Order(
-            transfer=purchases.transfer_id(request.client, request.id),
+            transfer=transfer_id(request.client, request.id),
             action=action,
             client=request.client,
             currency=currency or self._policy.currency,
@@ -250,10 +259,6 @@ class PurchaseFlow:
             raise RefusedRequest(denied(Reason.WRONG_CURRENCY, f"Wallets here hold {self._policy.currency} only."))
         if order.action != "balance" and (refusal := self.cashier.refusal(order.client)):
             raise RefusedRequest(denied(refusal))
-        if (known := self._recorder.transfer(order.transfer)) is not None:
-            # The answer to it has been let go since; the transfer itself is remembered for ever.
-            is_same = known.fingerprint == request.fingerprint
-            return _done_before(order) if is_same else denied(Reason.IDEMPOTENCY_CONFLICT)
         if payer.credential is not None:
             # A number that a client merely names proves nothing.
             technology = payer.credential.technology if isinstance(payer.credential, Presented) else ""
@@ -266,7 +271,7 @@ class PurchaseFlow:
         """Let a reader wait for the next card. One order at a time: a tap must not pay for something else."""
         port = self._readers.get(reader)
         if port is None:
-            raise RefusedRequest(denied(Reason.UNKNOWN_READER, _no_reader(reader, self._readers)))
+            raise RefusedRequest(denied(Reason.UNKNOWN_READER, d.no_reader(reader, self._readers)))
         if not port.online:
             raise RefusedRequest(
                 denied(Reason.DEVICE_OFFLINE, f"{reader} is not connected. Check its power and cable.")
@@ -319,7 +324,7 @@ class PurchaseFlow:
         if isinstance(verdict, Reason):
             self._deny(order, verdict, guest.credential, request, reader, guest)
         elif not verdict:
-            return _done_before(order)
+            return _done_before(order.transfer)
         else:
             facts = [*verdict[:-1], self.cashier.booked(verdict[-1])]
             self._recorder.record(*facts)
@@ -388,13 +393,5 @@ class PurchaseFlow:
         )
 
 
-def _done_before(order: w.Order) -> Answer:
-    return Answer("done", None, "This was done before.", {"transfer": order.transfer})
-
-
-def _parts(data: d.ChargeData | d.CaptureData | d.SellData) -> dict[str, int]:
-    return {"tip_minor": data.tip_minor, "deposit_minor": data.deposit_minor}
-
-
-def _no_reader(name: str, known: Collection[str]) -> str:
-    return f"There is no reader {name!r} here. Readers are: {', '.join(sorted(known)) or 'none'}."
+def _done_before(transfer: str) -> Answer:
+    return Answer("done", None, "This was done before.", {"transfer": transfer})

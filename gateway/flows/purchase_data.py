@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
@@ -106,7 +107,7 @@ class BalanceData(Payer, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class RefundData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Give back what was charged, in whole or in part, into the wallet it came from."""
+    """Give back what was charged, in whole or in part, into the wallet it came from. A deposit is none of it."""
 
     transfer: TransferId
     amount_minor: Amount | None = None
@@ -127,3 +128,13 @@ class CancelData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Take back what an earlier request of this client asked: its reader waits no more, or its hold is released."""
 
     request: Annotated[str, Meta(min_length=1, max_length=64, description="The id of that request.")]
+
+
+def parts(data: ChargeData | CaptureData | SellData) -> dict[str, int]:
+    """Return what is paid on top of the amount, as fields of an order."""
+    return {"tip_minor": data.tip_minor, "deposit_minor": data.deposit_minor}
+
+
+def no_reader(name: str, known: Collection[str]) -> str:
+    """Return what to tell a client that named a reader which is not there."""
+    return f"There is no reader {name!r} here. Readers are: {', '.join(sorted(known)) or 'none'}."

@@ -20,7 +20,7 @@ from gateway.domain.answers import Answer, denied
 from gateway.domain.authenticity import Evidence
 from gateway.domain.entitlements import Purse, Refusal
 from gateway.domain.event import RequestRef
-from gateway.domain.purchases import transfer_id
+from gateway.domain.ledger import transfer_id
 from gateway.domain.reasons import Reason
 from gateway.domain.redemptions import Redeemed
 from gateway.flows import redeem_data as d

@@ -18,6 +18,7 @@ from gateway.domain import booking, printing, shifts
 from gateway.domain import events as e
 from gateway.domain import shift_events as s
 from gateway.domain.answers import Answer, denied
+from gateway.domain.ledger import transfer_id
 from gateway.domain.money import AMOUNT_MAX_MINOR
 from gateway.domain.reasons import Reason
 from gateway.flows import shift_report
@@ -143,8 +144,12 @@ class ShiftFlow:
             )
         )
 
-    def take_cash(self, request: Request) -> None:
+    def take_cash(self, request: Request) -> Answer | None:
         """Record cash that is put in or taken out, with its reason."""
+        if (known := self._recorder.transfer(transfer_id(request.client, request.id))) is not None:
+            # The answer to it has been let go since; that it was done is remembered for ever.
+            is_same = known.fingerprint == request.fingerprint
+            return Answer("done", None, "This was done before.") if is_same else denied(Reason.IDEMPOTENCY_CONFLICT)
         asked, shift = read_data(request, CashData), self._shift(request)
         if not asked.reason.strip():
             raise RefusedRequest(denied(Reason.MALFORMED, "`data.reason` is blank. Say what the cash is for."))
@@ -163,6 +168,7 @@ class ShiftFlow:
                 request=request.ref,
             )
         )
+        return None
 
     def take_count(self, request: Request) -> None:
         """Record what was counted; whoever counted is told nothing of what should be there."""

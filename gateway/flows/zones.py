@@ -83,7 +83,7 @@ class OrdersFlow:
             due_ms = zones.last_reset_ms(reset_at, now_ms, self._timezone)
             if self._reset_done_ms.get(zone) == due_ms:
                 continue
-            facts = zones.reset(self._recorder.state, zone, due_ms)
+            facts = zones.reset(self._recorder.state, zone, due_ms, now_ms)
             try:
                 if facts:
                     self._recorder.record(*facts)

@@ -99,6 +99,9 @@ class EntitlementRow(msgspec.Struct, tag_field="type", tag="entitlement", forbid
             raise RowError("item: what is redeemed opens no zones; write two entitlements, one for each")
         if self.item is not None and self.reentry:
             raise RowError("reentry: only for what opens zones; leave it out where there is an `item`")
+        if self.reentry and self.uses_per_day is None and (self.uses or 1) > 1:
+            # Coming back takes no use, so the second of them could never be taken.
+            raise RowError(f"uses: with `reentry` no second one of {self.uses} is ever taken; say 1, or `uses_per_day`")
         if self.uses is not None and self.uses_per_day is not None and self.uses_per_day > self.uses:
             raise RowError(f"uses_per_day: {self.uses_per_day} a day can never be used of {self.uses} in all")
 

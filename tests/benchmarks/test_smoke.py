@@ -16,7 +16,7 @@ RATIOS = {
     "p99_over_p50_at_64",
     "wal_mb_max",
     "local_p50_over_commit",
-    "local_row_p50_over_commit",
+    "local_rest_p50_over_commit",
     "local_p99_ms_100tps",
     "bytes_per_tap_over_append",
     "sd_p50_1_over_fsync",

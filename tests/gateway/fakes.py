@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from drivers.api import DeviceOffline, PrinterStatus
+from drivers.api import DeviceOffline, DeviceTimeout, PrinterStatus
 from drivers.document import Document, plain_text
 from gateway.domain.access import Credential, Entitlement
 from gateway.domain.ids import Uuid7
@@ -283,7 +283,11 @@ class _Port:
 
 
 class FakeLock(_Port):
-    """A relay board, and the port to it. `error` is raised by the next pulses; `answer` holds them up until set."""
+    """A relay board, and the port to it.
+
+    `error` is raised by the next pulses and holds; `answer` holds pulses up until set; `answers_lost` counts the holds
+    that the board still carries out without anybody hearing of it.
+    """
 
     channels = 4
     board_timed = False
@@ -295,6 +299,7 @@ class FakeLock(_Port):
         self.holds: list[tuple[int, bool]] = []
         self.error: Exception | None = None
         self.answer: asyncio.Event | None = None
+        self.answers_lost = 0
 
     def lock(self) -> FakeLock:
         self._require()
@@ -311,6 +316,9 @@ class FakeLock(_Port):
         if self.error is not None:
             raise self.error
         self.holds.append((channel, active))
+        if self.answers_lost:
+            self.answers_lost -= 1
+            raise DeviceTimeout("the board did not answer")
 
 
 class FakePrinter(_Port):

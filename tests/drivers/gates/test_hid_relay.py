@@ -93,6 +93,32 @@ async def test_a_pulse_closes_the_relay_and_a_timer_opens_it():
     assert board.users == 0
 
 
+async def test_a_pulse_lasts_from_when_the_board_was_told_also_where_its_thread_was_busy():
+    board, events = FakeBoard(), Events()
+    driver = relay(FakeUsb(board), events)
+    async with running(driver, events):
+        board.hang = threading.Event()
+        pulse = asyncio.create_task(driver.pulse(1, 150))
+        await asyncio.sleep(0.3)
+        board.hang.set()
+        await pulse
+        assert board.closed[0]
+        assert await until(lambda: not board.closed[0]) > 0.1
+
+
+async def test_a_pulse_nobody_confirmed_is_ended_all_the_same():
+    board, events = FakeBoard(), Events()
+    usb = FakeUsb(board)
+    driver = relay(usb, events)
+    async with running(driver, events):
+        board.stuck = True
+        with pytest.raises(DeviceFault, match="did not move"):
+            await driver.pulse(1, 50)
+        board.stuck = False
+        board.closed[0] = True
+        await until(lambda: not board.closed[0])
+
+
 async def test_a_relay_that_does_not_move_is_a_fault():
     board, events = FakeBoard(), Events()
     driver = relay(FakeUsb(board), events)

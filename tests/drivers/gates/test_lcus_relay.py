@@ -115,7 +115,7 @@ async def test_unplugged_amid_a_pulse(device):
             await asyncio.wait_for(task, 2)
         with pytest.raises(DeviceOffline):
             await driver.pulse(1, 100)
-    assert driver._pulse_ends == {}
+    assert not driver._ends.may_be_closed
 
 
 async def test_a_command_that_jams_is_thrown_away_and_not_carried_out_later(device):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, Online, Reading
+from drivers.api import DeviceOffline, DriverFailed, Online, Reading
 from drivers.nfc.options import ProofRule
 from drivers.readers.nfcpy import NfcpyOptions, NfcpyReader
 from simulators.cards.crypto import card_key
@@ -161,7 +161,7 @@ async def test_i08_a_chip_that_falls_silent_ends_its_own_link_and_comes_back():
         driver = reader(device, events, poll_ms=10, hang_after_ms=2000)
         async with running(driver, events) as task:
             device._deaf = True
-            with pytest.raises((DeviceOffline, DeviceTimeout)):
+            with pytest.raises((DeviceOffline, DriverFailed)):
                 await task
         device._deaf = False
         async with running(driver, events):
@@ -188,7 +188,7 @@ async def test_unplugged_is_offline_at_once():
         async with running(reader(device, events, poll_ms=10), events) as task:
             device.line.unplug()
             began = time.monotonic()
-            with pytest.raises((DeviceOffline, DeviceFault), match=r"cable|crashed"):
+            with pytest.raises((DeviceOffline, DriverFailed), match=r"cable|crashed"):
                 await task
             assert time.monotonic() - began < 2
 
@@ -232,5 +232,5 @@ async def test_i08_a_card_that_nfcpy_stumbles_over_is_read_by_its_number():
 def test_i08_nonsense_from_the_process_is_a_fault_of_its_device():
     driver = NfcpyReader(NfcpyOptions(connect="usb"), Events())
     for junk in (b"hello\n", b"\xff\n", b'{"type":"seen"}\n', b"[" * 5000):
-        with pytest.raises(DeviceFault, match="nobody understands"):
+        with pytest.raises(DriverFailed, match="nobody understands"):
             driver._on_line(junk)

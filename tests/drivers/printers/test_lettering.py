@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from drivers.printers import lettering
-from drivers.printers.lettering import line_picture, missing
+from drivers.printers.lettering import LINE_DOTS, Look, line_picture, missing
 
 PACKAGES = {
     "咖啡": "fonts-droid-fallback",
@@ -17,9 +17,8 @@ PACKAGES = {
 NOBODY_HAS = "\U0010fffd"
 
 
-def drawn(text: str, **look: object) -> Image.Image:
-    settings = {"font": None, "bold": False, "underline": False, "double_width": False, "double_height": False}
-    return line_picture(text, 12, **(settings | look))
+def drawn(text: str, font: str | None = None, line_dots: int = LINE_DOTS, **look: bool) -> Image.Image:
+    return line_picture(text, 12, Look(**look), font, line_dots)
 
 
 def ink(picture: Image.Image) -> tuple[int, int, int, int]:

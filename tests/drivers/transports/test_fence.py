@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout
+from drivers.api import DeviceOffline, DriverFailed
 from drivers.transports.fence import Fence
 
 MODULE = "tests.drivers.transports.babbler"
@@ -26,28 +26,28 @@ def is_gone(pid: int) -> bool:
 
 
 async def test_i08_a_crash_is_the_device_s_own():
-    with pytest.raises(DeviceFault, match=r"crashed \(ended by signal 11\) and is started anew"):
+    with pytest.raises(DriverFailed, match=r"crashed \(ended by signal 11\) and is started anew"):
         await fence().serve(b"crash", lambda _: None)
-    with pytest.raises(DeviceFault, match="exit status 7"):
+    with pytest.raises(DriverFailed, match="exit status 7"):
         await fence().serve(b"exit", lambda _: None)
 
 
 async def test_i08_a_hang_is_noticed_and_ended():
     pids: list[int] = []
-    with pytest.raises(DeviceTimeout, match=r"hung for 1\.5 s; its process is started anew"):
+    with pytest.raises(DriverFailed, match=r"hung for 1\.5 s; its process is started anew"):
         await fence(silence_s=1.5).serve(b"hang", lambda line: pids.append(int(line)))
     assert is_gone(pids[0])
 
 
 async def test_i08_a_flood_is_cut_off():
     lines: list[bytes] = []
-    with pytest.raises(DeviceFault, match="floods: more than 200 lines a second"):
+    with pytest.raises(DriverFailed, match="floods: more than 200 lines a second"):
         await fence().serve(b"flood", lines.append)
     assert len(lines) <= 200
 
 
 async def test_i09_a_line_without_an_end_is_cut_off():
-    with pytest.raises(DeviceFault, match="a line without an end"):
+    with pytest.raises(DriverFailed, match="a line without an end"):
         await fence().serve(b"endless", lambda _: None)
 
 

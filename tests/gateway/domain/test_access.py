@@ -5,8 +5,20 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.domain.access import Credential, Entitlement, GateRule, Grant, Presence, Whereabouts, ZoneMap, decide
+from gateway.domain import entitlements
+from gateway.domain.access import (
+    Credential,
+    DayUses,
+    Entitlement,
+    GateRule,
+    Grant,
+    Presence,
+    Whereabouts,
+    ZoneMap,
+    decide,
+)
 from gateway.domain.reasons import Reason
+from gateway.domain.redemption_events import Line
 from gateway.domain.schedules import Schedule, Window, in_schedule
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -281,3 +293,32 @@ def test_a_schedule_is_read_in_the_venues_own_time_zone() -> None:
     at_ms = utc_ms(2026, 7, 3, 16, 30)
     assert in_schedule(FRIDAY_EVENING, at_ms, BERLIN)
     assert not in_schedule(FRIDAY_EVENING, at_ms, ZoneInfo("Europe/London"))
+
+
+# A clock that was wrong and is right again.
+
+
+@pytest.mark.parametrize(
+    ("used_on", "counts"),
+    [("2026-07-02", False), ("2026-07-03", True), ("2026-07-04", True), ("2026-07-05", False), ("2036-01-01", False)],
+)
+def test_a_day_of_use_far_ahead_of_the_venues_day_does_not_count(used_on: str, counts: bool) -> None:
+    presence = Presence(None, {"ticket-1": 1}, {}, {"ticket-1": DayUses(used_on, 1)})
+    verdict = ask(NORTH, ticket(uses_total=None, uses_per_day=1), presence=presence)
+    redeemable = ticket(item="meal", uses_total=None, uses_per_day=1)
+    purse = entitlements.Purse([redeemable], {"ticket-1": 1}, presence.day_uses, {}, NOW_MS, BERLIN)
+    redeemed = entitlements.decide([Line("meal", "", 1)], purse)
+    if counts:
+        assert verdict is Reason.NO_USES_LEFT_TODAY
+        assert redeemed == entitlements.Refusal(Reason.NO_USES_LEFT_TODAY, "meal")
+    else:
+        assert verdict == Grant("ticket-1", 2, DayUses("2026-07-03", 1))
+        assert [used.uses_today for used in redeemed] == [1]
+
+
+@pytest.mark.parametrize(("since_ms", "held"), [(NOW_MS + 3_600_000, True), (berlin_ms(2036, 1, 1), False)])
+def test_who_came_in_by_a_clock_far_ahead_is_not_held_back_for_years(since_ms: int, held: bool) -> None:
+    presence = Presence(Whereabouts("hall", "other", since_ms), {}, {"hall": 1})
+    timed = GateRule("timed", None, "hall", passback_reset_ms=600_000)
+    assert (ask(timed, ticket(), presence=presence) is Reason.ALREADY_INSIDE) is held
+    assert ask(NORTH, ticket(), presence=presence) is Reason.ALREADY_INSIDE, "where no time frees them"

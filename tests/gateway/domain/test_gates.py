@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import pytest
 
+from gateway.domain import access, gates
 from gateway.domain import events as e
-from gateway.domain import gates
 from gateway.domain.access import Whereabouts, ZoneMap
 from gateway.domain.reasons import Reason
 from gateway.domain.state import OpenEntry, VenueState
@@ -154,9 +156,76 @@ def test_a_use_taken_at_another_gate_meanwhile_is_not_given_back_with_this_one()
 
 def test_a_guest_who_moved_on_stays_there_when_the_entry_goes_back() -> None:
     state = venue(granted(zone="foyer"), granted("e2", gate="inner", uses=1, uses_before=1, from_zone="foyer"))
-    [returned] = gates.passage_timed_out(state, "north", "e1", watched=True)
-    state.apply(returned)
+    found = gates.passage_timed_out(state, "north", "e1", watched=True)
+    assert found == [e.EntryUnknown(entry="e1", gate="north", why="went_on")]
+    state.apply(found[0])
     assert state.where == {"guest-1": Whereabouts("hall", "ticket-1")}
+    assert state.uses == {"ticket-1": 1}
+
+
+def test_i04_a_guest_seen_at_an_inner_gate_keeps_no_use_that_the_outer_one_missed() -> None:
+    ticket = access.Entitlement("ticket-1", "guest-1", ("hall",), uses_total=1)
+    front, door = access.GateRule("north", None, "foyer"), access.GateRule("door", "foyer", "hall")
+    state = venue(
+        granted(zone="foyer", since_ms=1),
+        e.GateReleased(entry="e1", gate="north"),
+        granted("e2", gate="door", uses=1, uses_before=1, from_zone="foyer", entitlement_before="ticket-1", since_ms=2),
+        e.EntryPassed(entry="e2", gate="door"),
+    )
+    for event in gates.passage_timed_out(state, "north", "e1", watched=True):
+        state.apply(event)
+    uses = state.uses["ticket-1"]
+    state.apply(granted("e3", gate="exit", zone="", uses=uses, uses_before=uses))
+    state.apply(e.EntryPassed(entry="e3", gate="exit"))
+    for rule in (front, door):
+        guest = access.Credential("ref", "guest-1")
+        verdict = access.decide(rule, ZONES, guest, [ticket], {}, state.presence("guest-1"), 3, ZoneInfo("UTC"))
+        assert verdict is Reason.NO_USES_LEFT
+
+
+def test_i04_a_guest_seen_to_leave_has_used_the_ticket() -> None:
+    state = venue(granted(), granted("out", gate="exit", zone="", uses=1, uses_before=1, from_zone="hall"))
+    state.apply(e.EntryPassed(entry="out", gate="exit"))
+    [unknown] = gates.passage_timed_out(state, "north", "e1", watched=True)
+    assert unknown == e.EntryUnknown(entry="e1", gate="north", why="went_on")
+
+
+def test_i04_two_entries_into_one_zone_are_told_apart() -> None:
+    again = granted(
+        "e2", gate="south", uses=1, uses_before=1, since_ms=2, from_zone="hall", entitlement_before="ticket-1",
+        since_before_ms=1,
+    )  # fmt: skip
+    state = venue(granted(since_ms=1), again, e.EntryPassed(entry="e2", gate="south"))
+    for event in gates.passage_timed_out(state, "north", "e1", watched=True):
+        state.apply(event)
+    assert state.where == {"guest-1": Whereabouts("hall", "ticket-1", 2)}
+    assert state.uses == {"ticket-1": 1}
+
+
+def test_an_entry_after_which_the_guest_tapped_elsewhere_and_went_nowhere_goes_back() -> None:
+    again = granted(
+        "e2", gate="south", uses=1, uses_before=1, since_ms=2, from_zone="hall", entitlement_before="ticket-1",
+        since_before_ms=1,
+    )  # fmt: skip
+    state = venue(granted(since_ms=1), again)
+    for gate, entry in (("south", "e2"), ("north", "e1")):
+        [returned] = gates.passage_timed_out(state, gate, entry, watched=True)
+        state.apply(returned)
+    assert state.where == {}
+    assert state.uses == {"ticket-1": 0}
+
+
+def test_a_group_of_whom_none_went_through_is_outside_in_whatever_order_its_entries_end() -> None:
+    second = granted(
+        "e2", gate="south", uses=2, uses_before=1, since_ms=2, from_zone="hall", entitlement_before="ticket-1",
+        since_before_ms=1,
+    )  # fmt: skip
+    state = venue(granted(since_ms=1), second)
+    for gate, entry in (("north", "e1"), ("south", "e2")):
+        [returned] = gates.passage_timed_out(state, gate, entry, watched=True)
+        state.apply(returned)
+    assert state.where == {}
+    assert state.uses == {"ticket-1": 0}
 
 
 def test_a_guest_who_did_not_walk_out_is_still_inside() -> None:

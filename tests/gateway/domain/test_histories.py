@@ -73,6 +73,9 @@ class Venue:
         self.taken_on: Counter[tuple[str, str]] = Counter()
         self.now_ms = 1_000
         self._grants: dict[str, e.EntryGranted] = {}
+        self._use_of: dict[str, str] = {}
+        self._newest_use: dict[str, str] = {}
+        self._uses_passed_on: set[str] = set()
 
     def record(self, *events: e.AnyEvent) -> None:
         for event in events:
@@ -97,11 +100,16 @@ class Venue:
                 self._grants[event.entry] = event
                 self.taken[event.entitlement] += event.uses - event.uses_before
                 self.taken_on[event.entitlement, event.day] += event.uses_today - event.uses_today_before
+                if event.uses > event.uses_before:
+                    self._newest_use[event.entitlement] = event.entry
+                self._use_of[event.entry] = self._newest_use.get(event.entitlement, event.entry)
             case e.EntryReturned():
+                assert event.entry not in self._uses_passed_on, "somebody passed a gate by this use"
                 grant = self._grants[event.entry]
                 self.taken[event.entitlement] -= grant.uses - grant.uses_before
                 self.taken_on[grant.entitlement, grant.day] -= grant.uses_today - grant.uses_today_before
             case e.EntryPassed():
+                self._uses_passed_on.add(self._use_of[event.entry])
                 grant = self._grants[event.entry]
                 self.passed_on_a_use[grant.entitlement] += grant.uses - grant.uses_before
 
@@ -132,7 +140,7 @@ class Venue:
             case "half_a_day":
                 self.now_ms += HALF_A_DAY_MS
             case "everyone_gone":
-                self.record(*zones.reset(self.state, "hall", self.now_ms))
+                self.record(*zones.reset(self.state, "hall", self.now_ms, self.now_ms))
             case "closed_down":
                 order = ze.ZoneRestored if "vip" in self.state.closures else ze.ZoneLockedDown
                 self.record(order(zone="vip", client="desk", reason="r"))
@@ -218,6 +226,35 @@ def test_i04_no_ticket_is_ever_used_more_often_than_it_was_sold(steps: list[tupl
         for (name, day), taken in venue.taken_on.items():
             limit = next((one.uses_per_day for one in TICKETS.values() if one.id == name), None)
             assert 0 <= taken <= (limit or 0), (name, day)
+
+
+quick = st.builds(
+    lambda guest, steps: [("tap", guest, "north"), *((action, guest, gate) for action, gate in steps)],
+    st.sampled_from(["deep", "again", "daily-again"]),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["tap", "opened", "timed_out"]), st.sampled_from(["north", "south", "vip-door", "exit"])
+        ),
+        max_size=20,
+    ),
+)
+"""One guest who hurries from gate to gate while the one before still waits for them."""
+
+
+@often
+@given(quick)
+def test_i04_a_use_by_which_somebody_passed_a_gate_is_never_handed_back(steps: list[tuple[str, str, str]]) -> None:
+    venue = lived(steps)
+    for ticket in TICKETS.values():
+        assert venue.state.uses.get(ticket.id, 0) == venue.taken[ticket.id]
+
+
+@often
+@given(quick, st.data())
+def test_i02_a_crash_amid_a_fold_forgets_no_guest_in_a_hurry(
+    steps: list[tuple[str, str, str]], data: st.DataObject
+) -> None:
+    assert_survives_a_half_written_fold(lived(steps), data)
 
 
 @often

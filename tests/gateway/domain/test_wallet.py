@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gateway.domain import purchases
+from gateway.domain import ledger, purchases
 from gateway.domain import wallet as wallet_module
 from gateway.domain import wallet_events as w
 from gateway.domain.clock import Doubt
@@ -161,12 +161,30 @@ def test_i03_no_more_is_refunded_than_was_charged_in_however_many_parts() -> Non
     bank.ask("ada", "charge", 1000, tip_minor=100, deposit_minor=200, transfer="bar/sale")
     (first,) = bank.ask("ada", "refund", 1050, of="bar/sale")
     assert first.legs == (w.Leg("sales:bar", "wallet:ada", 1000), w.Leg("tips:bar", "wallet:ada", 50))
-    assert bank.ask("ada", "refund", 251, of="bar/sale") is Reason.OVER_CHARGED_AMOUNT
-    (rest,) = bank.ask("ada", "refund", 250, of="bar/sale")
-    assert rest.legs == (w.Leg("tips:bar", "wallet:ada", 50), w.Leg("deposits", "wallet:ada", 200))
-    assert rest.refunded_minor == 1300
+    assert bank.ask("ada", "refund", 51, of="bar/sale") is Reason.OVER_CHARGED_AMOUNT
+    (rest,) = bank.ask("ada", "refund", 50, of="bar/sale")
+    assert rest.legs == (w.Leg("tips:bar", "wallet:ada", 50),)
+    assert rest.refunded_minor == 1100
     assert bank.ask("ada", "refund", 1, of="bar/sale") is Reason.OVER_CHARGED_AMOUNT
+    assert bank.balance("ada") == 1800
+
+
+def test_i03_a_deposit_is_given_back_once_and_never_out_of_another_guests() -> None:
+    bank = funded(2000)
+    bank.ask("ada", "charge", 500, tip_minor=50, deposit_minor=200, transfer="bar/sale")
+    bank.ask("ada", "deposit_return", 200)
+    bank.ask("bob", "top_up", 1000)
+    bank.ask("bob", "charge", 100, deposit_minor=200)
+    assert bank.ask("ada", "refund", 750, of="bar/sale") is Reason.OVER_CHARGED_AMOUNT
+    bank.ask("ada", "refund", 550, of="bar/sale")
     assert bank.balance("ada") == 2000
+    assert bank.account("deposits").balance_minor == 200, "bob's cup"
+
+
+def test_a_deposit_alone_is_not_refunded_but_returned() -> None:
+    bank = funded(2000)
+    bank.ask("ada", "deposit", 200, transfer="bar/cup")
+    assert bank.ask("ada", "refund", 200, of="bar/cup") is Reason.UNKNOWN_TRANSFER
 
 
 def test_a_refund_is_booked_at_the_till_that_gives_it() -> None:
@@ -271,7 +289,7 @@ def test_i02_an_id_used_again_with_the_same_content_moves_nothing_twice(action: 
 
 
 def test_ids_of_two_clients_never_meet() -> None:
-    assert purchases.transfer_id("bar", "1/2") != purchases.transfer_id("bar-1", "2")
+    assert ledger.transfer_id("bar", "1/2") != ledger.transfer_id("bar-1", "2")
 
 
 # Where upstream keeps the wallets.

@@ -8,6 +8,7 @@ import pytest
 from gateway.domain import events as e
 from gateway.domain import zone_events as z
 from gateway.domain.access import GateRule, ZoneMap
+from gateway.domain.clock import AHEAD_MAX_MS
 from gateway.domain.state import VenueState
 from gateway.domain.zones import VENUE, Closure, closure_at, closure_of, closures_around, last_reset_ms, reset
 from tests.gateway.domain.samples import sample
@@ -95,18 +96,28 @@ def test_a_reset_empties_the_zone_and_those_inside_it_of_all_who_came_before() -
     guest_in(state, "old-hall", "hall", 100)
     guest_in(state, "new-hall", "hall", 200)
     guest_in(state, "old-foyer", "foyer", 100)
-    [fact] = reset(state, "hall", 200)
+    [fact] = reset(state, "hall", 200, 1_000)
     assert (fact.guests, set(fact.zones)) == (2, {"hall", "vip"})
     state.apply(fact)
     assert set(state.where) == {"new-hall", "old-foyer"}
     assert +state.occupancy == {"hall": 1, "foyer": 2}
-    assert reset(state, "hall", 200) == []
+    assert reset(state, "hall", 200, 1_000) == []
+
+
+def test_a_reset_takes_along_who_came_by_a_clock_that_was_far_ahead() -> None:
+    state = VenueState(ZONES)
+    guest_in(state, "ten-years", "hall", 10 * 365 * AHEAD_MAX_MS)
+    guest_in(state, "an-hour", "hall", 3_600_000)
+    [fact] = reset(state, "hall", 200, 1_000)
+    state.apply(fact)
+    assert set(state.where) == {"an-hour"}
+    assert reset(state, "hall", 200, 1_000) == []
 
 
 def test_a_reset_means_the_same_under_another_zone_map() -> None:
     state = VenueState(ZONES)
     guest_in(state, "old-vip", "vip", 100)
-    [fact] = reset(state, "hall", 200)
+    [fact] = reset(state, "hall", 200, 1_000)
     state.set_zones(ZoneMap(within={"vip": None}, capacity={}))
     state.apply(fact)
     assert state.where == {}

@@ -106,6 +106,21 @@ async def test_the_second_door_waits_for_the_first() -> None:
     assert trap.lock.pulses == [(1, 700), (2, 3000)]
 
 
+async def test_the_lock_of_a_slow_board_is_open_from_when_it_confirmed() -> None:
+    trap = Trap()
+    trap.lock.answer = asyncio.Event()
+    trap.tap("outer")
+    await asyncio.sleep(1.5)
+    trap.lock.answer.set()
+    await asyncio.sleep(0.1)
+    trap.contact(1, True)
+    trap.contact(1, False)
+    await asyncio.sleep(0.5)
+    assert trap.tap("inner") is Reason.INTERLOCKED, "its pulse of 700 ms began a moment ago"
+    await asyncio.sleep(0.5)
+    assert trap.tap("inner") is None
+
+
 async def test_two_taps_in_the_same_moment_open_one_door() -> None:
     trap = Trap()
     assert [trap.tap("inner"), trap.tap("outer")] == [None, Reason.INTERLOCKED]

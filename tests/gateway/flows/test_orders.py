@@ -192,6 +192,47 @@ async def test_a_board_that_does_not_confirm_is_told_until_it_does(venue: Venue)
     assert north.holds == [HELD]
 
 
+async def test_a_board_whose_answer_was_lost_is_let_go_after_the_emergency(venue: Venue) -> None:
+    north = venue.locks["north"]
+    north.answers_lost = 1
+    venue.order("emergency_release")
+    await asyncio.sleep(0.1)
+    assert north.holds == [HELD], "the board did it, and nobody heard"
+    venue.order("restore")
+    assert venue.gates["north"].door.lock_open, "nobody knows, so a man-trap's other door stays shut"
+    await asyncio.sleep(5)
+    assert north.holds == [HELD, LET_GO]
+    assert not venue.gates["north"].door.lock_open
+
+
+async def test_a_board_whose_answer_to_letting_go_was_lost_is_told_again_whatever_is_heard_of_it(venue: Venue) -> None:
+    north = venue.locks["north"]
+    venue.order("emergency_release")
+    await asyncio.sleep(1)
+    north.error = DeviceTimeout("no answer")
+    venue.order("restore")
+    await asyncio.sleep(0.1)
+    # As after the pause that follows a pulse nobody confirmed: the board was there, and its relay is still closed.
+    venue.gates["north"].lock_answers()
+    assert venue.gates["north"].door.lock_open
+    north.error = None
+    await asyncio.sleep(1)
+    assert north.holds == [HELD, LET_GO]
+
+
+async def test_a_gate_that_is_configured_no_more_lets_go_of_a_lock_nobody_is_sure_of(venue: Venue) -> None:
+    north = venue.locks["north"]
+    venue.order("emergency_release")
+    await asyncio.sleep(1)
+    north.error = DeviceTimeout("no answer")
+    venue.order("restore")
+    await asyncio.sleep(0.1)
+    venue.gates["north"].retire()
+    north.error = None
+    await asyncio.sleep(1)
+    assert north.holds == [HELD, LET_GO]
+
+
 async def test_a_bug_in_a_driver_does_not_end_an_emergency(venue: Venue) -> None:
     north = venue.locks["north"]
     north.error = ZeroDivisionError("a bug")

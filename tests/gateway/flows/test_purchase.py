@@ -532,6 +532,24 @@ async def test_a_refund_gives_back_the_rest_when_no_amount_is_named() -> None:
     assert bar.answer("r5").reason is Reason.OVER_CHARGED_AMOUNT
 
 
+async def test_i02_a_refund_and_a_capture_are_known_when_their_answers_were_let_go() -> None:
+    bar = await funded_bar(2000)
+    bar.ask("charge", "sale", amount_minor=1000, credential=shown(ADA))
+    bar.ask("hold", "held", amount_minor=500, credential=shown(ADA))
+    await settle()
+    asked = {"refund": ("r1", "bar-tablet/sale"), "capture": ("p1", "bar-tablet/held")}
+    for verb, (number, transfer) in asked.items():
+        bar.ask(verb, number, transfer=transfer)
+    await settle()
+    bar.house.state.requests.clear()
+    before = bar.balance()
+    for verb, (number, transfer) in asked.items():
+        assert bar.ask(verb, number, transfer=transfer).message == "This was done before."
+        again = bar.ask(verb, number, transfer=transfer, amount_minor=1)
+        assert again.reason is Reason.IDEMPOTENCY_CONFLICT
+    assert bar.balance() == before
+
+
 async def test_a_charge_is_refunded_long_after_it_has_left_the_memory() -> None:
     bar = await funded_bar(2000)
     bar.ask("charge", "sale", amount_minor=1000, credential=shown(ADA))

@@ -180,6 +180,17 @@ async def test_i02_a_repeated_request_moves_cash_once_and_is_answered_alike() ->
     assert counter.house.state.shifts.z_numbers == {"bar": 1}
 
 
+async def test_i02_cash_that_was_moved_is_known_when_its_answer_was_let_go() -> None:
+    counter = await opened()
+    await done(counter, "bar", "cash_in", amount_minor=500, reason="change", id="once")
+    counter.house.state.requests.clear()
+    await done(counter, "bar", "cash_in", amount_minor=500, reason="change", id="once")
+    assert await refused(counter, "bar", "cash_in", amount_minor=501, reason="change", id="once") is (
+        Reason.IDEMPOTENCY_CONFLICT
+    )
+    assert counter.house.state.shifts.open["bar"].lines["EUR/cash_in/cash"].amount_minor == 500
+
+
 async def close(counter: Counter, till: str, client: str) -> Answer:
     await done(counter, till, "count", counted=[{"total_minor": 0}], client=client)
     return await done(counter, till, "close_shift", client=client)

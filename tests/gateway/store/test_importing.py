@@ -113,6 +113,7 @@ def _problems(folder: Path, *lines: str) -> list[tuple[int, str]]:
         ),
         (ENTITLEMENT + ',"uses_per_day":0}', "uses_per_day: Expected `int` >= 1"),
         (ENTITLEMENT + ',"uses":2,"uses_per_day":3}', "uses_per_day: 3 a day can never be used of 2 in all"),
+        (ENTITLEMENT + ',"uses":3,"reentry":true}', "uses: with `reentry` no second one of 3 is ever taken"),
         (CREDENTIAL + ',"kind":"tattoo"}', "kind: Invalid enum value 'tattoo'"),
         (ISSUER_KEY % "k4.public.AAAA" + "}", "public_key: expected 32 bytes in base64url"),
         (ISSUER_KEY % "AAAA" + "}", "public_key: expected a PASERK key, k4.public."),
