@@ -40,7 +40,7 @@ from gateway.flows.feedback import FeedbackFlow
 from gateway.flows.purchase import PurchaseFlow
 from gateway.flows.recorder import SET_BACK_MS, Recorder
 from gateway.flows.venue_clock import VenueClock
-from gateway.housekeeping import CALM_AFTER_S, EXIT_STORAGE, Housekeeping, calm_collector
+from gateway.housekeeping import CALM_AFTER_S, EXIT_STORAGE, Housekeeping, calm_collector, end_all
 from gateway.mqtt.device_bus import DeviceBus
 from gateway.mqtt.face import MqttFace
 from gateway.mqtt.requests import keyed_digest
@@ -65,12 +65,10 @@ EXIT_OK, EXIT_REFUSED = 0, 1
 
 def run(config_path: Path) -> int:
     """Serve the venue of a configuration file until told to stop; returns the exit status."""
-    go_back(config_path)
     try:
         configuration = read_configuration(config_path)
     except ConfigurationError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
+        print(*error.problems, sep="\n", file=sys.stderr)
         return EXIT_REFUSED
     try:
         lock = lock_state_dir(configuration.state_dir)
@@ -81,6 +79,9 @@ def run(config_path: Path) -> int:
         print(f"{configuration.state_dir}: {error}", file=sys.stderr)
         return EXIT_REFUSED
     with lock:
+        # No trial changes the state folder, so the lock is the same for the one before.
+        if go_back(config_path):
+            configuration = read_configuration(config_path)
         return uvloop.run(_serve(configuration, config_path))
 
 
@@ -204,9 +205,9 @@ class Gateway:
         self.spawn(self.housekeeping.run())
         log.info("gateway_ready", venue=self.configuration.venue.id, config=str(self.config_path), version=__version__)
         self.lifeline.ready()
-        self.spawn(self.lifeline.run())
+        watchdog = self.spawn(self.lifeline.run())
         await self._stopping.wait()
-        await self._shut_down(session)
+        await self._shut_down(session, watchdog)
         return self._exit_status
 
     def _recover_from_disk(self) -> None:
@@ -311,8 +312,10 @@ class Gateway:
         # One at a time: a second SIGHUP during a reload reads the file again after it.
         async with self._reloading:
             self.lifeline.reloading()
-            await self._reload_now()
-            self.lifeline.ready()
+            try:
+                await self._reload_now()
+            finally:
+                self.lifeline.ready()
 
     async def _reload_now(self) -> None:
         try:
@@ -340,7 +343,7 @@ class Gateway:
         self._exit_status = max(self._exit_status, exit_status)
         self._stopping.set()
 
-    async def _shut_down(self, session: asyncio.Task[None]) -> None:
+    async def _shut_down(self, *last: asyncio.Task[None]) -> None:
         log.info("gateway_stopping")
         self.lifeline.stopping()
         self.desk.configure({}, {}, 0)
@@ -350,15 +353,14 @@ class Gateway:
         self.wiring.close()
         self.allowances.close()
         await self.supervisor.close()
+        # What they say of their own end comes before `gateway.stopped`, the last word of a clean run.
+        await end_all([task for task in self._tasks if task not in last])
         if self._exit_status == EXIT_OK:
             self._record_quietly(e.GatewayStopped())
             await self.housekeeping.fold_everything()
         self.recorder.tell_followers()
         await self.mqtt.say_goodbye("stopped")
-        session.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_all(list(self._tasks))
         self.recorder.journal.close()
         log.info("gateway_stopped", exit_status=self._exit_status)
 

@@ -7,8 +7,11 @@ docs/decisions/0007-a-fleet.md for what protects a venue from whoever sits upstr
 from __future__ import annotations
 
 import asyncio
+import errno
+import math
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
@@ -41,6 +44,12 @@ LOOK_EVERY_S = 1.0
 RESTART_AFTER_S = 1.0
 """Between the word and the end, so that upstream hears that the order was taken."""
 DIAGNOSTICS_BYTES_MAX = 32 << 20
+MAY_NOT_WRITE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""The service manager shows the service a read-only file system where it may not write."""
+CHANGED_MEANWHILE = "the configuration was changed at the venue during the trial and is left as it is there"
+RESTART_AGAIN_AFTER_S = 600.0
+"""Between two restarts by order; the service manager gives a service up that restarts all the time."""
+DIAGNOSTICS_WITHIN_S = 180.0
 BUNDLE = "diagnostics.tar.gz"
 
 
@@ -86,6 +95,7 @@ class Fleet:
         self._level_ends: asyncio.TimerHandle | None = None
         self._under_way: dict[str, str] = {}
         self._trust: Trust | None = None
+        self._restarted_s = -math.inf
         self.identity = Identity(gateway.configuration.state_dir)
         self.link: FleetLink | None = None
         """The way to upstream while this venue is enrolled."""
@@ -126,6 +136,8 @@ class Fleet:
         if order.kind in self._under_way:
             message = f"another order of this kind is being carried out: {self._under_way[order.kind]}"
             raise o.RefusedOrder("busy", message, order)
+        if order.kind == "restart" and (wait_s := self._restarted_s + RESTART_AGAIN_AFTER_S - _now_s()) > 0:
+            raise o.RefusedOrder("busy", f"it restarted by order just now; order it again in {wait_s:.0f} s", order)
 
     @property
     def cursor(self) -> int:
@@ -169,6 +181,7 @@ class Fleet:
                 return await self._diagnostics(order)
             case "restart":
                 _data(order, NothingData)
+                self._restarted_s = _now_s()
                 asyncio.get_running_loop().call_later(RESTART_AFTER_S, self._gateway.stop)
                 return None
             case "keys":
@@ -189,6 +202,8 @@ class Fleet:
         for order in list(self._gateway.recorder.state.above.orders.values()):
             outcome, message = _after_start(order, mark.stage if mark and mark.order_id == order.order_id else "")
             self._end(order.order_id, outcome, message)
+            if order.order_kind == "restart":
+                self._restarted_s = _now_s()
         if mark is not None:
             self._staging.unmark()
 
@@ -200,17 +215,23 @@ class Fleet:
             fresh = await self._checked(data.yaml)
             before = self._online()
             await asyncio.to_thread(self._staging.swap_in, order.id)
-        except PermissionError as error:
+        except OSError as error:
+            if error.errno not in MAY_NOT_WRITE:
+                raise
             message = f"{error.filename} may not be written; see docs/operations.md, orders from above"
             raise OrderFailed(message) from error
         finally:
-            self._staging.drop()
+            # What could not be written there cannot be removed there either.
+            with suppress(OSError):
+                self._staging.drop()
         await self._gateway.reloaded()
         missing = await self._watch(fresh.digest, before, data.healthy_within_s)
         if missing:
-            await asyncio.to_thread(self._staging.swap_back, order.id)
+            undone = await asyncio.to_thread(self._staging.swap_back, order.id)
             await self._gateway.reloaded()
             self._staging.unmark()
+            if not undone:
+                raise OrderFailed(f"{CHANGED_MEANWHILE}: {missing}")
             raise RolledBack(f"not healthy within {data.healthy_within_s:g} s, the one before is in force: {missing}")
         # The mark goes last: whatever happens in between, the next start knows that the new one is to stay.
         self._staging.mark(order.id, "kept")
@@ -315,6 +336,10 @@ class Fleet:
         self.record(f.CertificateRenewed(valid_until_ms=round(until.timestamp() * 1000)))
 
 
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
 Data = TypeVar("Data", bound=msgspec.Struct)
 
 
@@ -331,6 +356,8 @@ def _after_start(order: f.OrderTaken, stage: str) -> tuple[f.Outcome, str]:
     if order.order_kind == "configuration":
         if stage == "kept":
             return "done", "in force since before a restart"
+        if stage == "left":
+            return "failed", CHANGED_MEANWHILE
         if stage == "rolled_back":
             return "rolled_back", "the gateway stopped before it was known to be good; the one before is in force"
         return "failed", "the gateway stopped before it was tried; nothing has changed"
@@ -344,7 +371,10 @@ async def _bundle(file: Path, config_path: Path) -> str:
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        _, said = await process.communicate()
+        async with asyncio.timeout(DIAGNOSTICS_WITHIN_S):
+            _, said = await process.communicate()
+    except TimeoutError:
+        return f"the bundle was not made within {DIAGNOSTICS_WITHIN_S:g} s; make it at the venue"
     finally:
         if process.returncode is None:
             process.kill()

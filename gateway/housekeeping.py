@@ -128,3 +128,10 @@ class Housekeeping:
             return
         log.info("storage_recovered", seq=self._gateway.recorder.journal.last_seq)
         self._gateway.storage_recovered()
+
+
+async def end_all(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until all of them have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

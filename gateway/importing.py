@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gateway.config.schema import Configuration
-from gateway.store.credentials import CredentialKey
+from gateway.store.credentials import KEY_BYTES, CredentialKey
 from gateway.store.directory_fold import fold_directory
 from gateway.store.errors import StorageUnavailable
 from gateway.store.importing import NO_LINE, ImportRefused, ImportReport, be_gentle, import_directory
@@ -29,7 +30,8 @@ def import_with_progress(
     # Taps must not wait for an import, so it takes only the processor time that nobody else wants.
     be_gentle()
     try:
-        report = _import(file, configuration, configuration.state_dir, allow_empty=allow_empty, cursor=cursor)
+        key = CredentialKey.load_or_create(configuration.state_dir)
+        report = _import(file, configuration, configuration.state_dir, key, allow_empty=allow_empty, cursor=cursor)
     except ImportRefused as refused:
         _explain(file, refused)
         return REFUSED
@@ -57,7 +59,9 @@ def check_with_progress(file: Path, configuration: Configuration, *, allow_empty
     be_gentle()
     try:
         with TemporaryDirectory(prefix="venue-gateway-") as scratch:
-            report = _import(file, configuration, Path(scratch), allow_empty=allow_empty)
+            # The check needs no card to be found again, so any key does.
+            key = CredentialKey(secrets.token_bytes(KEY_BYTES))
+            report = _import(file, configuration, Path(scratch), key, allow_empty=allow_empty)
     except ImportRefused as refused:
         _explain(file, refused)
         return REFUSED
@@ -81,9 +85,8 @@ def fold(configuration: Configuration) -> int:
 
 
 def _import(
-    file: Path, configuration: Configuration, folder: Path, *, allow_empty: bool, cursor: int = 0
+    file: Path, configuration: Configuration, folder: Path, key: CredentialKey, *, allow_empty: bool, cursor: int = 0
 ) -> ImportReport:
-    key = CredentialKey.load_or_create(folder)
     bar = Progress(
         TextColumn("{task.fields[rows]:,} rows"),
         BarColumn(),

@@ -104,3 +104,9 @@ def test_the_renewal_comes_at_night_and_the_package_starts_it() -> None:
     assert timer in (ROOT / "scripts/deb").read_text()
     assert f"enable --now {timer}" in (ROOT / "packaging/postinst").read_text()
     assert f"disable --now {timer}" in (ROOT / "packaging/prerm").read_text()
+
+
+def test_the_service_may_write_a_configuration_only_away_from_the_keys() -> None:
+    assert settings("ReadWritePaths") == ["-/etc/venue-gateway/config"]
+    postinst = (UNIT.parent.parent / "packaging/postinst").read_text()
+    assert 'install -d -m 2770 -o root -g venue-gateway "$ETC/config"' in postinst

@@ -20,7 +20,7 @@ import msgspec
 from gateway import __version__
 from gateway.config.schema import Configuration
 from gateway.store import audit
-from gateway.store.credentials import KEY_FILE, own_like_folder
+from gateway.store.credentials import KEY_FILE, CredentialKey, key_path, own_like_folder
 from gateway.store.database import sync_folder
 from gateway.store.errors import StorageUnavailable, from_os
 from gateway.store.locking import lock_state_dir
@@ -79,11 +79,11 @@ def _fill(tar: tarfile.TarFile, manifest: Manifest, journal: Path) -> None:
 def backup_keys(configuration: Configuration, file: Path) -> list[str]:
     """Write the credential key and the clients' passwords to a file of their own (mode 0600); returns their names."""
     state_dir = configuration.state_dir
-    names = [KEY_FILE, *sorted(f"clients/{one.name}" for one in state_dir.glob("clients/*.password"))]
+    secrets = {KEY_FILE: CredentialKey.load(state_dir).secret}
     with _told(file):
-        secrets = {name: (state_dir / name).read_bytes() for name in names}
+        secrets |= {f"clients/{one.name}": one.read_bytes() for one in sorted(state_dir.glob("clients/*.password"))}
         _publish(file, lambda tar: _fill_keys(tar, secrets))
-    return names
+    return list(secrets)
 
 
 def _fill_keys(tar: tarfile.TarFile, secrets: Mapping[str, bytes]) -> None:
@@ -113,12 +113,17 @@ def restore(
 
 def restore_keys(configuration: Configuration, file: Path) -> list[str]:
     """Put keys and passwords back (mode 0600); returns their names. Refused while a daemon runs."""
-    with _alone(configuration.state_dir), _told(file):
+    state_dir = configuration.state_dir
+    with _alone(state_dir), _told(file):
         found = dict(_secrets(file))
         if KEY_FILE not in found:
             raise BackupRefused(f"{file} is no backup of keys; name the file that `backup --keys` wrote")
         for name, secret in found.items():
-            _write_secret(configuration.state_dir / name, secret)
+            # The key goes where it counts; beside the data it would be a second one.
+            place = key_path(state_dir) if name == KEY_FILE else state_dir / name
+            _write_secret(place, secret)
+        if key_path(state_dir) != state_dir / KEY_FILE:
+            (state_dir / KEY_FILE).unlink(missing_ok=True)
     return list(found)
 
 

@@ -100,8 +100,9 @@ def _backup(options: argparse.Namespace) -> int:
     if configuration is None:
         return REFUSED
     try:
-        manifest = backup.backup(configuration, options.file, _now_ms())
+        # The keys first: what is refused there leaves no backup without them behind.
         names = backup.backup_keys(configuration, options.keys) if options.keys else []
+        manifest = backup.backup(configuration, options.file, _now_ms())
     except (backup.BackupRefused, StorageUnavailable) as error:
         return _complain(f"{error}. No backup was made.")
     print(f"{options.file}: {manifest.rows:,} rows, read back and checked against the chain.")
@@ -156,6 +157,8 @@ def _erase(options: argparse.Namespace) -> int:
     except (erasing.EraseRefused, StorageUnavailable) as error:
         return _complain(f"{error}. Nothing was erased.")
     print(f"{done.guests} guests erased: {done.rows:,} journal rows and {done.others:,} others are rewritten or gone.")
+    for copy in done.copies:
+        print(f"{copy} may still hold them: delete it once it is not needed.")
     print("Older backups still hold them, and so does upstream until it erases them too: see docs/security.md.")
     return OK
 

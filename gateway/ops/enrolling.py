@@ -53,12 +53,16 @@ def enroll(configuration: Configuration, wanted: Wanted) -> Done:
         raise EnrolRefused(f"this gateway is enrolled already ({identity.folder}); say --replace to give that up")
     venue = configuration.venue.id
     try:
-        identity.make_key()
-        return asyncio.run(_enrol(identity, venue, wanted))
+        fresh = identity.draft()
+        fresh.make_key()
+        done = asyncio.run(_enrol(fresh, venue, wanted))
+        # Only now is the one before given up, and its key with it.
+        identity.become(fresh)
     except (SinkUnavailable, NotEnrolled) as error:
         raise EnrolRefused(str(error)) from error
     except OSError as error:
         raise EnrolRefused(f"{error.filename or identity.folder}: {error.strerror or error}") from error
+    return msgspec.structs.replace(done, folder=identity.folder)
 
 
 async def _enrol(identity: Identity, venue: str, wanted: Wanted) -> Done:

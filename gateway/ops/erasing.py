@@ -6,6 +6,8 @@ import asyncio
 import os
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -17,11 +19,15 @@ from gateway.domain.ledger import wallet
 from gateway.domain.state import VenueState
 from gateway.flows.recorder import Recorder
 from gateway.store import erasing
+from gateway.store.credentials import PACKAGED_STATE
+from gateway.store.errors import StorageUnavailable
 from gateway.store.journal import Journal
 from gateway.store.locking import lock_state_dir
 from gateway.store.reading import Reader
 from gateway.store.rows import Row
 
+JOURNAL = "journal.db"
+PACKAGED_BACKUPS = Path("/var/backups/venue-gateway")
 ROWS_PER_EVENT = 200
 ALIAS_BYTES, REF_BYTES = 8, 16
 MS_PER_DAY = 24 * 3600 * 1000
@@ -33,11 +39,15 @@ class EraseRefused(Exception):
 
 
 class Erased(msgspec.Struct, frozen=True):
-    """What was done: how many guests, rows of the journal, and other rows, those of the directory among them."""
+    """What was done: how many guests, rows of the journal, and other rows, those of the directory among them.
+
+    `copies` are older journals on this machine that were not rewritten.
+    """
 
     guests: int
     rows: int
     others: int
+    copies: tuple[Path, ...] = ()
 
 
 class _Seen(msgspec.Struct):
@@ -108,7 +118,7 @@ def _state(configuration: Configuration) -> VenueState:
     """Return the venue's state as a start would rebuild it."""
 
     async def restored() -> VenueState:
-        journal = Journal.open(configuration.state_dir / "journal.db")
+        journal = Journal.open(configuration.state_dir / JOURNAL)
         try:
             recorder = Recorder(
                 VenueState(configuration.zone_map), journal, lambda: 0, Uuid7(RandomPool(os.urandom).take)
@@ -123,7 +133,11 @@ def _state(configuration: Configuration) -> VenueState:
 
 def _rows(configuration: Configuration) -> list[tuple[int, _Seen]]:
     """Return who was seen when, row by row."""
-    reader = Reader(configuration.state_dir / "journal.db")
+    return _seen_in(configuration.state_dir / JOURNAL)
+
+
+def _seen_in(journal: Path) -> list[tuple[int, _Seen]]:
+    reader = Reader(journal)
     decode = msgspec.json.Decoder(_Seen).decode
     try:
         return [(row.at_ms, decode(row.body)) for row in reader.all_rows() if b'"holder":' in row.body]
@@ -140,22 +154,43 @@ def _erase(configuration: Configuration, holders: Sequence[str], note: str, now_
     aliases = Aliases(names, _references(configuration, names))
     ids = Uuid7(RandomPool(os.urandom).take)
 
+    kept = {name for name, job in state.jobs.items() if job.open}
+
     def tell(seq: int, marks: Sequence[str]) -> list[Row]:
         # Time never goes backwards in the journal, whatever the clock does.
         at_ms = max(now_ms, _newest_ms(configuration))
         events = _events(list(names.values()), note, marks)
         return [Row(seq + number, ids(at_ms), at_ms, body) for number, body in enumerate(events, start=1)]
 
-    rows, others = erasing.rewrite_journal(
-        configuration.state_dir / "journal.db",
-        aliases.rewritten,
-        aliases.row,
-        tell,
-        aliases.concern,
-        {name for name, job in state.jobs.items() if job.open},
-    )
+    def rewrite(journal: Path) -> tuple[int, int]:
+        return erasing.rewrite_journal(journal, aliases.rewritten, aliases.row, tell, aliases.concern, kept)
+
+    rows, others = rewrite(configuration.state_dir / JOURNAL)
     others += erasing.forget_in_directory(configuration.state_dir, holders)
-    return Erased(len(holders), rows, others)
+    copies = []
+    for journal in _kept_journals(configuration):
+        try:
+            others += sum(rewrite(journal))
+        except StorageUnavailable:
+            # Damaged, or of another version: a person has to decide.
+            copies.append(journal)
+    return Erased(len(holders), rows, others, (*copies, *_backups(configuration)))
+
+
+def _kept_journals(configuration: Configuration) -> list[Path]:
+    """Return the journals that `restore --replace` has left beside the one in use."""
+    kept = configuration.state_dir.glob(f"{JOURNAL}.before-*")
+    return sorted(one for one in kept if not one.name.endswith(("-wal", "-shm", "-journal")))
+
+
+def _backups(configuration: Configuration) -> list[Path]:
+    """Return the copies that the package made before upgrades, or their folder where only root may look."""
+    if configuration.state_dir != PACKAGED_STATE or not PACKAGED_BACKUPS.exists():
+        return []
+    try:
+        return sorted(PACKAGED_BACKUPS.iterdir())
+    except PermissionError:
+        return [PACKAGED_BACKUPS]
 
 
 def _events(aliases: Sequence[str], note: str, marks: Sequence[str]) -> list[bytes]:
@@ -171,13 +206,16 @@ def _events(aliases: Sequence[str], note: str, marks: Sequence[str]) -> list[byt
 def _references(configuration: Configuration, holders: Collection[str]) -> Mapping[str, str]:
     """Return the references of the guests' cards, each with a made-up one."""
     found = {seen.credential for _, seen in _rows(configuration) if seen.holder in holders and seen.credential}
+    for journal in _kept_journals(configuration):
+        with suppress(StorageUnavailable):
+            found.update(one.credential for _, one in _seen_in(journal) if one.holder in holders and one.credential)
     for holder in holders:
         found.update(erasing.refs_in_directory(configuration.state_dir, holder))
     return {ref: secrets.token_hex(REF_BYTES) for ref in found}
 
 
 def _newest_ms(configuration: Configuration) -> int:
-    reader = Reader(configuration.state_dir / "journal.db")
+    reader = Reader(configuration.state_dir / JOURNAL)
     try:
         newest = reader.newest(1)
     finally:

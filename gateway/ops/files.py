@@ -18,7 +18,7 @@ from gateway.installing import BROKER_FOLDER
 from gateway.mqtt.authority import HANDED_OVER
 from gateway.ops.findings import Finding, bad, ok, warning
 from gateway.store import audit
-from gateway.store.credentials import KEY_FILE, CredentialKey
+from gateway.store.credentials import CREDENTIALS_DIRECTORY, CredentialKey, key_path
 from gateway.store.directory import Directory
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.identity import FOLDER
@@ -27,7 +27,6 @@ _OTHERS = 0o077
 _WORLD = 0o007
 SECRET_FIELDS = ("key_file", "password_file", "token_file")
 CERTIFICATE_FIELDS = ("ca_file", "certificate_file")
-CREDENTIALS = "CREDENTIALS_DIRECTORY"
 SOON_DAYS = 30
 OLD_DIRECTORY_H = 48.0
 S_PER_H = 3600
@@ -53,7 +52,9 @@ def named_files(part: object, endings: tuple[str, ...]) -> Iterator[Path]:
 
 def _place(name: str) -> Path:
     """Return where a key lies: a plain name is one of systemd's credentials of the service."""
-    return Path(name) if name.startswith("/") else Path(os.environ.get(CREDENTIALS, "/run/credentials")) / name
+    return (
+        Path(name) if name.startswith("/") else Path(os.environ.get(CREDENTIALS_DIRECTORY, "/run/credentials")) / name
+    )
 
 
 def secret_files(configuration: Configuration) -> list[Path]:
@@ -61,7 +62,7 @@ def secret_files(configuration: Configuration) -> list[Path]:
     state_dir = configuration.state_dir
     named = named_files(configuration, SECRET_FIELDS)
     made = (*state_dir.glob("clients/*.password"), *state_dir.glob(f"{FOLDER}/*.key"))
-    return sorted({state_dir / KEY_FILE, *made, *named})
+    return sorted({key_path(state_dir), *made, *named})
 
 
 def check_secrets(configuration: Configuration) -> Iterator[Finding]:
@@ -86,7 +87,7 @@ def check_secrets(configuration: Configuration) -> Iterator[Finding]:
 
 
 def _missing(file: Path, configuration: Configuration) -> Finding:
-    if file == configuration.state_dir / KEY_FILE:
+    if file == key_path(configuration.state_dir):
         return warning("keys", f"{file} is not there yet", "it is made at the first start; after a loss, restore it")
     return bad("keys", f"{file} is not there", "put it there with mode 0600, or take its line out of the configuration")
 
@@ -213,7 +214,11 @@ def _judged(directory: Directory, made_with: str, now_s: float) -> Finding:
 
 def _fingerprint(state_dir: Path) -> str:
     """Return the name of the key that is here; empty without one, and none is made by looking."""
-    return CredentialKey.load_or_create(state_dir).fingerprint if (state_dir / KEY_FILE).exists() else ""
+    try:
+        return CredentialKey.load(state_dir).fingerprint
+    except StorageUnavailable:
+        # What is wrong with the key is told under "keys".
+        return ""
 
 
 def newest_ms(state_dir: Path) -> int:

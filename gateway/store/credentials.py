@@ -13,6 +13,8 @@ from gateway.store.errors import StorageUnavailable, from_os
 KEY_FILE = "credential.key"
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 """Where systemd hands a service its `LoadCredential=` files (systemd.exec(5))."""
+PACKAGED_STATE, PACKAGED_KEYS = Path("/var/lib/venue-gateway"), Path("/etc/venue-gateway/keys")
+"""Where the Debian package keeps the state, and apart from it the key, which systemd hands over from there."""
 KEY_BYTES = 32
 REF_BYTES = 16
 _OTHERS = 0o077
@@ -29,19 +31,34 @@ class CredentialKey:
 
     @classmethod
     def load_or_create(cls, state_dir: Path) -> CredentialKey:
-        """Read `<state_dir>/credential.key`, or make one at the first use (mode 0600).
+        """Read the key in force, or make `<state_dir>/credential.key` at the first use (mode 0600).
 
-        Where the service manager hands over a key, that one counts, so that it need not lie beside the data. Raises
-        StorageUnavailable when it is unreadable, of a wrong size or readable by others, or when there are two keys.
+        Where the package keeps the key apart, none is made: it would be a second one. Raises StorageUnavailable when it
+        is unreadable, of a wrong size or readable by others, or when there are two keys.
         """
-        path = state_dir / KEY_FILE
+        path = key_path(state_dir)
         try:
-            if (handed := _handed_over(path)) is not None:
-                return cls(handed)
-            state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-            if not path.exists():
+            if path.parent == state_dir and not path.exists():
+                state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
                 _create(path)
-            return cls(_read(path))
+        except OSError as error:
+            raise from_os(error, path) from error
+        return cls.load(state_dir)
+
+    @classmethod
+    def load(cls, state_dir: Path) -> CredentialKey:
+        """Read the key in force. Raises StorageUnavailable likewise, and when there is none."""
+        path = key_path(state_dir)
+        try:
+            return cls(_read(path, state_dir / KEY_FILE))
+        except FileNotFoundError:
+            todo = "start the gateway once, which makes one, or restore it: venue-gateway restore FILE --keys FILE"
+            raise StorageUnavailable(f"{path} is not there; {todo}", fatal=True) from None
+        except PermissionError as error:
+            if path.parent == PACKAGED_KEYS:
+                message = f"{path} may be read by root alone; run this as root (sudo, without -u)"
+                raise StorageUnavailable(message, fatal=True) from error
+            raise from_os(error, path) from error
         except OSError as error:
             raise from_os(error, path) from error
 
@@ -63,26 +80,29 @@ class CredentialKey:
         return "CredentialKey(…)"
 
 
-def _read(path: Path) -> bytes:
-    if path.stat().st_mode & _OTHERS:
+def key_path(state_dir: Path) -> Path:
+    """Return where the key in force lies, or has to lie where there is none.
+
+    The one that the service manager hands over counts, so that it need not lie beside the data; then that of the
+    package, for the state folder of the package; else it is `<state_dir>/credential.key`.
+    """
+    folder = os.environ.get(CREDENTIALS_DIRECTORY)
+    if folder and (handed := Path(folder) / KEY_FILE).exists():
+        return handed
+    if state_dir == PACKAGED_STATE and PACKAGED_KEYS.exists():
+        return PACKAGED_KEYS / KEY_FILE
+    return state_dir / KEY_FILE
+
+
+def _read(path: Path, beside_data: Path) -> bytes:
+    # The modes of what the service manager hands over are its own business.
+    if path == beside_data and path.stat().st_mode & _OTHERS:
         raise StorageUnavailable(f"{path} can be read by others; run: chmod 600 {path}", fatal=True)
     secret = path.read_bytes()
     if len(secret) != KEY_BYTES:
         message = f"{path} has {len(secret)} bytes and not {KEY_BYTES}; restore it from a backup"
         raise StorageUnavailable(f"{message}, or remove it and import the directory again", fatal=True)
-    return secret
-
-
-def _handed_over(beside_data: Path) -> bytes | None:
-    """Return the key that the service manager handed over, or None. Its files' modes are the manager's own business."""
-    folder = os.environ.get(CREDENTIALS_DIRECTORY)
-    if not folder or not (path := Path(folder) / KEY_FILE).exists():
-        return None
-    secret = path.read_bytes()
-    if len(secret) != KEY_BYTES:
-        message = f"{path} has {len(secret)} bytes and not {KEY_BYTES}"
-        raise StorageUnavailable(f"{message}; restore the key from a backup", fatal=True)
-    if beside_data.exists() and beside_data.read_bytes() != secret:
+    if path != beside_data and beside_data.exists() and beside_data.read_bytes() != secret:
         message = f"{beside_data} is another key than {path}, and only one of them fits the data"
         raise StorageUnavailable(f"{message}; move the wrong one away", fatal=True)
     return secret

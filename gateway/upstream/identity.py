@@ -6,6 +6,7 @@ All of it lies in `fleet/` of the state folder. The private key is made once and
 from __future__ import annotations
 
 import os
+import shutil
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from gateway.store.database import sync_folder
 
 FOLDER = "fleet"
 KEY_FILE, CERTIFICATE_FILE, TRUST_FILE = "identity.key", "identity.crt", "trust.json"
+DRAFT = "draft"
 PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
 _OTHERS = 0o077
 RENEW_PART = 3
@@ -75,20 +77,45 @@ class Identity:
         """Take upstream's keys as they are from here on."""
         self._write(self._trust_file, msgspec.json.format(msgspec.json.encode(trust)))
 
+    def draft(self) -> Identity:
+        """Return an empty identity in a folder of its own, to be made whole before it takes this one's place."""
+        self._make_folder()
+        fresh = Identity(self.folder.parent)
+        fresh.folder = self.folder / DRAFT
+        fresh.key_file, fresh.certificate_file, fresh._trust_file = (
+            fresh.folder / name for name in (KEY_FILE, CERTIFICATE_FILE, TRUST_FILE)
+        )
+        shutil.rmtree(fresh.folder, ignore_errors=True)
+        return fresh
+
+    def become(self, fresh: Identity) -> None:
+        """Take the files of a whole draft over. A crash in between leaves no identity rather than a mixed one."""
+        self._trust_file.unlink(missing_ok=True)
+        sync_folder(self.folder)
+        fresh.key_file.replace(self.key_file)
+        fresh.certificate_file.replace(self.certificate_file)
+        sync_folder(self.folder)
+        fresh._trust_file.replace(self._trust_file)
+        fresh.folder.rmdir()
+        sync_folder(self.folder)
+
     def make_key(self) -> None:
         """Make the key pair, where there is none."""
-        self.folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            own_like_folder(descriptor, self.folder.parent)
-        finally:
-            os.close(descriptor)
+        self._make_folder()
         if not self.key_file.exists():
             key = ec.generate_private_key(ec.SECP256R1())
             pem = key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
             self._write(self.key_file, pem)
+
+    def _make_folder(self) -> None:
+        self.folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            own_like_folder(descriptor, self.folder.parent)
+        finally:
+            os.close(descriptor)
 
     def request_pem(self, venue: str) -> str:
         """Return a certificate signing request for this key. Raises NotEnrolled for a key that others can read."""
@@ -134,11 +161,6 @@ class Identity:
         if self.key_file.stat().st_mode & _OTHERS:
             raise NotEnrolled(f"{self.key_file} can be read by others; run: chmod 600 {self.key_file}")
         context.load_cert_chain(self.certificate_file, self.key_file)
-
-    def forget(self) -> None:
-        """Remove all of it, before another enrolment."""
-        for file in (self.key_file, self.certificate_file, self._trust_file):
-            file.unlink(missing_ok=True)
 
     def _write(self, file: Path, content: bytes) -> None:
         """Write a file whole or not at all, readable by its owner alone."""

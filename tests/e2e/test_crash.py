@@ -114,6 +114,8 @@ async def test_a_stop_amid_a_pulse_leaves_no_gate_open(start_venue: Any) -> None
     await (await venue.device("north-reader")).do("tap", uid=venue.guests.tag().value)
     await relay.until(lambda s: s["relays"][0]["on"])
     assert await venue.daemon.stop() == 0
+    # What the cut pulse came to is on record before the end is.
+    assert venue.journal()[-1]["kind"] == "gateway.stopped"
     await relay.until(lambda s: not s["relays"][0]["on"])
     await venue.start_daemon()
     await (await venue.device("north-reader")).do("tap", uid=venue.guests.tag().value)

@@ -171,6 +171,9 @@ async def test_orders_are_carried_out_and_their_outcome_comes_up(
     assert await venue.daemon.ended() == 0
     await venue.start_daemon()
     assert (await above.ended(restart))["message"] == "restarted"
+    # The service manager gives up what restarts all the time.
+    again = await above.ended(above.order("restart"))
+    assert again["refusal"] == "busy"
 
 
 async def test_i11_a_configuration_from_above_stays_only_if_it_is_good(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from gateway import app, logs
 from gateway.housekeeping import EXIT_STORAGE
+from gateway.staging import Staging
+from gateway.store.locking import lock_state_dir
 
 VENUE = """\
 venue: {id: club, timezone: Europe/Vienna, currency: EUR}
@@ -35,3 +40,34 @@ def test_a_credential_key_that_others_can_read_is_named_with_what_to_do(
     [line] = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert line["event"] == "credential_key_not_usable"
     assert line["why"] == f"{key} can be read by others; run: chmod 600 {key}"
+
+
+async def test_a_reload_that_fails_is_over_for_the_service_manager_too() -> None:
+    told: list[str] = []
+
+    async def fails() -> None:
+        raise RuntimeError
+
+    lifeline = SimpleNamespace(reloading=lambda: told.append("reloading"), ready=lambda: told.append("ready"))
+    gateway: Any = SimpleNamespace(_reloading=asyncio.Lock(), lifeline=lifeline, _reload_now=fails)
+    with pytest.raises(RuntimeError):
+        await app.Gateway.reloaded(gateway)
+    assert told == ["reloading", "ready"]
+
+
+def test_a_second_start_does_not_undo_the_trial_of_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "club.yaml"
+    config.write_text(VENUE)
+    (tmp_path / "state").mkdir()
+    staging = Staging(config)
+    staging.stage(f"{VENUE}# on trial\n")
+    staging.swap_in("o-1")
+    with lock_state_dir(tmp_path / "state"):
+        assert app.run(config) == app.EXIT_REFUSED
+    assert "another venue-gateway" in capsys.readouterr().err
+    assert config.read_text().endswith("# on trial\n")
+    mark = staging.marked()
+    assert mark is not None
+    assert mark.stage == "trying"

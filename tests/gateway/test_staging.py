@@ -78,3 +78,27 @@ def test_a_way_back_that_is_gone_leaves_what_is_there(file: Path) -> None:
     file.with_name("gateway.yaml.before").unlink()
     go_back(file)
     assert file.read_text() == "new"
+
+
+def test_what_a_technician_changed_during_the_trial_is_left(file: Path) -> None:
+    staging = swapped(file)
+    file.write_text("mended at the venue")
+    assert not go_back(file)
+    assert file.read_text() == "mended at the venue"
+    mark = staging.marked()
+    assert mark is not None
+    assert (mark.order_id, mark.stage) == ("o-1", "left")
+
+
+def test_behind_a_link_only_the_folder_of_the_file_is_written(file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "config"
+    folder.mkdir()
+    file.rename(folder / "gateway.yaml")
+    file.symlink_to("config/gateway.yaml")
+    swapped(file)
+    assert file.is_symlink()
+    assert file.read_text() == "new"
+    assert [one.name for one in tmp_path.iterdir() if one.is_file() and not one.is_symlink()] == []
+    assert go_back(file)
+    assert file.is_symlink()
+    assert file.read_text() == "old"

@@ -138,6 +138,21 @@ def serves_a_venue(tree: Tree) -> None:
     assert (tree.root / "run/venue-gateway/mqtt.sock").stat().st_mode & 0o007 == 0
     look = f"for i in $(seq 100); do grep -q mqtt.connected {LOG} && exit; sleep 0.1; done; cat {LOG}; exit 1"
     tree.run("sh", "-c", look)
+    is_backed_up_and_restored(tree)
+
+
+def is_backed_up_and_restored(tree: Tree) -> None:
+    """With the key where the package keeps it."""
+    secret = (tree.root / KEY).read_bytes()
+    assert "credential.key" not in tree.outcome("venue-gateway", "doctor").stdout
+    tree.run("venue-gateway", "backup", "/var/tmp/a.backup", "--keys", "/var/tmp/a.keys")
+    tree.run("systemctl", "stop", "venue-gateway")
+    (tree.root / KEY).write_bytes(bytes(32))
+    tree.run("venue-gateway", "restore", "/var/tmp/a.backup", "--keys", "/var/tmp/a.keys", "--replace")
+    assert (tree.root / KEY).read_bytes() == secret
+    assert not (tree.root / "var/lib/venue-gateway/credential.key").exists()
+    tree.run("systemctl", "start", "venue-gateway")
+    assert is_active(tree)
 
 
 def is_upgraded(tree: Tree, package: Path, shape: int, rows: list[int]) -> None:

@@ -17,6 +17,7 @@ from gateway.config.schema import Configuration
 from gateway.domain import events as e
 from gateway.ops import backup
 from gateway.store import audit
+from gateway.store.credentials import CredentialKey
 from gateway.store.errors import StorageUnavailable
 from gateway.store.journal import Journal
 from gateway.store.locking import lock_state_dir
@@ -206,3 +207,39 @@ def test_the_commands_say_what_they_did(
     assert "add --replace" in capsys.readouterr().err
     assert cli.main(["restore", file, "--keys", f"{file}.keys", "--replace", "--config", config]) == 0
     assert cli.main(["restore", str(tmp_path / "nothing"), "--config", config]) == 1
+
+
+def packaged(folder: Path, monkeypatch: pytest.MonkeyPatch, config: Configuration, secret: bytes) -> Path:
+    """The layout of the Debian package: the key lies apart from the state, and is handed over."""
+    keys = folder / "keys"
+    keys.mkdir(exist_ok=True)
+    key = keys / "credential.key"
+    key.write_bytes(secret)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(keys))
+    (config.state_dir / "credential.key").unlink(missing_ok=True)
+    return key
+
+
+def test_a_key_that_lies_apart_is_backed_up_from_there_and_put_back_there(
+    venue: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = (venue.state_dir / "credential.key").read_bytes()
+    packaged(tmp_path, monkeypatch, venue, secret)
+    config, file, keys = str(tmp_path / "venue.yaml"), str(tmp_path / "a.backup"), str(tmp_path / "a.keys")
+    assert cli.main(["backup", file, "--keys", keys, "--config", config]) == 0
+    new = elsewhere(tmp_path)
+    # A new installation has made a key of its own by then.
+    key = packaged(new.state_dir.parent, monkeypatch, new, os.urandom(32))
+    command = ["restore", file, "--keys", keys, "--config", str(new.state_dir.parent / "venue.yaml")]
+    assert cli.main(command) == 0
+    assert key.read_bytes() == secret
+    assert not (new.state_dir / "credential.key").exists()
+    assert CredentialKey.load(new.state_dir).secret == secret
+
+
+def test_keys_that_cannot_be_saved_leave_no_backup_that_looks_made(venue: Configuration, tmp_path: Path) -> None:
+    (venue.state_dir / "credential.key").unlink()
+    file = tmp_path / "a.backup"
+    command = ["backup", str(file), "--keys", str(tmp_path / "k"), "--config", str(tmp_path / "venue.yaml")]
+    assert cli.main(command) == 1
+    assert not file.exists()

@@ -82,6 +82,22 @@ def test_what_is_spoilt_is_found(
     assert words in finding.do
 
 
+def test_a_key_that_lies_apart_from_the_data_is_the_one_that_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configuration(tmp_path)
+    import_guests(config, "anna")
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (config.state_dir / "credential.key").rename(keys / "credential.key")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(keys))
+    assert files.secret_files(config) == [keys / "credential.key"]
+    assert [one.level for one in files.check_secrets(config)] == ["ok"]
+    assert files.check_directory(config, NOW_S).level == "ok"
+    (keys / "credential.key").write_bytes(os.urandom(32))
+    assert "another credential key" in files.check_directory(config, NOW_S).found
+
+
 def test_the_clock_is_judged_by_ntp_and_by_the_journal() -> None:
     kept, alone = Clock(True), Clock(False)
     assert machine.check_clock(NOW_S, NOW_MS, kept).level == "ok"

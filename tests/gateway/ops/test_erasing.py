@@ -16,7 +16,7 @@ from gateway.domain.erasure import Aliases
 from gateway.domain.event import RequestRef
 from gateway.domain.reasons import Reason
 from gateway.domain.wallet_events import Leg, WalletShown, WalletTransferred
-from gateway.ops import erasing
+from gateway.ops import backup, erasing
 from gateway.store import audit
 from gateway.store.directory import Directory
 from gateway.store.locking import lock_state_dir
@@ -194,3 +194,25 @@ def test_the_command_erases_and_says_what_is_left(
     assert cli.main(["erase", "--unseen", "--reason", "case 1", *config]) == 1
     assert "retention.guests_days" in capsys.readouterr().err
     assert cli.main(["journal", "verify", *config]) == 0
+
+
+def test_an_erased_guest_leaves_the_journals_that_a_restore_kept(
+    venue: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = import_guests(venue, HOLDER, "ben").ref("em4100", CARD)
+    backup.backup(venue, tmp_path / "a.backup", NOW_MS)
+    _, kept = backup.restore(venue, tmp_path / "a.backup", NOW_MS, replace=True)
+    assert kept is not None
+    broken = kept.with_name("journal.db.before-1")
+    broken.write_bytes(f"no database, but {HOLDER}".encode())
+    upgrades = tmp_path / "backups"
+    (upgrades / "before-0.2.0").mkdir(parents=True)
+    monkeypatch.setattr(erasing, "PACKAGED_STATE", venue.state_dir)
+    monkeypatch.setattr(erasing, "PACKAGED_BACKUPS", upgrades)
+    done = erasing.erase(venue, HOLDER, "request 1", NOW_MS)
+    # What could not be rewritten is named.
+    assert done.copies == (broken, upgrades / "before-0.2.0")
+    broken.unlink()
+    assert places_of(venue, HOLDER, ref) == []
+    assert sorted(one.name for one in venue.state_dir.glob("*.before-*")) == [kept.name]
+    assert audit.verify(kept).bad_seq is None

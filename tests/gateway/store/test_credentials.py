@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.store import credentials
 from gateway.store.credentials import KEY_BYTES, CredentialKey
 from gateway.store.errors import StorageUnavailable
 
@@ -97,3 +98,26 @@ def test_two_different_keys_are_refused_rather_than_guessed(tmp_path: Path, monk
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed))
     with pytest.raises(StorageUnavailable, match="only one of them fits the data"):
         CredentialKey.load_or_create(tmp_path / "state")
+
+
+def test_where_the_package_keeps_the_key_no_second_one_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, keys = tmp_path / "state", tmp_path / "keys"
+    state.mkdir()
+    keys.mkdir()
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr(credentials, "PACKAGED_STATE", state)
+    monkeypatch.setattr(credentials, "PACKAGED_KEYS", keys)
+    with pytest.raises(StorageUnavailable, match="restore it"):
+        CredentialKey.load_or_create(state)
+    assert list(state.iterdir()) == []
+    (keys / "credential.key").write_bytes(b"k" * 32)
+    assert CredentialKey.load_or_create(state).secret == b"k" * 32
+
+    def denied(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    # As `sudo -u venue-gateway` meets it.
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(StorageUnavailable, match="run this as root"):
+        CredentialKey.load_or_create(state)
+    assert list(state.iterdir()) == []

@@ -78,12 +78,16 @@ async def test_a_code_makes_a_key_that_only_its_owner_reads_and_is_good_once(tmp
         with pytest.raises(EnrolRefused, match="enrolled already"):
             await enrolled(tmp_path / "venue", above, url)
         await enrolled(tmp_path / "venue", above, url, replace=True)
-        assert identity.key_file.read_bytes() == key, "the key is made once"
+        replaced = identity.key_file.read_bytes()
+        assert replaced != key, "who asks for another identity may think that the key is known"
+        assert await asked(client_of(identity, above, url)) == 204
+        assert {file.name for file in identity.folder.iterdir()} == set(files)
         code = above.fleet.invite(VENUE)
         above.fleet.enrol(VENUE, code, identity.request_pem(VENUE))
         wanted = Wanted(url=url, code=code, ca_file=str(above.fleet.authority.file), replace=True)
         with pytest.raises(EnrolRefused, match="was used before"):
             await asyncio.to_thread(enroll, configuration(tmp_path / "venue", YAML), wanted)
+        assert identity.key_file.read_bytes() == replaced, "what is refused changes nothing"
 
 
 @pytest.mark.parametrize(
