@@ -177,6 +177,17 @@ class Browser:
         """The first element that is there and seen, awaited."""
         return self.until(lambda: next((e for e in self.all(selector) if e.is_displayed()), None))
 
+    def click(self, selector: str) -> None:
+        """Click the first that is seen; where the page drew itself anew in between, click what stands there now."""
+
+        def clicked() -> bool:
+            seen = next((e for e in self.all(selector) if e.is_displayed()), None)
+            if seen is not None:
+                seen.click()
+            return seen is not None
+
+        self.until(clicked)
+
     def all(self, selector: str) -> list[Any]:
         """Every element there is now."""
         return self.driver.find_elements(By.CSS_SELECTOR, selector)

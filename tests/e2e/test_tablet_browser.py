@@ -63,7 +63,7 @@ class Bar(NamedTuple):
 
     def press(self, *selectors: str) -> None:
         for selector in selectors:
-            self.browser.find(f"{selector}:not([disabled])").click()
+            self.browser.click(f"{selector}:not([disabled])")
 
     def paste(self, text: str) -> None:
         self.browser.find("#invitation")

@@ -128,7 +128,7 @@ class Fleet:
             given["of"] = random.choice(holds)
             holder = venue.ledger.holds[given["of"]].holder
         if action == "refund":
-            charges = sorted(key for key, one in venue.ledger.transfers.items() if one.total_minor)
+            charges = sorted(key for key, one in venue.ledger.transfers.items() if one.refundable_minor)
             if not charges:
                 return
             given["of"] = random.choice(charges)
