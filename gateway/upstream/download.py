@@ -50,6 +50,8 @@ class Download:
         self._meta_path = state_dir / f"{DOWNLOAD_FILE}.json"
         self.got_bytes = 0
         self.all_bytes = 0
+        self.sealed_ms: int | None = None
+        """When upstream sealed what was fetched last; None where nothing is sealed."""
 
     async def fetch(self) -> Meta:
         """Return what is known of the snapshot once all of it is in `path` and is what upstream meant.
@@ -68,7 +70,7 @@ class Download:
             if answer.status not in {200, 206}:
                 raise SinkUnavailable(f"upstream answers {answer.status} for the snapshot")
             meta = _meta(answer)
-            self._check_seal(meta, answer)
+            self.sealed_ms = self._check_seal(meta, answer)
             if answer.status == 200 or meta != known:
                 self.got_bytes = 0
                 await asyncio.to_thread(self._begin, meta)
@@ -81,12 +83,12 @@ class Download:
         self.path.unlink(missing_ok=True)
         self._meta_path.unlink(missing_ok=True)
 
-    def _check_seal(self, meta: Meta, answer: aiohttp.ClientResponse) -> None:
+    def _check_seal(self, meta: Meta, answer: aiohttp.ClientResponse) -> int | None:
         seal = self._client.seal
         if seal is None:
-            return
+            return None
         try:
-            seal.check("directory.snapshot", meta.cursor, sha256_of(meta.digest), answer.headers.get(HEADER))
+            return seal.check("directory.snapshot", meta.cursor, sha256_of(meta.digest), answer.headers.get(HEADER))
         except Unsealed as error:
             raise DirectoryRefused(str(error)) from error
 

@@ -16,6 +16,7 @@ from gateway.store.importing import ImportRefused, import_directory
 from gateway.upstream.changes import Changes
 from gateway.upstream.directory import Above, DirectorySync
 from gateway.upstream.download import DOWNLOAD_FILE
+from gateway.upstream.freshness import VenueTime
 from gateway.upstream.http import Client
 from simulators.upstream import Faults, Upstream
 from tests.gateway.upstream.served import ready_folder
@@ -86,7 +87,7 @@ async def venue(folder: Path, port: int, changes: Changes | None = None) -> Asyn
     client = Client(Endpoint(url=f"http://127.0.0.1:{port}"), "stadthalle")
     made.sync = DirectorySync(
         Above(client, changes), made.directory, ChangeFile(folder), made.key, made, Random(1),
-        lambda: 2_000_000_000_000,
+        VenueTime(lambda: 2_000_000_000_000),
         made.facts.append,
     )  # fmt: skip
     task = asyncio.get_running_loop().create_task(made.sync.run())
