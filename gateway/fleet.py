@@ -346,7 +346,7 @@ Data = TypeVar("Data", bound=msgspec.Struct)
 def _data(order: o.Order, kind: type[Data]) -> Data:
     try:
         return msgspec.json.decode(order.data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise OrderFailed(f"`data` of {order.kind}: {error}") from error
 
 

@@ -92,7 +92,7 @@ def opened(signed: SignedOrder, situation: Situation) -> Order:
         raise RefusedOrder("bad_signature", "the signature does not fit: the order was changed on its way")
     try:
         order = msgspec.json.decode(text, type=Order)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RefusedOrder("malformed", f"this is no order: {error}") from error
     if order.venue != situation.venue:
         raise RefusedOrder("wrong_venue", f"the order is for {order.venue}, this is {situation.venue}", order)

@@ -40,6 +40,7 @@ class Done(msgspec.Struct, frozen=True):
     folder: Path
     until: datetime
     keys: tuple[KeyGiven, ...]
+    key_is_apart: bool = False
 
 
 def enroll(configuration: Configuration, wanted: Wanted) -> Done:
@@ -62,7 +63,7 @@ def enroll(configuration: Configuration, wanted: Wanted) -> Done:
         raise EnrolRefused(str(error)) from error
     except OSError as error:
         raise EnrolRefused(f"{error.filename or identity.folder}: {error.strerror or error}") from error
-    return msgspec.structs.replace(done, folder=identity.folder)
+    return msgspec.structs.replace(done, folder=identity.folder, key_is_apart=identity.key_is_apart)
 
 
 async def _enrol(identity: Identity, venue: str, wanted: Wanted) -> Done:

@@ -14,12 +14,10 @@ from gateway.store.importing import ImportRefused
 from gateway.upstream.contract import CHANGES
 from gateway.upstream.download import CURSOR_MAX, DirectoryRefused, sha256_of
 from gateway.upstream.http import Client
+from gateway.upstream.polling import ANSWER_S, POLL_S
 from gateway.upstream.seal import HEADER, Seal, Unsealed
 from gateway.upstream.sinks import SinkUnavailable
 
-POLL_S = 50.0
-"""How long upstream may let a poll wait: less than what proxies let through, usually a minute."""
-ANSWER_S = POLL_S + 30.0
 CHANGES_MAX = 5_000
 KIND = "directory.changes"
 """What the seal says that it is for."""

@@ -83,6 +83,8 @@ class StreamChanges:
     async def _make(self, js: JetStreamContext, stream: str) -> None:
         """Make the consumer, unless there is one; one that was made by hand has to be like ours."""
         wanted = ConsumerConfig(
+            # With a name, what is asked bears the subject too, so that a user may be let make this one and no other.
+            name=self._durable,
             durable_name=self._durable,
             filter_subject=self._subject,
             deliver_policy=DeliverPolicy.ALL,

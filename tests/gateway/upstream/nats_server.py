@@ -100,22 +100,20 @@ class Consumer:
 
     def __init__(self, urls: Sequence[str], **login: Any) -> None:
         self._urls, self._login = list(urls), login
-        self._client: nats.NATS | None = None
+        self.client: Any = None
         self.js: JetStreamContext
 
     async def __aenter__(self) -> Self:
-        self._client = await nats.connect(self._urls, error_cb=_quietly, max_reconnect_attempts=-1, **self._login)
-        self.js = self._client.jetstream(timeout=10)
+        self.client = await nats.connect(self._urls, error_cb=_quietly, max_reconnect_attempts=-1, **self._login)
+        self.js = self.client.jetstream(timeout=10)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._client is not None
-        await self._client.close()
+        await self.client.close()
 
     def asking(self, timeout_s: float) -> JetStreamContext:
         """Return another way to ask, for what may not be answered."""
-        assert self._client is not None
-        return self._client.jetstream(timeout=timeout_s)
+        return self.client.jetstream(timeout=timeout_s)
 
     async def messages(self, stream: str = "EVENTS") -> list[RawStreamMsg]:
         """Return all there is, in the stream's order, one by one from whoever leads it.

@@ -148,6 +148,32 @@ async def test_a_certificate_that_has_ended_is_said_with_what_to_do(tmp_path: Pa
             await asked(client_of(identity, above, url))
 
 
+async def test_the_key_can_lie_apart_from_the_data_and_stays_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    apart = ready_folder(tmp_path / "keys")
+    async with upstream(tmp_path / "up") as (above, url):
+        first = await enrolled(tmp_path / "venue", above, url)
+        first.key_file.rename(apart / "identity.key")
+        # As systemd hands it over: the group of the service may read it.
+        (apart / "identity.key").chmod(0o440)
+        assert not first.enrolled
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(apart))
+        identity = Identity(tmp_path / "venue/state")
+        assert identity.enrolled
+        assert await asked(client_of(identity, above, url)) == 204
+        identity.take_certificate(above.fleet.renew(VENUE, identity.request_pem(VENUE))["certificate"], VENUE)
+        assert await asked(client_of(identity, above, url)) == 204
+        before = identity.key_file.read_bytes()
+        again = await enrolled(tmp_path / "venue", above, url, replace=True)
+        assert again.key_file == apart / "identity.key"
+        assert again.key_file.read_bytes() != before
+        assert again.key_file.stat().st_mode & 0o777 == 0o600
+        assert sorted(file.name for file in again.folder.iterdir()) == ["identity.crt", "trust.json"]
+        assert await asked(client_of(again, above, url)) == 204
+        (again.folder / "identity.key").write_bytes(before)
+        with pytest.raises(SinkUnavailable, match=r"is another key than .* move the wrong one away"):
+            await asked(client_of(again, above, url))
+
+
 # What is signed.
 
 
