@@ -30,7 +30,7 @@ from gateway.flows.recorder import Commit
 from gateway.staging import Staging
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.identity import Identity, NotEnrolled, Trust
-from gateway.upstream.sinks import SinkUnavailable
+from gateway.upstream.sinks import FAILED, SinkUnavailable
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -126,6 +126,7 @@ class Fleet:
             keys=self.keys(),
             allowed=fleet.orders if fleet is not None else (),
             versions=gateway.recorder.state.above.versions,
+            since_ms=self._trust.since_ms if self._trust is not None else 0,
             doubt=gateway.recorder.doubt,
         )
 
@@ -165,6 +166,10 @@ class Fleet:
             outcome, message = "failed", str(error)
         except RefusedRequest as error:
             outcome, message = "failed", error.answer.message
+        except Exception:
+            # Whatever one order runs into, upstream hears that it was not carried out.
+            log.exception("upstream_failed", part="orders")
+            outcome, message = "failed", FAILED
         finally:
             self._under_way.pop(order.kind, None)
         if message is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import time
 from base64 import b64decode
 from pathlib import Path
@@ -22,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 DOWNLOAD_FILE = "directory.download"
 SNAPSHOT_BYTES_MAX = 4 << 30
+DISK_KEPT_BYTES = 64 << 20
 PIECE_BYTES = 256 << 10
 REST_S = 0.001
 """Between two pieces taps get their turn at the disk."""
@@ -94,6 +96,7 @@ class Download:
 
     async def _receive(self, answer: aiohttp.ClientResponse) -> None:
         self.all_bytes = self.got_bytes + (answer.content_length or 0)
+        await asyncio.to_thread(self._check_room, answer.content_length or 0)
         told_s = time.monotonic()
         log.info("directory_download", bytes=self.got_bytes, of=self.all_bytes)
         async for piece in answer.content.iter_chunked(PIECE_BYTES):
@@ -118,6 +121,15 @@ class Download:
         self.path.chmod(0o600)
         self._meta_path.write_bytes(msgspec.json.encode(meta))
 
+    def _check_room(self, more_bytes: int) -> None:
+        """Refuse what would leave the journal no room: a venue lives on an old directory, and not without a disk."""
+        disk = os.statvfs(self.path.parent)
+        room_bytes = disk.f_bavail * disk.f_frsize
+        if room_bytes - more_bytes < DISK_KEPT_BYTES:
+            self.forget()
+            message = f"the snapshot has no room: {more_bytes} bytes are to come, and the disk has {room_bytes}"
+            raise DirectoryRefused(f"{message}, of which {DISK_KEPT_BYTES} are kept for the journal; make room there")
+
     def _write(self, piece: bytes) -> None:
         try:
             with self.path.open("ab") as file:
@@ -125,6 +137,7 @@ class Download:
         except OSError as error:
             # It must not be taken for a failure of the network.
             raise from_os(error, self.path) from error
+        self._check_room(0)
 
     def _check(self, meta: Meta) -> None:
         with self.path.open("rb") as file:

@@ -37,11 +37,15 @@ class NotEnrolled(Exception):
 
 
 class Trust(msgspec.Struct, frozen=True):
-    """What was pinned at enrolment: whose venue this is, and upstream's public keys by their names."""
+    """What was pinned at enrolment: whose venue this is, upstream's public keys by their names, and when that was.
+
+    `since_ms` is in UTC milliseconds of upstream's clock; 0 where nobody knows.
+    """
 
     url: str
     venue: str
     keys: tuple[KeyGiven, ...]
+    since_ms: int = 0
 
     @property
     def by_id(self) -> Mapping[str, bytes]:

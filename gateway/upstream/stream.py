@@ -41,8 +41,9 @@ class StreamChanges:
         try:
             consumer = await self._bound()
             self._message = await self._bus.answer(_next(consumer))
-        except BaseException:
-            self._consumer = None
+        except SinkUnavailable:
+            # With the connection goes what was asked and subscribed to on it.
+            await self.close()
             raise
         if self._message is None:
             # The stream is still; what upstream has to say about that is a message too.

@@ -148,6 +148,13 @@ async def test_a_certificate_that_has_ended_is_said_with_what_to_do(tmp_path: Pa
             await asked(client_of(identity, above, url))
 
 
+async def test_the_time_of_enrolment_is_pinned_by_the_clock_of_upstream(tmp_path: Path):
+    async with upstream(tmp_path / "up") as (above, url):
+        began_ms = now_ms()
+        identity = await enrolled(tmp_path / "venue", above, url)
+        assert began_ms - 1000 <= identity.trust().since_ms <= now_ms()
+
+
 async def test_the_key_can_lie_apart_from_the_data_and_stays_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     apart = ready_folder(tmp_path / "keys")
     async with upstream(tmp_path / "up") as (above, url):
