@@ -100,3 +100,21 @@ async def test_a_stopped_process_feeds_nobody(managed: Any) -> None:
     finally:
         os.kill(venue.daemon.pid, signal.SIGCONT)
     await manager.hear("WATCHDOG=1")
+
+
+async def test_the_loop_and_the_journals_writer_share_one_core_and_what_is_done_aside_does_not(managed: Any) -> None:
+    venue, manager = managed
+    await venue.start_daemon()
+    await manager.hear("READY=1")
+    one, every = {max(os.sched_getaffinity(0))}, os.sched_getaffinity(0)
+    if len(every) == 1:
+        pytest.skip("there is only one core here")
+    pid = venue.daemon.pid
+    assert os.sched_getaffinity(pid) == one
+    # Reading the configuration again is done aside; the thread that writes the log began before the loop.
+    venue.daemon.signal(signal.SIGHUP)
+    await manager.hear("RELOADING=1")
+    await manager.hear("READY=1")
+    cores = [os.sched_getaffinity(int(thread)) for thread in os.listdir(f"/proc/{pid}/task")]
+    assert cores.count(one) >= 2
+    assert cores.count(every) >= 2
