@@ -1,8 +1,8 @@
 """Which processor cores the daemon's threads run on: the loop and whoever works hand in hand with it share one.
 
-Of a Python process only one thread runs at a time, so a second core for the journal's writer brings nothing; it costs the
-time until that core has woken from idle, twice for each tap, and the cores' fight for the interpreter's lock. On one
-core the hand-over is a switch between threads. docs/decisions/0009-one-core.md has the figures.
+Of a Python process only one thread runs at a time, so a second core for the journal's writer brings little; it costs
+the time until that core has woken from idle, twice for each tap, and the cores' fight for the interpreter's lock. On
+one core the hand-over is a switch between threads. docs/decisions/0009-one-core.md has the figures.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def settle() -> None:
 
 
 def roam() -> None:
-    """Let this thread use every core again: for work that lets go of the interpreter's lock and would hold up the loop."""
+    """Let this thread use every core: for work that lets go of the interpreter's lock and would hold up the loop."""
     os.sched_setaffinity(THIS_THREAD, ALLOWED)
 
 

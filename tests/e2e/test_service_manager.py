@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +116,7 @@ async def test_the_loop_and_the_journals_writer_share_one_core_and_what_is_done_
     venue.daemon.signal(signal.SIGHUP)
     await manager.hear("RELOADING=1")
     await manager.hear("READY=1")
-    cores = [os.sched_getaffinity(int(thread)) for thread in os.listdir(f"/proc/{pid}/task")]
+    threads = [entry.name for entry in Path(f"/proc/{pid}/task").iterdir()]
+    cores = [os.sched_getaffinity(int(thread)) for thread in threads]
     assert cores.count(one) >= 2
     assert cores.count(every) >= 2
