@@ -116,7 +116,10 @@ async def test_the_loop_and_the_journals_writer_share_one_core_and_what_is_done_
     venue.daemon.signal(signal.SIGHUP)
     await manager.hear("RELOADING=1")
     await manager.hear("READY=1")
-    threads = [entry.name for entry in Path(f"/proc/{pid}/task").iterdir()]
-    cores = [os.sched_getaffinity(int(thread)) for thread in threads]
+    cores = cores_of_threads(pid)
     assert cores.count(one) >= 2
     assert cores.count(every) >= 2
+
+
+def cores_of_threads(pid: int) -> list[set[int]]:
+    return [os.sched_getaffinity(int(thread.name)) for thread in Path(f"/proc/{pid}/task").iterdir()]
