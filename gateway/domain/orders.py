@@ -106,9 +106,7 @@ def opened(signed: SignedOrder, situation: Situation) -> Order:
         message = f"version {order.version} of {order.kind} is not newer than {newest}, which was taken before"
         raise RefusedOrder("replayed", message, order)
     if order.issued_at_ms < situation.since_ms:
-        message = (
-            "the order is from before this gateway was enrolled, and may have been carried out; give it again"
-        )
+        message = "the order is from before this gateway was enrolled, and may have been carried out; give it again"
         raise RefusedOrder("replayed", message, order)
     _check_time(order, situation)
     if order.kind in OPTIONAL and order.kind not in situation.allowed:
