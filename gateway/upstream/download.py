@@ -17,7 +17,7 @@ from gateway.store.errors import from_os
 from gateway.upstream.contract import SNAPSHOT
 from gateway.upstream.http import Client
 from gateway.upstream.seal import HEADER, Unsealed
-from gateway.upstream.sinks import SinkUnavailable
+from gateway.upstream.sinks import WHY_MAX, SinkUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,9 @@ CURSOR_MAX = 2**53
 
 class DirectoryRefused(Exception):
     """What upstream sent is not taken, and why; the directory in force stays."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why[:WHY_MAX])
 
 
 class Meta(msgspec.Struct, frozen=True):

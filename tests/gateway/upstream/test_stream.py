@@ -1,6 +1,7 @@
 """The directory's changes from a real JetStream: the same checks as over HTTPS, and a durable place."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -13,6 +14,7 @@ from gateway.config.upstream import ChangeStream
 from gateway.upstream.changes import Changes
 from gateway.upstream.making import make_changes
 from simulators.upstream import Upstream
+from simulators.upstream_directory import digest
 from tests.gateway.upstream import test_fleet as fleet
 from tests.gateway.upstream.nats_server import Consumer, NatsServer
 from tests.gateway.upstream.test_directory import FakeVenue, credential, entitlement, upstream, venue
@@ -145,6 +147,19 @@ async def test_a_batch_with_one_wrong_row_changes_nothing(tmp_path: Path):
         await until(lambda: here.sync.refused)
         assert here.sync.refused == "change 2 of those up to 2: unknown zone 'hal'; did you mean 'hall'?"
         assert here.state(7) == "active"
+
+
+async def test_i09_what_is_said_of_data_that_is_refused_is_short(tmp_path: Path):
+    async with (
+        NatsServer(tmp_path / "nats") as server,
+        above(tmp_path / "up", server) as (up, port),
+        venue(tmp_path / "venue", port, changes_from(server)) as here,
+    ):
+        await until(lambda: here.directory.cursor == 1)
+        body = json.dumps({"after": 1, "cursor": "x" * 50_000, "changes": [{"op": "y" * 50_000}]}).encode()
+        await up.publish(body, {"Content-Digest": digest(body)})
+        await until(lambda: here.sync.refused)
+        assert len(here.facts[-1].why) <= 1_000
 
 
 async def test_a_consumer_that_would_mix_up_the_order_is_not_used(tmp_path: Path):
