@@ -6,10 +6,13 @@ import asyncio
 import ssl
 from collections.abc import Coroutine
 from contextlib import suppress
+from itertools import count
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import (
     AuthorizationError,
     ConnectionClosedError,
@@ -20,6 +23,7 @@ from nats.errors import (
     SecureConnWantedError,
 )
 from nats.js import JetStreamContext
+from nats.js.api import Header
 from nats.js.errors import APIError, BadRequestError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
 
 from gateway.config.upstream import SinkEntry
@@ -30,9 +34,18 @@ CONNECT_S = 10
 ANSWER_S = 20.0
 PING_S = 10
 PORT = 4222
+NO_RESPONDERS = "503"
 _DENIED = "permissions violation"
 
 T = TypeVar("T")
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What a stream answers to a message: its number there, and whether it was there before."""
+
+    seq: int = 0
+    duplicate: bool = False
+    error: dict[str, Any] | None = None
 
 
 class Bus:
@@ -50,6 +63,9 @@ class Bus:
         self._client: Client | None = None
         self._closed: asyncio.Future[None] | None = None
         self._trouble: Exception | None = None
+        self._inbox = self._reply = ""
+        self._numbers = count(1)
+        self._waiting: asyncio.Future[Msg] | None = None
         self.host = ""
 
     @property
@@ -94,6 +110,42 @@ class Bus:
         finally:
             task.cancel()
 
+    async def store(self, subject: str, body: bytes, headers: dict[str, str]) -> Stored:
+        """Publish a message and return the stream's acknowledgement; BadRequestError is the caller's own.
+
+        This is the library's `publish` but for its tasks and those of `answer`, which in a backlog cost as much as the
+        message itself. One message is under way at a time.
+        """
+        if (client := self._client) is None:
+            raise SinkUnavailable(self.explain(self._trouble or ConnectionClosedError()))
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting = loop.create_future()
+        timer = loop.call_later(ANSWER_S, _fail, waiting, TimeoutError())
+        try:
+            if not self._inbox:
+                self._inbox = client.new_inbox()
+                await client.subscribe(f"{self._inbox}.*", cb=self._heard)
+            self._reply = f"{self._inbox}.{next(self._numbers)}"
+            await client.publish(subject, body, reply=self._reply, headers=headers)
+            if not self.connected:
+                self._stop_waiting()
+            return _stored(await waiting)
+        except BadRequestError:
+            raise
+        except (Error, OSError, TimeoutError, ValueError) as error:
+            raise SinkUnavailable(self.explain(error)) from error
+        finally:
+            timer.cancel()
+            self._waiting = None
+
+    async def _heard(self, message: Msg) -> None:
+        # An answer that comes too late is to an earlier message.
+        if self._waiting is not None and not self._waiting.done() and message.subject == self._reply:
+            self._waiting.set_result(message)
+
+    def _stop_waiting(self, *_: object) -> None:
+        _fail(self._waiting, SinkUnavailable(self.explain(self._trouble or ConnectionClosedError())))
+
     async def _connect(self) -> Client:
         entry, failure = self._entry, SinkUnavailable("no server is named")
         context = None
@@ -116,7 +168,8 @@ class Bus:
         parts = urlsplit(server)
         self.host = f"{parts.hostname}:{parts.port or PORT}"
         closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._closed, self._trouble = closed, None
+        self._closed, self._trouble, self._inbox = closed, None, ""
+        closed.add_done_callback(self._stop_waiting)
 
         async def ended() -> None:
             if not closed.done():
@@ -194,3 +247,17 @@ def _looked_at(task: asyncio.Task[Any]) -> None:
     """Whatever became of work that nobody waits for any more."""
     if not task.cancelled():
         task.exception()
+
+
+def _fail(waiting: asyncio.Future[Any] | None, error: Exception) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_exception(error)
+
+
+def _stored(message: Msg) -> Stored:
+    if (message.headers or {}).get(Header.STATUS.value) == NO_RESPONDERS:
+        raise NoStreamResponseError
+    stored = msgspec.json.decode(message.data, type=Stored)
+    if stored.error is not None:
+        raise APIError.from_error(stored.error)
+    return stored
