@@ -61,6 +61,7 @@ class Bus:
         self._name = name
         self._servers = entry.servers
         self._client: Client | None = None
+        self._jetstream: JetStreamContext | None = None
         self._closed: asyncio.Future[None] | None = None
         self._trouble: Exception | None = None
         self._inbox = self._reply = ""
@@ -81,7 +82,7 @@ class Bus:
 
     async def close(self) -> None:
         """Close the connection."""
-        client, self._client = self._client, None
+        client, self._client, self._jetstream = self._client, None, None
         if client is not None and not client.is_closed:
             await client.close()
 
@@ -89,9 +90,10 @@ class Bus:
         """Return JetStream on a connection that stands."""
         if not self.connected:
             await self.close()
-        if self._client is None:
+        if self._client is None or self._jetstream is None:
             self._client = await self._connect()
-        return self._client.jetstream(timeout=ANSWER_S)
+            self._jetstream = self._client.jetstream(timeout=ANSWER_S)
+        return self._jetstream
 
     async def answer(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what the server answers; NotFoundError and BadRequestError are the caller's own."""
