@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from drivers.transports.cores import roaming
 from gateway.upstream import packer
 from gateway.upstream.packer import LENGTH_BYTES, Order
 from gateway.upstream.sinks import Pack
@@ -82,10 +83,11 @@ class Backlog:
             await _end(starting.result())
 
     async def _start(self) -> Process:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", packer.__name__, *self._arguments),
-            stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=UNREAD_BYTES,
-        )  # fmt: skip
+        with roaming():
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", packer.__name__, *self._arguments),
+                stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=UNREAD_BYTES,
+            )  # fmt: skip
         try:
             await _frame(process)
         except BaseException:

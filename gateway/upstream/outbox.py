@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from drivers.transports.cores import roam
 from gateway.store.rows import StoredRow
 from gateway.upstream.backlog import Backlog
 from gateway.upstream.packing import Packing, Wanted
@@ -19,7 +20,7 @@ class Outbox:
         """Prepare; the journal is opened at the first use."""
         self._path = journal
         self._venue = venue
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox", initializer=roam)
         self._packing = Packing(journal, venue)
 
     async def pack(self, after_seq: int, wanted: Wanted | None = None) -> Pack | None:
