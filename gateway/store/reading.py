@@ -43,7 +43,7 @@ class JoinedRows(NamedTuple):
     bodies: bytes
 
     @property
-    def count(self) -> int:
+    def row_count(self) -> int:
         """How many rows there are."""
         return len(self.numbers) // _NUMBERS_BYTES
 

@@ -78,7 +78,7 @@ def test_every_event_is_the_one_that_was_journalled(journal, rows, aside):
         if seq not in aside:
             expected.append(msgspec.json.encode(head)[:-1] + b',"data":' + body + b"}")
     assert cloud_events(joined, SOURCE, aside) == expected
-    assert joined.count == len(rows)
+    assert joined.row_count == len(rows)
     if rows:
         assert (joined.first_seq, joined.last_seq, joined.last_id) == (rows[0][0], rows[-1][0], rows[-1][1].bytes)
 
@@ -86,5 +86,5 @@ def test_every_event_is_the_one_that_was_journalled(journal, rows, aside):
 def test_rows_are_joined_in_order_and_no_more_than_were_asked_for(journal):
     journal.hold([(seq, UUID(int=seq), seq, b'{"kind":"a"}', bytes(32)) for seq in range(1, 31)])
     joined = journal.reader.joined_rows(4, 20)
-    assert (joined.first_seq, joined.last_seq, joined.count) == (5, 24, 20)
-    assert journal.reader.joined_rows(30, 20).count == 0
+    assert (joined.first_seq, joined.last_seq, joined.row_count) == (5, 24, 20)
+    assert journal.reader.joined_rows(30, 20).row_count == 0
