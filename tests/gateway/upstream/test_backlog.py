@@ -13,7 +13,9 @@ import structlog.testing
 from gateway.upstream import relay as relaying
 from gateway.upstream.backlog import Backlog
 from gateway.upstream.sinks import Pack, Verdict
-from tests.gateway.upstream.served import Venue, venue
+from tests.gateway.upstream.nats_server import NatsServer
+from tests.gateway.upstream.served import Venue, fill, journalled, venue
+from tests.gateway.upstream.test_jetstream import sink, stored, stream
 from tests.gateway.upstream.test_relay import FakeSink
 from tests.gateway.upstream.waiting import until
 
@@ -117,3 +119,18 @@ async def test_nothing_of_a_process_is_left_when_the_relay_ends(tmp_path: Path):
         process = _process(backlog)
         await made.end()
         assert process.returncode is not None
+
+
+async def test_i05_a_server_that_is_killed_within_a_backlog_loses_nothing_and_keeps_the_order(tmp_path: Path):
+    async with venue(tmp_path / "venue", ROWS) as made, NatsServer(tmp_path / "nats") as server:
+        await stream(server)
+        relay = made.begin(sink(server.url))
+        await until(lambda: relay._backlog.ready)
+        await server.kill()
+        await until(lambda: relay.why or relay.through_seq == ROWS)
+        await server.start()
+        await fill(made.journal, 1500)
+        relay.news()
+        relay.try_now()
+        await until(lambda: relay.through_seq == ROWS + 1500)
+        assert await stored(server) == journalled(tmp_path / "venue")
