@@ -83,17 +83,26 @@ class Backlog:
             await _end(starting.result())
 
     async def _start(self) -> Process:
-        with roaming():
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", packer.__name__, *self._arguments),
-                stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=UNREAD_BYTES,
-            )  # fmt: skip
+        spawning = asyncio.get_running_loop().create_task(self._spawn())
+        try:
+            process = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            # A process that is half started would be left behind.
+            await _end(await spawning)
+            raise
         try:
             await _frame(process)
         except BaseException:
             await _end(process)
             raise
         return process
+
+    async def _spawn(self) -> Process:
+        with roaming():
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", packer.__name__, *self._arguments),
+                stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=UNREAD_BYTES,
+            )  # fmt: skip
 
     async def _take(self, after_seq: int, order: Order) -> Pack | None:
         if self._starting is None:
@@ -137,3 +146,6 @@ async def _gone(process: Process) -> None:
             while process.stdout is not None and await process.stdout.read(UNREAD_BYTES):
                 continue
             await process.wait()
+            if process.stdin is not None:
+                with suppress(OSError):
+                    await process.stdin.wait_closed()

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog.testing
@@ -119,6 +120,27 @@ async def test_nothing_of_a_process_is_left_when_the_relay_ends(tmp_path: Path):
         process = _process(backlog)
         await made.end()
         assert process.returncode is not None
+
+
+async def test_nothing_is_left_of_a_process_that_is_half_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    started: list[asyncio.subprocess.Process] = []
+    spawn = asyncio.create_subprocess_exec
+
+    async def slow_spawn(*command: str, **more: Any) -> asyncio.subprocess.Process:
+        process = await spawn(*command, **more)
+        started.append(process)
+        await asyncio.sleep(0)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow_spawn)
+    for steps in range(6):
+        backlog = Backlog(tmp_path / "journal.db", "stadthalle")
+        backlog.start()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await backlog.stop()
+    assert started
+    assert all(process.returncode is not None for process in started)
 
 
 async def test_i05_a_server_that_is_killed_within_a_backlog_loses_nothing_and_keeps_the_order(tmp_path: Path):
