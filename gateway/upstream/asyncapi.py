@@ -10,7 +10,7 @@ from gateway.upstream import contract as c
 from gateway.upstream.cloudevents import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from gateway.upstream.jetstream import AFTER, GAP, SOURCE, THROUGH
 from gateway.upstream.openapi import CONTRACT_VERSION, SEAL_DESCRIPTION, Json, as_yaml, schemas_of
-from gateway.upstream.outbox import PACK_ROWS_MAX
+from gateway.upstream.packing import PACK_ROWS_MAX
 from gateway.upstream.seal import HEADER
 from gateway.upstream.stream import DIGEST
 
