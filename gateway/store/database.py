@@ -99,15 +99,21 @@ def _lengthen(wal: Path) -> None:
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Apply every migration the file has not seen, each in a transaction of its own."""
-    folder = resources.files("gateway.store") / "migrations"
-    migrations = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    migrations = _migrations()
     ((version,),) = connection.execute("PRAGMA user_version").fetchall()
     if version > len(migrations):
         message = f"{path} was written by a newer venue-gateway (schema {version}, this one knows {len(migrations)})"
         raise StorageUnavailable(f"{message}; install that version again or restore a backup", fatal=True)
-    for number, migration in enumerate(migrations[version:], start=version + 1):
-        script = migration.read_text(encoding="utf-8")
+    for number, script in enumerate(migrations[version:], start=version + 1):
         connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+
+
+@lru_cache(maxsize=1)
+def _migrations() -> tuple[str, ...]:
+    """Return the scripts in the order of their numbers."""
+    folder = resources.files("gateway.store") / "migrations"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    return tuple(file.read_text(encoding="utf-8") for file in files)
 
 
 def execute_rows(connection: sqlite3.Connection, head: str, columns: int, values: list[object], tail: str = "") -> None:
