@@ -10,6 +10,8 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from gateway.web.contract import Problem
+
 log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX = 16 * 1024
@@ -66,17 +68,17 @@ async def tell_refusals(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except Refused as refused:
         after = {"Retry-After": str(max(1, round(refused.retry_after_s)))} if refused.retry_after_s else {}
-        return reply({"error": refused.word, "message": refused.message}, refused.status, after)
+        return reply(Problem(refused.word, refused.message), refused.status, after)
     except web.HTTPException as error:
         if error.status == web.HTTPRequestEntityTooLarge.status_code:
-            return reply({"error": "too_large", "message": f"At most {BODY_BYTES_MAX} bytes."}, error.status)
+            return reply(Problem("too_large", f"At most {BODY_BYTES_MAX} bytes."), error.status)
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return reply({"error": "not_found", "message": error.reason}, error.status, allow)
+        return reply(Problem("not_found", error.reason), error.status, allow)
     except (ConnectionResetError, asyncio.CancelledError):
         raise
     except Exception:
         log.exception("console_failed", what="request")
-        return reply({"error": "failed", "message": "This did not work; the log has the details."}, 500)
+        return reply(Problem("failed", "This did not work; the log has the details."), 500)
 
 
 def reply(data: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

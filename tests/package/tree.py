@@ -15,15 +15,25 @@ MIRROR = os.environ.get("VENUE_MIRROR", "")
 
 
 class Tree:
-    """A bare Debian in `root`. Commands run inside it, without any network."""
+    """A bare Debian in `root`. Commands run inside it, without any network but its own loopback."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._network: subprocess.Popen[bytes] | None = None
 
     def make(self) -> None:
         """Fill the folder from the Debian mirror of this machine's debootstrap."""
         # Made by mkdtemp it would be closed to every user in it.
         self.root.chmod(0o755)
+        # As a mount of its own it can be made read-only for a service, and nothing of that is seen outside.
+        subprocess.run(["mount", "--bind", str(self.root), str(self.root)], check=True)
+        subprocess.run(["mount", "--make-private", str(self.root)], check=True)
+        self._network = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", "ip link set lo up && echo && exec sleep infinity"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert self._network.stdout is not None
+        assert self._network.stdout.readline(), "no network namespace of its own"
         command = ["debootstrap", "--variant=minbase", f"--include={INCLUDED}", SUITE, str(self.root)]
         subprocess.run([*command, *([MIRROR] if MIRROR else [])], check=True, stdout=subprocess.DEVNULL, timeout=900)
         real = self.root / "usr/bin/systemctl"
@@ -45,10 +55,15 @@ class Tree:
     def outcome(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the tree, whatever comes of it."""
         return subprocess.run(
-            ["unshare", "--net", "chroot", str(self.root), *words],
+            [*self.beside(), "chroot", str(self.root), *words],
             env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             timeout=300, check=False,
         )  # fmt: skip
+
+    def beside(self) -> list[str]:
+        """The words before a command that is to be in the tree's network, which is its loopback and nothing else."""
+        assert self._network is not None
+        return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net"]
 
     def install(self, package: Path) -> subprocess.CompletedProcess[str]:
         """Install a package as `dpkg -i` does."""
@@ -57,9 +72,12 @@ class Tree:
 
     def remove(self) -> None:
         """Stop what runs in it and delete it."""
-        for unit in ("venue-gateway", "mosquitto"):
-            self.outcome("systemctl", "stop", unit)
-        for name in ("dev/null", "dev/urandom", "proc"):
+        if self._network is not None:
+            for unit in ("venue-gateway", "mosquitto"):
+                self.outcome("systemctl", "stop", unit)
+            self._network.kill()
+            self._network.communicate()
+        for name in ("dev/null", "dev/urandom", "proc", ""):
             subprocess.run(["umount", "-l", str(self.root / name)], check=False, stderr=subprocess.DEVNULL)
-        if not os.path.ismount(self.root / "proc"):
+        if not os.path.ismount(self.root) and not os.path.ismount(self.root / "proc"):
             shutil.rmtree(self.root, ignore_errors=True)

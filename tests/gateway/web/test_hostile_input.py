@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.web.pages import AskData, LoginData, LookupData
+from gateway.web.contract import AskData, LoginData, LookupData
 
 SHAPES = {
     "/api/login": LoginData,

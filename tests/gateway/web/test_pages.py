@@ -10,9 +10,10 @@ import pytest
 from yarl import URL
 
 from gateway.domain.answers import Answer
+from gateway.web.contract import COOKIE
 from gateway.web.http import BODY_BYTES_MAX
 from gateway.web.live import SCREENS_MAX, WATCHERS_MAX
-from gateway.web.pages import ASKED_MAX, COOKIE
+from gateway.web.pages import ASKED_MAX
 from gateway.web.throttle import LEAK_S, TRIES
 from tests.e2e.bulletin import poll
 from tests.gateway.web.conftest import JOB, PASSWORD
