@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 from cryptography import x509
 
-from gateway.config.schema import Configuration
+from gateway.config.schema import DEFAULT_STATE_DIR, Configuration
+from gateway.config.tree import Listing, Mapping, Node, Scalar
 from gateway.installing import BROKER_FOLDER
 from gateway.mqtt.authority import HANDED_OVER
 from gateway.ops.findings import Finding, bad, ok, warning
@@ -59,10 +60,38 @@ def _place(name: str) -> Path:
 
 def secret_files(configuration: Configuration) -> list[Path]:
     """Return every file of this venue that holds a secret, whether or not it is there."""
-    state_dir = configuration.state_dir
-    named = named_files(configuration, SECRET_FIELDS)
+    return _secret_files(configuration.state_dir, named_files(configuration, SECRET_FIELDS))
+
+
+def secret_files_named(node: Node | None, folder: Path) -> list[Path]:
+    """Return the same for a configuration that is wrong: what its text names, read as lying in `folder`.
+
+    Without a text that can be read (None) it is what lies where a package keeps it.
+    """
+    named, state_dir = [], Path(DEFAULT_STATE_DIR)
+    for key, text in _scalars(node):
+        if key == "state_dir":
+            state_dir = folder / text
+        elif key.endswith("_file"):
+            named += [folder / text, _place(text)]
+    return _secret_files(state_dir, named)
+
+
+def _secret_files(state_dir: Path, named: Iterable[Path]) -> list[Path]:
     made = (*state_dir.glob("clients/*.password"), *state_dir.glob(f"{FOLDER}/*.key"))
     return sorted({key_path(state_dir), *made, *named})
+
+
+def _scalars(node: Node | None, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every value that is written in a file, with the key it stands under."""
+    if isinstance(node, Mapping):
+        for name, entry in node.entries.items():
+            yield from _scalars(entry.node, name)
+    elif isinstance(node, Listing):
+        for item in node.items:
+            yield from _scalars(item, key)
+    elif isinstance(node, Scalar):
+        yield key, node.text.strip("\"'")
 
 
 def check_secrets(configuration: Configuration) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -32,14 +32,6 @@ HEADERS = {
     "Server": "venue-gateway",
 }
 TABLET = "/tablet"
-TABLET_HEADERS = {
-    # As the console's, but for the two things a tablet needs: the venue's broker, by TLS, and a camera for its code.
-    **HEADERS,
-    "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace(
-        "connect-src 'self'", "connect-src 'self' wss:"
-    ),
-    "Permissions-Policy": HEADERS["Permissions-Policy"].replace("camera=()", "camera=(self)"),
-}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Shape = TypeVar("Shape")
 
@@ -53,12 +45,29 @@ class Refused(Exception):
         self.status, self.word, self.message, self.retry_after_s = status, word, message, retry_after_s
 
 
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Set on every response what keeps a browser from doing more than it should."""
-    headers = TABLET_HEADERS if request.path == TABLET or request.path.startswith(f"{TABLET}/") else HEADERS
-    for name, value in headers.items():
-        response.headers[name] = value
-    response.headers.setdefault("Cache-Control", "no-store")
+def headers_setter(names: Iterable[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Return what sets on every response what keeps a browser from doing more than it should.
+
+    The tablet's page may reach the broker, which is by the `names` of this computer, and nobody else's.
+    """
+    tablet = _tablet_headers(names)
+
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+        is_tablet = request.path == TABLET or request.path.startswith(f"{TABLET}/")
+        for name, value in (tablet if is_tablet else HEADERS).items():
+            response.headers[name] = value
+        response.headers.setdefault("Cache-Control", "no-store")
+
+    return add_headers
+
+
+def _tablet_headers(names: Iterable[str]) -> Mapping[str, str]:
+    """Return the console's headers but for the two things a tablet needs: the broker by TLS, and a camera."""
+    # A policy can name no IPv6 address; there the tablet takes a name.
+    brokers = " ".join(f"wss://{name}:*" for name in sorted(names) if not name.startswith("["))
+    policy = HEADERS["Content-Security-Policy"].replace("connect-src 'self'", f"connect-src 'self' {brokers}".rstrip())
+    permissions = HEADERS["Permissions-Policy"].replace("camera=()", "camera=(self)")
+    return {**HEADERS, "Content-Security-Policy": policy, "Permissions-Policy": permissions}
 
 
 @web.middleware

@@ -62,7 +62,7 @@ class Pages:
     def application(self) -> web.Application:
         """Return the application, to be run by an AppRunner."""
         app = web.Application(middlewares=[http.tell_refusals, self._check], client_max_size=http.BODY_BYTES_MAX)
-        app.on_response_prepare.append(http.add_headers)
+        app.on_response_prepare.append(http.headers_setter(self.names))
         handlers = {
             "index": self._index,
             "static": self._static,

@@ -80,14 +80,14 @@ def listen(unit: str) -> socket.socket:
 
 
 def sandbox(wanted: dict[str, list[str]]) -> list[str]:
-    """Return the words before a program for which little can be written: `ProtectSystem=`, and what is let out of it."""
+    """Return the words before a program that may write little: `ProtectSystem=`, and what is let out of it."""
     protected = wanted.get("ProtectSystem", ["no"])[-1]
     script = []
     if protected == "strict":
         writable = [f"/var/lib/{name}" for line in wanted.get("StateDirectory", []) for name in line.split()]
-        for path in [one for line in wanted.get("ReadWritePaths", []) for one in line.split()]:
-            if Path(path.removeprefix("-")).exists() or not path.startswith("-"):
-                writable.append(path.removeprefix("-"))
+        listed = [one for line in wanted.get("ReadWritePaths", []) for one in line.split()]
+        needed = [one.removeprefix("-") for one in listed if not one.startswith("-") or Path(one[1:]).exists()]
+        writable += needed
         script = [f"mount --bind {path} {path}" for path in writable]
         script.append("mount -o remount,bind,ro /")
     elif protected == "full":

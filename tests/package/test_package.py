@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.length import PROVING
-from tests.package.tree import Tree
-from tests.package.variants import (
-    ADDED,
-    DROPPED,
-    migrations_more,
-    never_ready,
-    one_migration_more,
-    other_files,
-    variant,
-)
+from tests.package.tree import Tree, needs, proving
+from tests.package.variants import ADDED, DROPPED, never_ready
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STATE = "var/lib/venue-gateway"
@@ -59,43 +46,6 @@ def test_a_version_that_is_never_ready_can_be_made_of_this_code(tmp_path: Path) 
     never_ready(tmp_path)
     assert "raise SystemExit(3)" in (tmp_path / "app.py").read_text()
     assert len(list((tmp_path / "store/migrations").glob("*_more.sql"))) == 2
-
-
-proving = pytest.mark.skipif(not PROVING, reason="the whole life of a package takes minutes: VENUE_PROVE=1")
-needs = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("debootstrap") is None,
-    reason="a tree is made by root with debootstrap: apt-get install debootstrap",
-)
-
-
-@pytest.fixture(scope="module")
-def packages() -> Iterator[dict[str, Path]]:
-    """0.1.0 as it is built, 0.2.0 with a migration more, 0.3.0 that never becomes ready, 0.4.0 and 0.5.0 with more migrations."""
-    with tempfile.TemporaryDirectory(prefix="vg-deb-") as name:
-        folder = Path(name)
-        if not (given := os.environ.get("VENUE_DEB")):
-            env = {**os.environ, "DEB_BUILDER": sys.executable}
-            subprocess.run([str(ROOT / "scripts/deb"), "amd64"], cwd=ROOT, env=env, check=True, timeout=900)
-            [built] = (ROOT / "dist").glob("venue-gateway_*_amd64.deb")
-        else:
-            built = Path(given)
-        yield {
-            "first": built,
-            "second": variant(built, "0.2.0", folder, one_migration_more),
-            "broken": variant(built, "0.3.0", folder, never_ready, other_files),
-            "fourth": variant(built, "0.4.0", folder, lambda gateway: migrations_more(gateway, 2)),
-            "fifth": variant(built, "0.5.0", folder, lambda gateway: migrations_more(gateway, 3)),
-        }
-
-
-@pytest.fixture(scope="module")
-def tree() -> Iterator[Tree]:
-    one = Tree(Path(tempfile.mkdtemp(prefix="vg-tree-")))
-    try:
-        one.make()
-        yield one
-    finally:
-        one.remove()
 
 
 def journal(tree: Tree) -> tuple[int, list[int]]:

@@ -7,11 +7,21 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from tests.length import PROVING
+
 HERE = Path(__file__).resolve().parent
 INCLUDED = "python3,mosquitto,libusb-1.0-0,libpcsclite1,systemd,udev,debconf,sqlite3"
 SUITE = os.environ.get("VENUE_SUITE", "bookworm")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 MIRROR = os.environ.get("VENUE_MIRROR", "")
+
+proving = pytest.mark.skipif(not PROVING, reason="the whole life of a package takes minutes: VENUE_PROVE=1")
+needs = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("debootstrap") is None,
+    reason="a tree is made by root with debootstrap: apt-get install debootstrap",
+)
 
 
 class Tree:

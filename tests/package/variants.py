@@ -10,7 +10,10 @@ Change = Callable[[Path], object]
 
 
 def variant(package: Path, version: str, folder: Path, change: Change, around: Change | None = None) -> Path:
-    """Unpack a package, change its gateway, and pack it as another version; `change` is given site-packages/gateway, `around` the root."""
+    """Unpack a package, change it, and pack it as another version.
+
+    `change` is given site-packages/gateway, and `around` the package's root.
+    """
     root = folder / f"root-{version}"
     subprocess.run(["dpkg-deb", "-R", str(package), str(root)], check=True)
     old = package.name.split("_")[1]
