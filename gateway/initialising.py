@@ -18,7 +18,7 @@ from gateway.devices.discovery import Found, Roots, look_around, pcsc_readers
 from gateway.devices.network import ask_addresses
 from gateway.devices.registry import DRIVERS, kinds
 from gateway.mqtt.authority import HANDED_OVER, own_names
-from gateway.store.credentials import own_like_folder
+from gateway.store.owners import own_like_folder
 
 OK, REFUSED = 0, 1
 MODE = 0o640

@@ -20,7 +20,7 @@ from gateway.config.schema import Configuration
 from gateway.devices.registry import kinds
 from gateway.mqtt.authority import HANDED_OVER, Certificates, due, ensure_certificates, hand_over, names_of, own_names
 from gateway.mqtt.broker_files import BrokerFiles, Listener, write_broker_files
-from gateway.store.credentials import own_like_folder
+from gateway.store.owners import own_like_folder
 
 OK, REFUSED = 0, 1
 QR_VERSION = 1
@@ -188,6 +188,8 @@ def _with_client(config: Path, name: str, grants: Mapping[str, list[str]]) -> Co
         return configuration
     if not grants:
         return None
+    # A link to where upstream may order a file stays one.
+    config = config.resolve()
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 120

@@ -18,6 +18,7 @@ from gateway.config.tree import Listing, Mapping, Node, Scalar
 from gateway.installing import BROKER_FOLDER
 from gateway.mqtt.authority import HANDED_OVER
 from gateway.ops.findings import Finding, bad, ok, warning
+from gateway.ops.permissions import account
 from gateway.store import audit
 from gateway.store.credentials import CREDENTIALS_DIRECTORY, CredentialKey, key_path
 from gateway.store.directory import Directory
@@ -25,8 +26,7 @@ from gateway.store.errors import StorageUnavailable
 from gateway.upstream.identity import FOLDER
 
 _OTHERS = 0o077
-_WORLD = 0o007
-SECRET_FIELDS = ("key_file", "password_file", "token_file")
+SECRET_FIELDS = ("key_file", "password_file", "token_file", "credentials_file")
 CERTIFICATE_FIELDS = ("ca_file", "certificate_file")
 SOON_DAYS = 30
 OLD_DIRECTORY_H = 48.0
@@ -95,8 +95,8 @@ def _scalars(node: Node | None, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def check_secrets(configuration: Configuration) -> Iterator[Finding]:
-    """Judge the mode of each secret file."""
-    told = False
+    """Judge the mode of each secret file, and whether the gateway itself can read it."""
+    told, gateway = False, account(configuration.state_dir)
     for file in secret_files(configuration):
         try:
             mode = file.stat().st_mode
@@ -111,6 +111,9 @@ def check_secrets(configuration: Configuration) -> Iterator[Finding]:
         if mode & _OTHERS:
             told = True
             yield bad("keys", f"{file} can be read by others (mode {mode & 0o777:o})", f"run: chmod 600 {file}")
+        elif file != key_path(configuration.state_dir) and not gateway.may_read(file):
+            told = True
+            yield bad("keys", f"{file} may not be read by {gateway}", f"run: chown {gateway.name}: {file}")
     if not told:
         yield ok("keys", "every key and password can be read by its owner alone")
 
@@ -186,23 +189,6 @@ def _ends_s(file: Path, _mtime_ns: int) -> float:
     """Read a file once for each time that it was written."""
     certificates = x509.load_pem_x509_certificates(file.read_bytes())
     return min(one.not_valid_after_utc for one in certificates).timestamp()
-
-
-def check_permissions(configuration: Configuration) -> Iterator[Finding]:
-    """Judge who may read and write the state folder."""
-    state_dir, told = configuration.state_dir, False
-    for path in (state_dir, *sorted(state_dir.glob("*.db*"))):
-        mode = path.stat().st_mode
-        # What lies in a folder that others cannot enter is as closed as the folder.
-        if path == state_dir and mode & _WORLD:
-            told = True
-            do = f"run: chmod o-rwx {path}"
-            yield bad("permissions", f"anybody on this machine may open {path} (mode {mode & 0o777:o})", do)
-        if not os.access(path, os.R_OK | os.W_OK):
-            told = True
-            yield bad("permissions", f"{path} may not be written", "run doctor as the gateway's user, or chown it")
-    if not told:
-        yield ok("permissions", f"{state_dir} is the gateway's own")
 
 
 def check_journal(configuration: Configuration) -> Finding:

@@ -38,6 +38,7 @@ from gateway.store.directory_rows import (
     to_ms,
 )
 from gateway.store.errors import StorageUnavailable, from_os, from_sqlite
+from gateway.store.owners import own_like_folder
 
 PROBLEMS_LISTED = 20
 CHUNK_ROWS = 1000
@@ -309,6 +310,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 def alone(state_dir: Path) -> Iterator[None]:
     """Keep a second import out. Raises ImportRefused."""
     with (state_dir / "directory.lock").open("w") as lock:
+        own_like_folder(lock.fileno(), state_dir)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

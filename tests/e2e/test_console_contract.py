@@ -1,4 +1,4 @@
-"""The console's published document against the console of a running gateway: all that it allows, and what it does not."""
+"""The console's published document against the console of a running gateway: what it allows, and what it does not."""
 
 from __future__ import annotations
 

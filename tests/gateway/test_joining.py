@@ -350,6 +350,17 @@ def test_a_tablet_that_cannot_join_changes_nothing(
     assert not list(club.folder.glob(".club*"))
 
 
+def test_a_file_that_upstream_may_order_stays_where_it_lies(club: Club) -> None:
+    club.apply()
+    elsewhere = club.folder / "config"
+    elsewhere.mkdir()
+    club.config.rename(elsewhere / club.config.name)
+    club.config.symlink_to(elsewhere / club.config.name)
+    assert club.run(*BAR) == 0
+    assert club.config.is_symlink()
+    assert "bar:" in (elsewhere / club.config.name).read_text()
+
+
 def test_a_tablet_is_told_to_wait_for_the_broker(club: Club, capsys: pytest.CaptureFixture[str]) -> None:
     assert club.run(*BAR) == 1
     assert "run `venue-gateway broker apply` first" in capsys.readouterr().err
