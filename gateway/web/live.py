@@ -232,8 +232,7 @@ class Live:
         return b"{" + b",".join(b'"%s":%s' % (name.encode(), self._sent[name]) for name in names) + b"}"
 
     def _rows(self, entries: Sequence[Committed], watcher: Watcher) -> bytes:
-        rows = [row(one) for one in entries]
-        return _frame(b"rows", _encode(rows if watcher.sees_guests else [one.for_viewer() for one in rows]))
+        return _frame(b"rows", _encode([row(one, sees_guests=watcher.sees_guests) for one in entries]))
 
 
 def _frame(event: bytes, data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.domain.answers import Answer
 from gateway.flows.desk import Request
-from gateway.web import http
+from gateway.web import browsers, http
 from gateway.web.contract import COOKIE, CSRF_HEADER, ROUTES, AskData, LoginData, LookupData, SignedIn
 from gateway.web.http import Refused, read, reply
 from gateway.web.live import CLIENT_PREFIX, Live, Watcher
@@ -115,9 +115,14 @@ class Pages:
 
     async def _sign_in(self, request: web.Request) -> web.Response:
         asked = await read(request, LoginData)
-        token, session = await self._login.sign_in(asked.user, asked.password, request.remote or "")
+        known = request.cookies.get(browsers.COOKIE, "")
+        token, session, browser = await self._login.sign_in(asked.user, asked.password, request.remote or "", known)
         response = reply(_told(session))
         response.set_cookie(COOKIE, token, httponly=True, samesite="Strict", path="/", secure=self.encrypted)
+        response.set_cookie(
+            browsers.COOKIE, browser, max_age=browsers.LASTS_S,
+            httponly=True, samesite="Strict", path=request.path, secure=self.encrypted,
+        )  # fmt: skip
         return response
 
     async def _sign_out(self, request: web.Request) -> web.Response:

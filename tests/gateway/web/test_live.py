@@ -176,10 +176,25 @@ def test_i12_every_kind_of_event_makes_a_row_or_none_and_no_row_has_a_whole_refe
         one = entry(1, sample(event_type, **fields))
         if is_shown(one):
             shown += 1
-            made = row(one)
+            made = row(one, sees_guests=True)
             assert made.kind == event_type.__struct_config__.tag
             assert reference not in str(made)
     assert shown > 30
+
+
+def test_what_somebody_typed_may_name_a_guest_and_is_not_for_viewers():
+    name = "Ada Lovelace lost her ticket"
+    typed = 0
+    for event_type in EVENT_TYPES:
+        free = [one for one in ("override_reason", "reason") if event_type.__annotations__.get(one) == "str"]
+        one = entry(1, sample(event_type, **dict.fromkeys(free, name)))
+        if free and is_shown(one):
+            typed += 1
+            assert row(one, sees_guests=True).note == name
+            assert name not in str(row(one, sees_guests=False))
+    assert typed >= 6
+    denied = entry(1, sample(e.EntryDenied))
+    assert row(denied, sees_guests=False).reason == row(denied, sees_guests=True).reason != ""
 
 
 def test_a_look_at_everything_is_a_turn_for_each_part_and_sends_what_is_newest():
