@@ -22,7 +22,7 @@ function theme() {
 function controls() {
   return [
     el("button.quiet", { type: "button", id: "theme", onclick: () => { keep("theme", theme() === "dark" ? "light" : "dark"); theme(); frame(); } }, t(theme() === "dark" ? "bright" : "dark")),
-    el("button.quiet", { type: "button", id: "language", onclick: () => { switchLanguage(); frame(); } }, t("language")),
+    el("button.quiet", { type: "button", id: "language", onclick: () => { switchLanguage(); fill(document.getElementById("toasts")); frame(); } }, t("language")),
   ];
 }
 
