@@ -9,7 +9,11 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
+import structlog
+
 from gateway.store.errors import StorageUnavailable, from_os, from_sqlite
+
+log = structlog.get_logger(__name__)
 
 PAGE_BYTES = 1024
 """A commit of one row writes one WAL frame of this size and its header: a third fewer bytes than with pages of 4 KB."""
@@ -120,6 +124,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     kept = _keep(connection, path, known) if version else None
     connection.executescript(f"BEGIN; {' '.join(scripts[version:])} PRAGMA user_version = {known}; COMMIT;")
     if kept is not None:
+        log.warning("journal_migrated", schema_before=version, schema=known, kept=kept.name)
         for older in set(path.parent.glob(f"{path.name}{KEPT_SUFFIX}*")) - {kept}:
             older.unlink(missing_ok=True)
 

@@ -21,7 +21,8 @@ TABLET_TYPES = {
     "index.html": "text/html",
     "tablet.css": "text/css",
     "manifest.json": "application/manifest+json",
-    **dict.fromkeys(("tablet.js", "contract.js", "scan.js", "words.js", "reasons.js", "mqtt.esm.js"), "text/javascript"),
+    **dict.fromkeys(("tablet.js", "contract.js", "scan.js", "words.js", "reasons.js"), "text/javascript"),
+    "mqtt.esm.js": "text/javascript",
 }
 
 
