@@ -11,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -111,7 +111,9 @@ def import_directory(
 
 def be_gentle() -> None:
     """Run this process only when nobody else wants the CPU or the disk; Linux ranks disk access by the same policy."""
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    # Where a container forbids it the import is as right as ever, and only less polite.
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 class Import:

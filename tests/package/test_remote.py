@@ -20,9 +20,14 @@ UPSTREAM = """\
 upstream:
   url: {url}
   ca_file: /etc/venue-gateway/config/upstream.pem
-  directory: false
+  directory: true
   fleet: {{orders: [configuration, lock_down]}}
 """
+GUESTS = [
+    {"type": "credential", "technology": "em4100", "value": "4A00A70000", "holder": "ada"},
+    {"type": "entitlement", "id": "ticket-1", "holder": "ada", "zones": ["club"]},
+]
+LOG = "/var/log/venue-gateway.service.log"
 ASK = """\
 import json, ssl, sys, time, urllib.request
 url, ca_file, until_s, kind, what = sys.argv[1:6]
@@ -72,6 +77,10 @@ class Above:
 
     def invite(self) -> str:
         return str(json.loads(self._ask("post", "invite", json.dumps("club")))["code"])
+
+    def tell(self, what: str, told: Any) -> None:
+        """Tell upstream what it has for venues."""
+        self._ask("post", what, json.dumps(told))
 
     def order(self, kind: str, **data: Any) -> dict[str, Any]:
         """Order something and return what became of it."""
@@ -148,6 +157,7 @@ def test_a_signed_configuration_is_kept_or_rolled_back_by_the_hardened_service(
     tree: Tree, packages: dict[str, Path], above: Above, printer: str
 ) -> None:
     text = installed(tree, packages["first"], above, printer)
+    is_told_of_guests(tree, above)
     better = text.replace("Europe/Vienna", "Europe/Berlin")
     done = above.order("configuration", yaml=better, healthy_within_s=30)
     assert done.get("outcome") == "done", done
@@ -162,6 +172,13 @@ def test_a_signed_configuration_is_kept_or_rolled_back_by_the_hardened_service(
     is_rolled_back_after_a_crash(tree, above, better, better.replace(printer, "127.0.0.1:9"))
     writes_nowhere_else(tree)
     tree.run("dpkg", "--purge", "venue-gateway")
+
+
+def is_told_of_guests(tree: Tree, above: Above) -> None:
+    """The service starts an import of its own, which the unit must let it do."""
+    above.tell("directory", GUESTS)
+    look = "for i in $(seq 300); do venue-gateway journal export | grep -q directory.loaded && exit; sleep 0.1; done"
+    tree.run("sh", "-c", f"{look}; cat {LOG}; exit 1")
 
 
 def is_rolled_back_after_a_crash(tree: Tree, above: Above, good: str, bad: str) -> None:
