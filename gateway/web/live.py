@@ -25,6 +25,8 @@ from gateway.web.venue import Venue
 log = structlog.get_logger(__name__)
 
 EVERY_S = 0.2
+PAUSE_S = 0.015
+"""Between two parts of a look: a tap goes through the loop several times, and finds at most one part in its way."""
 CHARTS_EVERY_S = 5.0
 ROWS_KEPT = 200
 ROWS_SENT_MAX = 60
@@ -81,6 +83,7 @@ class Live:
         self._watchers: dict[Watcher, None] = {}
         self._sent: dict[str, bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._part_timer: asyncio.TimerHandle | None = None
         self._charts_at_s = 0.0
         self._waiting: dict[tuple[str, str], asyncio.Future[Answer]] = {}
 
@@ -153,9 +156,12 @@ class Live:
     def leave(self, watcher: Watcher) -> None:
         """A screen looks no more."""
         self._watchers.pop(watcher, None)
-        if not self._watchers and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._watchers:
+            return
+        for timer in (self._timer, self._part_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._part_timer = None
 
     def dismiss(self, is_gone: Callable[[Watcher], bool]) -> None:
         """End the stream of every watcher for whom `is_gone` says so."""
@@ -177,26 +183,30 @@ class Live:
         return {name: msgspec.Raw(_encode(make())) for name, make in makers.items()}
 
     def _round(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(EVERY_S, self._round)
-        # A part a turn: a tap that comes meanwhile waits for one of them and not for all.
+        self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._round)
+        try:
+            self._tell_rows()
+        except Exception:
+            # A mistake in what is shown must not end the page, still less anything else.
+            log.exception("console_failed", what="live")
         self._next_part(iter(self._makers().items()), [])
 
     def _next_part(self, makers: Iterator[tuple[str, Callable[[], Any]]], changed: list[str]) -> None:
         try:
             if (one := next(makers, None)) is None:
-                self._tell(changed)
+                self._tell_parts(changed)
                 return
             changed += self._compare(*one)
         except Exception:
-            # A mistake in what is shown must not end the page, still less anything else.
             log.exception("console_failed", what="live")
         else:
-            asyncio.get_running_loop().call_soon(self._next_part, makers, changed)
+            loop = asyncio.get_running_loop()
+            self._part_timer = loop.call_later(PAUSE_S, self._next_part, makers, changed)
 
     def _look(self) -> None:
         """Look at every part at once, and tell what has changed."""
-        self._tell([name for maker in self._makers().items() for name in self._compare(*maker)])
+        self._tell_rows()
+        self._tell_parts([name for maker in self._makers().items() for name in self._compare(*maker)])
 
     def _makers(self) -> dict[str, Callable[[], Any]]:
         makers = dict(self._venue.parts())
@@ -213,14 +223,16 @@ class Live:
         self._sent[name] = body
         return [name]
 
-    def _tell(self, changed: list[str]) -> None:
-        fresh = tuple(self._fresh)
-        self._fresh.clear()
+    def _tell_parts(self, changed: list[str]) -> None:
         if changed:
             # As it was sent last: a newcomer may have been shown something newer meanwhile.
             frame = _frame(b"parts", self._joined(dict.fromkeys(changed)))
             for watcher in self._watchers:
                 watcher.send(frame)
+
+    def _tell_rows(self) -> None:
+        fresh = tuple(self._fresh)
+        self._fresh.clear()
         if fresh:
             frames: dict[bool, bytes] = {}
             for watcher in self._watchers:
