@@ -23,10 +23,7 @@ upstream:
   directory: true
   fleet: {{orders: [configuration, lock_down]}}
 """
-GUESTS = [
-    {"type": "credential", "technology": "em4100", "value": "4A00A70000", "holder": "ada"},
-    {"type": "entitlement", "id": "ticket-1", "holder": "ada", "zones": ["club"]},
-]
+GUESTS = [{"type": "credential", "technology": "em4100", "value": "4A00A70000", "holder": "ada"}]
 LOG = "/var/log/venue-gateway.service.log"
 ASK = """\
 import json, ssl, sys, time, urllib.request

@@ -70,6 +70,8 @@ function open() {
 function show(main, may) {
   const wanted = location.hash.slice(1), view = may.includes(wanted) ? wanted : "overview";
   for (const link of nav.children) link.toggleAttribute("aria-current", link.dataset.view === view);
+  // On a phone the views are a strip that is longer than the screen.
+  nav.querySelector("[aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
   main.replaceChildren();
   main.dataset.view = view;
   update = VIEWS[view][0](main);
