@@ -1,4 +1,4 @@
-"""The live side of the page: what changed, at most five times a second, to every screen that looks.
+"""The live side of the page: what happened, at most five times a second, and what has changed, to every screen.
 
 While nobody looks, nothing is worked out: a commit costs a look at its kind. With watchers, each part of the page is
 worked out and encoded once for all of them, and sent where it is not what was sent before.
@@ -25,8 +25,8 @@ from gateway.web.venue import Venue
 log = structlog.get_logger(__name__)
 
 EVERY_S = 0.2
-PAUSE_S = 0.015
-"""Between two parts of a look: a tap goes through the loop several times, and finds at most one part in its way."""
+PARTS_EVERY_S = 0.6
+"""A tap is in the stream at once. What stands at every device and gate takes longer to work out, and is so less often."""
 CHARTS_EVERY_S = 5.0
 ROWS_KEPT = 200
 ROWS_SENT_MAX = 60
@@ -83,7 +83,7 @@ class Live:
         self._watchers: dict[Watcher, None] = {}
         self._sent: dict[str, bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._part_timer: asyncio.TimerHandle | None = None
+        self._parts_at_s = 0.0
         self._charts_at_s = 0.0
         self._waiting: dict[tuple[str, str], asyncio.Future[Answer]] = {}
 
@@ -156,12 +156,9 @@ class Live:
     def leave(self, watcher: Watcher) -> None:
         """A screen looks no more."""
         self._watchers.pop(watcher, None)
-        if self._watchers:
-            return
-        for timer in (self._timer, self._part_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._part_timer = None
+        if not self._watchers and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def dismiss(self, is_gone: Callable[[Watcher], bool]) -> None:
         """End the stream of every watcher for whom `is_gone` says so."""
@@ -183,12 +180,17 @@ class Live:
         return {name: msgspec.Raw(_encode(make())) for name, make in makers.items()}
 
     def _round(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._round)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(EVERY_S, self._round)
         try:
             self._tell_rows()
         except Exception:
             # A mistake in what is shown must not end the page, still less anything else.
             log.exception("console_failed", what="live")
+        if loop.time() < self._parts_at_s:
+            return
+        self._parts_at_s = loop.time() + PARTS_EVERY_S - EVERY_S / 2
+        # A part a turn: a tap that comes meanwhile waits for one of them and not for all.
         self._next_part(iter(self._makers().items()), [])
 
     def _next_part(self, makers: Iterator[tuple[str, Callable[[], Any]]], changed: list[str]) -> None:
@@ -200,8 +202,7 @@ class Live:
         except Exception:
             log.exception("console_failed", what="live")
         else:
-            loop = asyncio.get_running_loop()
-            self._part_timer = loop.call_later(PAUSE_S, self._next_part, makers, changed)
+            asyncio.get_running_loop().call_soon(self._next_part, makers, changed)
 
     def _look(self) -> None:
         """Look at every part at once, and tell what has changed."""

@@ -10,7 +10,16 @@ from gateway.domain.answers import Answer, failed
 from gateway.domain.event import RequestRef
 from gateway.domain.reasons import Reason
 from gateway.flows.recorder import Committed
-from gateway.web.live import EVERY_S, FRAMES_WAITING_MAX, ROWS_KEPT, ROWS_SENT_MAX, SCREENS_MAX, WATCHERS_MAX, Live
+from gateway.web.live import (
+    EVERY_S,
+    FRAMES_WAITING_MAX,
+    PARTS_EVERY_S,
+    ROWS_KEPT,
+    ROWS_SENT_MAX,
+    SCREENS_MAX,
+    WATCHERS_MAX,
+    Live,
+)
 from gateway.web.rows import is_shown, row
 from tests.gateway.domain.samples import EVENT_TYPES, sample
 from tests.gateway.fakes import VirtualClockLoop
@@ -59,7 +68,7 @@ def test_a_newcomer_gets_everything_and_then_what_changes():
         await passed(loop, 2)
         assert frames(watcher) == [], "nothing changed, so nothing is sent"
         venue.shown = {**venue.shown, "devices": [{"name": "x"}]}
-        await passed(loop, EVERY_S)
+        await passed(loop, PARTS_EVERY_S)
         assert frames(watcher) == [("parts", {"devices": [{"name": "x"}]})]
         live.leave(watcher)
         assert live._timer is None
