@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 EVERY_S = 0.2
 PARTS_EVERY_S = 0.6
-"""A tap is in the stream at once. What stands at every device and gate takes longer to work out, and is so less often."""
+"""A tap is in the stream at once. What stands at all devices and gates takes longer to work out, so less often."""
 CHARTS_EVERY_S = 5.0
 ROWS_KEPT = 200
 ROWS_SENT_MAX = 60
