@@ -20,7 +20,7 @@ from gateway.mqtt.authority import HANDED_OVER
 from gateway.ops.findings import Finding, bad, ok, warning
 from gateway.ops.permissions import account
 from gateway.store import audit
-from gateway.store.credentials import CREDENTIALS_DIRECTORY, CredentialKey, key_path
+from gateway.store.credentials import CREDENTIALS_DIRECTORY, PACKAGED_KEYS, CredentialKey, key_path
 from gateway.store.directory import Directory
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.identity import FOLDER
@@ -33,6 +33,7 @@ OLD_DIRECTORY_H = 48.0
 S_PER_H = 3600
 S_PER_DAY = 86_400
 RENEW_OWN = "run: venue-gateway broker apply (it is root's); see why the timer venue-gateway-certificates did not"
+MAKE_OWN = "run: venue-gateway broker apply (it is root's), which makes it"
 IMPORT_ONE = "import one: venue-gateway directory import FILE"
 
 
@@ -106,7 +107,11 @@ def check_secrets(configuration: Configuration) -> Iterator[Finding]:
             continue
         except OSError as error:
             told = True
-            yield bad("keys", f"{file}: {error.strerror}", "run doctor as root or as the gateway's user")
+            if file.parent == PACKAGED_KEYS:
+                # systemd hands it to the service, whose user may not enter there.
+                yield warning("keys", f"{file} is root's, as it should be", "run doctor as root to judge it too")
+            else:
+                yield bad("keys", f"{file}: {error.strerror}", "run doctor as root or as the gateway's user")
             continue
         if mode & _OTHERS:
             told = True
@@ -121,6 +126,8 @@ def check_secrets(configuration: Configuration) -> Iterator[Finding]:
 def _missing(file: Path, configuration: Configuration) -> Finding:
     if file == key_path(configuration.state_dir):
         return warning("keys", f"{file} is not there yet", "it is made at the first start; after a loss, restore it")
+    if file.parent == configuration.state_dir / HANDED_OVER:
+        return bad("keys", f"{file} is not there", MAKE_OWN)
     return bad("keys", f"{file} is not there", "put it there with mode 0600, or take its line out of the configuration")
 
 
@@ -145,11 +152,15 @@ def check_certificates(
     own = (configuration.state_dir / HANDED_OVER, broker_folder)
     if not files:
         yield ok("certificates", "none are used")
+    if (broker_folder / "ca.crt") in files and not (broker_folder / "ca.key").exists():
+        what = f"{broker_folder / 'ca.key'} is gone, and nothing can be renewed without it"
+        yield warning("certificates", what, "put it back from your copy; see installation.md")
     for file in files:
         try:
             certificates = x509.load_pem_x509_certificates(file.read_bytes())
         except OSError as error:
-            yield bad("certificates", f"{file}: {error.strerror}", "put the PEM file there, readable by the gateway")
+            do = MAKE_OWN if file.parent in own else "put the PEM file there, readable by the gateway"
+            yield bad("certificates", f"{file}: {error.strerror}", do)
             continue
         except ValueError:
             yield bad("certificates", f"{file} is no PEM certificate", "copy it again; it begins with -----BEGIN")

@@ -198,8 +198,6 @@ def leaves_the_data_unless_asked(tree: Tree, packages: dict[str, Path]) -> None:
     assert "cannot read what a newer version wrote" in outcome.stdout
     outcome = tree.install(packages["fifth"])
     assert outcome.returncode == 0, outcome.stdout
-    answer = "echo 'venue-gateway venue-gateway/purge-data boolean true' | debconf-set-selections"
-    tree.run("sh", "-c", answer)
-    tree.run("dpkg", "--purge", "venue-gateway")
+    tree.purge_with_data()
     for folder in ("var/lib/venue-gateway", "etc/venue-gateway", "var/backups/venue-gateway"):
         assert not (tree.root / folder).exists()

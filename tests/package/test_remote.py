@@ -168,7 +168,7 @@ def test_a_signed_configuration_is_kept_or_rolled_back_by_the_hardened_service(
     assert (tree.root / ETC / "gateway.yaml").is_symlink()
     is_rolled_back_after_a_crash(tree, above, better, better.replace(printer, "127.0.0.1:9"))
     writes_nowhere_else(tree)
-    tree.run("dpkg", "--purge", "venue-gateway")
+    tree.purge_with_data()
 
 
 def is_told_of_guests(tree: Tree, above: Above) -> None:

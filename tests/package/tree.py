@@ -80,6 +80,12 @@ class Tree:
         shutil.copy(package, self.root / "tmp" / package.name)
         return self.outcome("dpkg", "-i", f"/tmp/{package.name}")
 
+    def purge_with_data(self) -> None:
+        """Purge the package and say yes to the question whether the data goes too."""
+        answer = "venue-gateway venue-gateway/purge-data boolean true"
+        self.run("sh", "-c", f"echo '{answer}' | debconf-set-selections")
+        self.run("dpkg", "--purge", "venue-gateway")
+
     def remove(self) -> None:
         """Stop what runs in it and delete it."""
         if self._network is not None:

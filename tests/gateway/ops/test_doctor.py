@@ -98,6 +98,20 @@ def test_a_key_that_lies_apart_from_the_data_is_the_one_that_is_judged(
     assert "another credential key" in files.check_directory(config, NOW_S).found
 
 
+def test_what_broker_apply_makes_is_not_for_a_person_to_put_there(tmp_path: Path) -> None:
+    (tmp_path / "broker").mkdir()
+    tls = tmp_path / "state/tls"
+    pair = f"certificate_file: {tls}/console.crt, private_key_file: {tls}/console.key"
+    config = configuration(tmp_path, YAML + f"console: {{listen: '127.0.0.1:8443', {pair}}}\n")
+    import_guests(config, "anna")
+    assert [one.do for one in files.check_secrets(config)] == [files.MAKE_OWN]
+    assert [one.do for one in files.check_certificates(config, datetime.now(UTC))] == [files.MAKE_OWN]
+    ensure_certificates(tmp_path / "broker", "hall", ["10.0.0.1"], datetime.now(UTC))
+    (tmp_path / "broker/ca.key").unlink()
+    [gone, *_] = files.check_certificates(config, datetime.now(UTC), tmp_path / "broker")
+    assert (gone.level, "ca.key is gone" in gone.found) == ("warning", True)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may open what is not its own")
 def test_root_judges_what_the_gateways_own_user_may(tmp_path: Path) -> None:
     config = configuration(tmp_path, YAML + "upstream: {url: 'https://up.example', token_file: up.token}\n")
