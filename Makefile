@@ -20,10 +20,13 @@ setup: ## install what is missing: Debian parts, .venv with the locked dependenc
 demo: setup ## a simulated venue with a story, then a live view until Ctrl-C
 	@exec $(BIN)/venue-gateway demo
 
+# The tests start a thousand processes, and without bytecode on disk each of those compiles the gateway anew.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: ## every test, end to end ones included; at most 12 minutes on two cores
 	@scripts/setup tests
 	$(BIN)/python -m pytest tests --ignore tests/e2e -n 2 --session-timeout=720 $(PYTEST_ARGS)
-	$(BIN)/python -m pytest tests/e2e --session-timeout=720 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/e2e -m timed --session-timeout=720 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/e2e -m "not timed" -n 2 --dist loadfile --no-loadscope-reorder --session-timeout=720 $(PYTEST_ARGS)
 
 prove: ## all of it at full length, hours of it: simulation, power loss, faults, hostile neighbours, fuzz, soak
 	@VENUE_PROVE=1 scripts/setup tests

@@ -1,7 +1,6 @@
 """The comparison with a peer can count what is lost, and says in words why there is no peer."""
 
 import itertools
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from benchmarks.floors import PEER_BASE
 from benchmarks.peer import Peer, Receipt, Sizes, installed
 from benchmarks.venue import listens, wait_for
 from benchmarks.wire import BareClient, Question
+from tests.ports import free_port
 
 STAND_IN = Path(__file__).with_name("hasty_peer.py")
 SMALL = Sizes(waiting=100, rate=100, rate64=80, alone=1, before_kill=60, settled_s=0.3, recovered_s=0.5)
@@ -19,8 +19,7 @@ SMALL = Sizes(waiting=100, rate=100, rate64=80, alone=1, before_kill=60, settled
 
 @pytest.fixture
 def broker(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
+    port = free_port()
     config = tmp_path / "mosquitto.conf"
     bounds = "max_inflight_messages 200\nmax_queued_messages 2000\nset_tcp_nodelay true\n"
     config.write_text(f"{bounds}listener {port} 127.0.0.1\nallow_anonymous true\n")

@@ -12,6 +12,24 @@ from tests.e2e.venue import Venue
 
 _venues: list[Venue] = []
 LOG_LINES_SHOWN = 60
+LONGEST = (
+    "kill_under_load",
+    "tablet_late",
+    "crash",
+    "fleet",
+    "tablet_browser",
+    "demo",
+    "broker_outage",
+    "passage",
+    "nfc",
+)
+"""The files that take longest, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: two workers share the files, and none should wait for the other's last one."""
+    order = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -17,9 +17,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from gateway.web.users import Role, Users
-from tests.e2e.broker import free_port
 from tests.e2e.bulletin import WAIT_S
 from tests.e2e.venue import Venue
+from tests.ports import free_port
 
 PASSWORDS: dict[str, tuple[Role, str]] = {
     "ada": ("technician", "correct horse battery"),

@@ -10,8 +10,8 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from tests.e2e.broker import free_port
 from tests.e2e.venue import Venue
+from tests.ports import free_port
 
 TILL = ["charge", "top_up", "balance", "cancel", "refund"]
 

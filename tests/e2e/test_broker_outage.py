@@ -108,7 +108,8 @@ async def test_an_answer_that_could_not_be_delivered_comes_when_the_broker_is_ba
     await control.do("paper", state="out")
     async with venue.client("bar-tablet") as tablet:
         document = {"document": {"lines": [{"type": "text", "text": "Spät"}, {"type": "cut"}]}}
-        await (await tablet.ask("bar-printer", "print", document, request_id="late")).accepted(held="paper_out")
+        late = await tablet.ask("bar-printer", "print", document, request_id="late", expires_s=50)
+        await late.accepted(held="paper_out")
         log = venue.daemon.mark
         await venue.broker.kill()
     await venue.daemon.logged("mqtt.disconnected", since=log)

@@ -23,7 +23,7 @@ async def test_i02_a_crash_amid_a_receipt_makes_it_unknown_and_prints_it_no_seco
     await control.do("stall", after_bytes=400)
     async with venue.client(f"{part}-tablet") as tablet:
         torn = await print_text(tablet, printer, "Abgerissen", *[f"Zeile {number}" for number in range(450)])
-        behind = await print_text(tablet, printer, "Dahinter")
+        behind = await print_text(tablet, printer, "Dahinter", expires_s=50)
         job = (await torn.accepted())["data"]["job"]
         await behind.accepted()
         await venue.observer.event("print.started", job=job)
@@ -92,7 +92,7 @@ async def test_a_stop_is_clean_and_what_waits_goes_on_after_it(start_venue: Any)
     control = await venue.device("bar-printer")
     await control.do("paper", state="out")
     async with venue.client("bar-tablet") as tablet:
-        waiting = await print_text(tablet, "bar-printer", "Wartet über Nacht")
+        waiting = await print_text(tablet, "bar-printer", "Wartet über Nacht", expires_s=50)
         await waiting.accepted(held="paper_out")
         assert await venue.daemon.stop() == 0
         assert venue.journal()[-1]["kind"] == "gateway.stopped"

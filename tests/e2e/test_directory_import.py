@@ -32,6 +32,7 @@ def write(venue: Venue, *more: str) -> Path:
     return file
 
 
+@pytest.mark.timed
 async def test_a_large_import_while_guests_tap(venue: Venue) -> None:
     newcomer = venue.guests.add("barcode", 1)
     file, mark = write(venue, *crowd("crowd", ROWS)), venue.observer.mark

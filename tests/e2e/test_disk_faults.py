@@ -88,6 +88,7 @@ def failed_and_stored(venue: Any, load: Load) -> None:
             assert request in stored
 
 
+@pytest.mark.timed
 async def test_i09_while_the_disk_does_not_answer_everyone_hears_busy_and_nothing_is_lost(start_venue: Any) -> None:
     async with faulty_venue(start_venue, ("north",)) as (venue, faults):
         async with venue.client("entrance") as entrance:

@@ -19,7 +19,7 @@ from tests.e2e.settings import BASE
 from tests.e2e.venue import Venue
 from tests.length import PROVING, length
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600), pytest.mark.timed]
 
 LIMIT_MS = length(150.0, 20.0)
 TAPS = length(60, 800)

@@ -12,7 +12,7 @@ import pytest_asyncio
 from tests.e2e.paper import print_text, printed
 from tests.e2e.venue import Venue
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timed]
 VENUE = {"parts": ("north", "south", "bar", "kiosk")}
 SOON_S = 0.5
 """Far more than a gate needs and far less than any timeout of a printer; the machine may be busy with other tests."""

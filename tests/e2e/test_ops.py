@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.broker import free_port
 from tests.e2e.venue import Venue
 from tests.gateway.web.test_metrics import asked_for, names_in
+from tests.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PORT = free_port()

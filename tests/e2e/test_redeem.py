@@ -92,7 +92,8 @@ async def test_i02_a_crash_forgets_no_voucher_and_repeats_none(start_venue: Any)
     async with venue.client("bar-tablet") as tablet:
         data = {"lines": DRINK, "credential": guest.credential}
         first = await (await tablet.ask("entitlements", "redeem", data, request_id="same")).final()
-        waiting = await tablet.ask("entitlements", "redeem", {"lines": DRINK, "reader": "north-reader"})
+        at_reader = {"lines": DRINK, "reader": "north-reader"}
+        waiting = await tablet.ask("entitlements", "redeem", at_reader, expires_s=50)
         await waiting.accepted()
         await venue.daemon.kill()
         await venue.start_daemon()

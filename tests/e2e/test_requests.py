@@ -191,6 +191,7 @@ async def test_a_response_topic_and_correlation_data_are_honoured_inside_the_cli
         assert str(tablet.messages[-1].topic) == f"{tablet.prefix}/responses"
 
 
+@pytest.mark.timed
 async def test_many_broken_requests_cost_others_little(venue: Venue) -> None:
     async with venue.client("bar-tablet") as tablet, venue.client("entrance") as reader:
         for number in range(300):

@@ -54,6 +54,7 @@ async def level(venue: Venue, upstream: Served) -> None:
     await poll(equal, "upstream has the whole journal, byte for byte")
 
 
+@pytest.mark.timed
 async def test_i05_directory_down_events_up_and_an_outage_in_between(
     start_venue: Callable[..., Awaitable[Venue]], upstream: Served
 ) -> None:
@@ -125,6 +126,7 @@ async def test_a_guest_who_comes_in_brings_a_part_of_their_wallet(
     await level(venue, upstream)
 
 
+@pytest.mark.timed
 async def test_i05_events_go_to_jetstream_and_mqtt_and_changes_come_by_a_stream(
     start_venue: Callable[..., Awaitable[Venue]], upstream: Served, tmp_path: Path
 ) -> None:

@@ -116,7 +116,8 @@ async def test_i02_a_crash_while_a_reader_waits_charges_nobody_and_forgets_no_ce
         await fund(tablet, guest, 2000)
         first = await tablet.ask("wallet", "charge", {"amount_minor": 450, "credential": guest.credential})
         assert (await first.final())["status"] == "done"
-        waiting = await tablet.ask("wallet", "charge", {"amount_minor": 300, "reader": "north-reader"})
+        charge = {"amount_minor": 300, "reader": "north-reader"}
+        waiting = await tablet.ask("wallet", "charge", charge, expires_s=50)
         await waiting.accepted()
         await venue.daemon.kill()
         await venue.start_daemon()

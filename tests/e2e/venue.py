@@ -15,13 +15,14 @@ from typing import Any, Self
 from simulators.control import Control
 from simulators.venue import SimulatedVenue
 from tests.e2e import settings
-from tests.e2e.broker import Broker, free_port
+from tests.e2e.broker import Broker
 from tests.e2e.bulletin import WAIT_S, poll
 from tests.e2e.checks import contract_problems
 from tests.e2e.daemon import Daemon, Finished, command
 from tests.e2e.guests import Guests
 from tests.e2e.observer import Observer
 from tests.e2e.tablet import Conversation, Tablet
+from tests.ports import free_port
 
 Change = Callable[[dict[str, Any]], object]
 

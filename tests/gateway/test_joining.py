@@ -33,8 +33,9 @@ from gateway.mqtt.broker_files import Listener, write_broker_files
 from gateway.web.server import ConsoleServer
 from tests.e2e.broker import listens
 from tests.e2e.bulletin import poll
-from tests.gateway.mqtt.broker import BrokerProcess, free_port
+from tests.gateway.mqtt.broker import BrokerProcess
 from tests.gateway.web.conftest import FakeVenue
+from tests.ports import free_port
 
 YAML = """\
 # The club's own file, with its own words.

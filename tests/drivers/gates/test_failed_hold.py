@@ -25,7 +25,7 @@ from tests.drivers.gates import test_modbus_relay as modbus
 from tests.drivers.gates import test_modbus_tcp as modbus_tcp
 from tests.drivers.mqtt_devices import FakeBus, Gen1, Gen2, Sonoff
 from tests.drivers.pty_device import Events, PtyDevice, until
-from tests.gateway.mqtt.broker import free_port
+from tests.ports import free_port
 
 PULSE_MS = 150
 

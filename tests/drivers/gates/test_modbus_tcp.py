@@ -13,7 +13,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from drivers.api import Contacts, DeviceFault, DeviceOffline, DeviceTimeout, Driver, InputChanged, Lock, Online
 from drivers.gates.modbus_tcp import ModbusTcpOptions, ModbusTcpRelay
 from tests.drivers.pty_device import Events, running, until
-from tests.gateway.mqtt.broker import free_port
+from tests.ports import free_port
 
 READ_INPUTS, WRITE_COIL = 2, 5
 COILS_TO_FLASH = 0x240

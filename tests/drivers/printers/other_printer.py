@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from tests.e2e.broker import free_port
+from tests.ports import free_port
 
 EMUPOS = Path(sys.prefix) / "peers/bin/emupos"
 NAME = "bar"

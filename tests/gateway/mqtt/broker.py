@@ -15,14 +15,9 @@ from typing import Self
 
 import aiomqtt
 
+from tests.ports import free_port
+
 WAIT_S = 10.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class BrokerProcess:

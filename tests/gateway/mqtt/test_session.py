@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 from gateway.config.schema import Broker
 from gateway.mqtt.session import Incoming, Limits, Outcome, Will
 from gateway.mqtt5.endpoint import open_connection
-from tests.gateway.mqtt.broker import WAIT_S, BrokerProcess, client, free_port, next_message
+from tests.gateway.mqtt.broker import WAIT_S, BrokerProcess, client, next_message
 from tests.gateway.mqtt.sessions import Inbox, outcome, session
+from tests.ports import free_port
 
 PUBLISH_WITH_BAD_TEXT = b"\x30\x04\x00\x01\xff\x00"
 CONNACK = b"\x20\x03\x00\x00\x00"

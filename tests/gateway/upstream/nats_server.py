@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,15 +15,9 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
+from tests.ports import free_port
+
 READY_S = 20.0
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 class NatsServer:
@@ -33,7 +26,7 @@ class NatsServer:
     def __init__(self, folder: Path, settings: str = "", *, name: str = "n1", port: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.port = port or free_ports(1)[0]
+        self.port = port or free_port()
         self.name = name
         self._file = folder / f"{name}.conf"
         self._file.write_text(
@@ -82,7 +75,7 @@ class NatsServer:
 
 def cluster(folder: Path, size: int = 3) -> list[NatsServer]:
     """Return servers that find each other once they are started."""
-    ports = free_ports(2 * size)
+    ports = [free_port() for _ in range(2 * size)]
     routes = ", ".join(f"nats://127.0.0.1:{port}" for port in ports[size:])
     return [
         NatsServer(

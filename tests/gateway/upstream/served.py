@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ from gateway.upstream.outbox import Outbox
 from gateway.upstream.relay import Relay
 from gateway.upstream.sinks import Sink
 from tests.gateway.store.journals import append
+from tests.ports import free_port
 
 READY_S = 20.0
 NOW_MS = 1_780_000_500_000
@@ -38,8 +38,7 @@ class Served:
         folder.mkdir(parents=True, exist_ok=True)
         self._program = [*program, "--folder", str(folder), *map(str, arguments)]
         self._process: asyncio.subprocess.Process | None = None
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = ""
 
     async def __aenter__(self) -> Self:

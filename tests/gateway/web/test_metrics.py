@@ -23,6 +23,7 @@ from gateway.flows.recorder import Committed
 from gateway.store.buckets import Buckets
 from gateway.web.metrics import Family, MetricsServer, Timing, counter, gauge, text_of
 from gateway.web.tally import OPEN_MAX, Tally
+from tests.ports import free_port
 
 OPS = Path(__file__).parents[3] / "ops"
 METERING = (Path(__file__).parents[3] / "gateway/ops/metering.py").read_text(encoding="utf-8")
@@ -132,7 +133,7 @@ async def test_it_is_served_at_one_path_to_this_machine_and_made_once_a_second()
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         await server.configure(taken.getsockname())
-    port = taken_port()
+    port = free_port()
     await server.configure(("127.0.0.1", port))
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
@@ -154,12 +155,6 @@ async def fetch(session: aiohttp.ClientSession) -> str:
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith("text/plain")
         return "\n".join(line for line in (await answer.text()).splitlines() if line.startswith("venue_gateway"))
-
-
-def taken_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def exposed() -> set[str]:

@@ -16,8 +16,8 @@ from cryptography.x509.oid import NameOID
 from gateway.config.console import ConsoleSettings
 from gateway.web import server as module
 from gateway.web.server import ConsoleServer
-from tests.e2e.broker import free_port
 from tests.gateway.web.conftest import FakeVenue
+from tests.ports import free_port
 
 
 @pytest.fixture
