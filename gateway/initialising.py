@@ -94,7 +94,10 @@ def initialise(
     except OSError as error:
         return _complain(f"{error.filename or file}: {error.strerror}; run this as root, or name another file")
     print("\n".join([*warnings, f"{file} is written: {len(finds)} found. Look through it, then:"]))
-    print(f"  venue-gateway check {file}\n  venue-gateway broker apply\n  systemctl enable --now venue-gateway")
+    print(f"  venue-gateway check {file}\n  venue-gateway broker apply")
+    if re.search(r"^  [a-z0-9-]+: \{driver: wedge", text, re.MULTILINE):
+        print("  venue-gateway scanners apply")
+    print("  systemctl enable --now venue-gateway")
     return OK
 
 

@@ -80,7 +80,7 @@ def folder() -> Iterator[Path]:
 
 def entries(machine: Computer) -> int:
     """How many guests' codes the gateway has decided on."""
-    return int(machine.run("venue-gateway journal export | grep -c access.denied || true"))
+    return int(machine.run("venue-gateway journal export | grep -c entry.denied || true"))
 
 
 def is_online(machine: Computer, *, times: int) -> None:
@@ -93,7 +93,7 @@ def is_read(machine: Computer, code: str) -> None:
     """Scan, and wait for the decision."""
     before = entries(machine)
     machine.scan(code)
-    machine.until(f"test $(venue-gateway journal export | grep -c access.denied) -gt {before}", within_s=30)
+    machine.until(f"test $(venue-gateway journal export | grep -c entry.denied) -gt {before}", within_s=30)
 
 
 def test_what_a_scanner_types_reaches_no_console(folder: Path) -> None:
