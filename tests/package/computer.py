@@ -11,6 +11,7 @@ import select
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from typing import Any
 QEMU = shutil.which("qemu-system-x86_64")
 BOOT_S = 240.0
 """The processor is emulated, so that this runs where virtual machines cannot; a start takes most of a minute."""
+KEY_S = 0.012
 KEYS = "/run/tty1-keys"
 """Whatever the first console was given as keys since the computer's start, in the guest."""
 
@@ -99,6 +101,7 @@ class Computer:
 
     def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
         self._process = process
+        self._pace = threading.Event()
         self._qmp = _connect(folder / "qmp")
         self._agent = _connect(folder / "agent")
         self._agent_lines = _lines(self._agent)
@@ -160,7 +163,7 @@ class Computer:
                 event = {"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": key}}}
                 self.qmp("input-send-event", events=[event], **where)
                 # As slow as a scanner types: its own store has room for a handful of keys.
-                time.sleep(0.012)
+                self._pace.wait(KEY_S)
 
     def keys(self) -> str:
         """What the console was given so far."""
@@ -204,7 +207,7 @@ def _connect(path: Path) -> socket.socket:
         except OSError:
             link.close()
             assert time.monotonic() < until_s, f"QEMU did not come up: see {path.parent}/qemu.log"
-            time.sleep(0.05)
+            select.select([], [], [], 0.05)
         else:
             return link
 
