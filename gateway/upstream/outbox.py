@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 from isal import isal_zlib
 
+from drivers.transports.cores import roam
 from gateway.flows.recorder import id_text
 from gateway.store.reading import Reader
 from gateway.store.rows import StoredRow
@@ -51,7 +52,7 @@ class Outbox:
         """Prepare; the journal is opened at the first use."""
         self._path = journal
         self._venue = venue
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox", initializer=roam)
         self._reader: Reader | None = None
 
     async def pack(self, after_seq: int, wanted: Wanted | None = None) -> Pack | None:
