@@ -83,10 +83,14 @@ def entries(machine: Computer) -> int:
     return int(machine.run("venue-gateway journal export | grep -c entry.denied || true"))
 
 
-def is_online(machine: Computer, *, times: int) -> None:
-    """Wait until the gateway has had the scanner that often since the computer's start."""
-    log = "journalctl -b -u venue-gateway -o cat | grep device_status | grep desk-scanner | grep -c online"
-    machine.until(f"test $({log}) -ge {times}")
+ONLINE = "journalctl -b -u venue-gateway -o cat | grep device_status | grep desk-scanner | grep -c online"
+
+
+def goes_online(machine: Computer, command: str) -> None:
+    """Run a command, and wait until the gateway has the scanner once more than before."""
+    before = int(machine.run(f"{ONLINE} || true"))
+    machine.run(command)
+    machine.until(f"test $({ONLINE}) -gt {before}")
 
 
 def is_read(machine: Computer, code: str) -> None:
@@ -142,8 +146,8 @@ def applying_takes_it_at_once(machine: Computer) -> str:
 def the_gateway_reads_it_and_nobody_else(machine: Computer) -> None:
     """While it runs, after it was killed, while it is stopped, and after the scanner was plugged out and in."""
     seen = machine.keys()
-    machine.run("systemctl enable --now venue-gateway")
-    is_online(machine, times=1)
+    machine.run("systemctl enable venue-gateway")
+    goes_online(machine, "systemctl restart venue-gateway")
     is_read(machine, "abc123")
     machine.run("systemctl kill -s KILL venue-gateway")
     machine.scan("leak")
@@ -151,8 +155,7 @@ def the_gateway_reads_it_and_nobody_else(machine: Computer) -> None:
     machine.unplug()
     machine.plug()
     machine.scan("leak")
-    machine.run("systemctl restart venue-gateway")
-    is_online(machine, times=2)
+    goes_online(machine, "systemctl restart venue-gateway")
     is_read(machine, "abc123")
     machine.run("systemctl stop venue-gateway")
     machine.scan("leak")
