@@ -13,7 +13,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,12 @@ class Computer:
                 # As slow as a scanner types: its own store has room for a handful of keys.
                 self._pace.wait(KEY_S)
 
+    def close(self) -> None:
+        """Hang both lines up."""
+        for lines, link in ((self._agent_lines, self._agent), (self._qmp_lines, self._qmp)):
+            lines.close()
+            link.close()
+
     def keys(self) -> str:
         """What the console was given so far."""
         return self.run(f"cat {KEYS}").replace("\r", "\n")
@@ -191,10 +197,14 @@ def computer(folder: Path, disk: Path, boot: Path, arguments: str, *, plugged: b
     for name in ("agent", "qmp"):
         (folder / name).unlink(missing_ok=True)
     with (folder / "qemu.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        machine = None
         try:
-            yield Computer(folder, process)
+            machine = Computer(folder, process)
+            yield machine
         finally:
             process.kill()
+            if machine is not None:
+                machine.close()
 
 
 def _connect(path: Path) -> socket.socket:
@@ -212,7 +222,7 @@ def _connect(path: Path) -> socket.socket:
             return link
 
 
-def _lines(link: socket.socket) -> Iterator[Any]:
+def _lines(link: socket.socket) -> Generator[Any, None, None]:
     with link.makefile("rb") as stream:
         for line in stream:
             yield json.loads(line)
