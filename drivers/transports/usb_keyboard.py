@@ -25,6 +25,9 @@ from drivers.transports.usb_address import find_usb, libusb
 
 SLICE_MS = 200
 """How long one call to libusb may block: what is given up stops within this time."""
+QUIET_S = 0.3
+"""A scanner that typed no key for so long has told all that it held; its keys are some 10 ms apart."""
+QUIET_WITHIN_S = 2.0
 _HID = 3
 _BOOT_KEYBOARD = (_HID, 1, 1)
 _SET_IDLE, _SET_PROTOCOL = (0x21, 0x0A), (0x21, 0x0B)
@@ -50,9 +53,28 @@ class UsbKeyboard:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the keyboard. Never raises."""
         with contextlib.suppress(DriverError):
             await self._thread.call(self._link.close)
         self._thread.close()
+
+    async def forget(self, quiet_s: float) -> None:
+        """Throw away what the keyboard held while nobody read it, until it has typed no key for `quiet_s`.
+
+        A keyboard keeps what nobody fetches, and who scanned then is gone: it must open nothing now. Raises
+        DeviceOffline when it types on and on, or is gone.
+        """
+        loop = asyncio.get_running_loop()
+        began_s = last_s = loop.time()
+        while (left_s := last_s + quiet_s - loop.time()) > 0:
+            # Some repeat a report though no key has changed. That is no typing, and must not keep them offline.
+            if self._keys.report(await self._thread.call(self._link.read, left_s)):
+                last_s = loop.time()
+            if last_s - began_s > QUIET_WITHIN_S:
+                raise DeviceOffline(f"{self._address} types on and on: let go of its trigger, take the code away")
 
     async def lost(self) -> DriverError:
         """Read until the keyboard is gone, and return why."""
@@ -66,11 +88,13 @@ class UsbKeyboard:
                 self._on_key(code, value, loop.time())
 
 
-async def open_usb_keyboard(address: str, on_key: OnKey, backend: Callable[[], Any] = libusb) -> UsbKeyboard:
-    """Take the keyboard that `address` names, from the kernel's driver if that has it.
+async def open_usb_keyboard(
+    address: str, on_key: OnKey, backend: Callable[[], Any] = libusb, quiet_s: float = QUIET_S
+) -> UsbKeyboard:
+    """Take the keyboard that `address` names, from the kernel's driver if that has it, and forget what it held so far.
 
-    Raises DeviceOffline when it is not there, not alone of its kind, or may not be taken; DeviceFault when it is no
-    keyboard, or only one of a kind that needs the kernel.
+    Raises DeviceOffline when it is not there, not alone of its kind, may not be taken, or does not stop typing;
+    DeviceFault when it is no keyboard, or only one of a kind that needs the kernel.
     """
     thread = HidThread(address)
     try:
@@ -78,7 +102,13 @@ async def open_usb_keyboard(address: str, on_key: OnKey, backend: Callable[[], A
     except BaseException:
         thread.close()
         raise
-    return UsbKeyboard(address, link, thread, on_key)
+    keyboard = UsbKeyboard(address, link, thread, on_key)
+    try:
+        await keyboard.forget(quiet_s)
+    except BaseException:
+        await keyboard.close()
+        raise
+    return keyboard
 
 
 class _Link:
@@ -123,10 +153,12 @@ class _Link:
             _ask(device, request, keyboard.bInterfaceNumber)
         return cls(address, device, endpoint)
 
-    def read(self) -> bytes:
+    def read(self, within_s: float = SLICE_MS / 1000) -> bytes:
         """The next report; empty when there is none within a moment. Raises DeviceOffline when the keyboard is gone."""
+        # To libusb no time at all means without end.
+        within_ms = max(1, min(SLICE_MS, round(within_s * 1000)))
         try:
-            return bytes(self._endpoint.read(self._endpoint.wMaxPacketSize, SLICE_MS))
+            return bytes(self._endpoint.read(self._endpoint.wMaxPacketSize, within_ms))
         except usb.core.USBTimeoutError:
             return b""
         except usb.core.USBError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import array
 import asyncio
 import errno
+import itertools
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +23,7 @@ from tests.drivers.usb_bus import UsbBus, UsbPrinter
 
 ADDRESS = "usb://04b8:0e15/S1"
 A, B, ENTER = 0x04, 0x05, 0x28
+SHIFT_A = bytes([2, 0, A, 0, 0, 0, 0, 0])
 SET_IDLE, SET_PROTOCOL = (0x21, 0x0A, 0, 0), (0x21, 0x0B, 0, 0)
 
 
@@ -34,6 +37,7 @@ class UsbScanner(UsbPrinter):
         self.asked: list[tuple[int, int, int, int]] = []
         self.protocol = 1
         self.stalled = False
+        self.says_always: Callable[[], bytes] | None = None
 
     def scan(self, *usages: int) -> None:
         for usage in usages:
@@ -87,6 +91,8 @@ class ScannerBus(UsbBus):
         assert (ep, intf) == (0x81, 0)
         if dev_handle.stalled:
             raise usb.core.USBError("Pipe error", errno=errno.EPIPE)
+        if dev_handle.says_always is not None:
+            dev_handle.say(dev_handle.says_always())
         data = dev_handle.read(len(buff), timeout / 1000)
         buff[: len(data)] = array.array("B", data)
         return len(data)
@@ -105,7 +111,9 @@ class ScannerBus(UsbBus):
 def plugged(monkeypatch: pytest.MonkeyPatch) -> UsbScanner:
     scanner = UsbScanner()
     bus = ScannerBus(scanner)
-    monkeypatch.setattr("drivers.scanners.wedge.open_usb_keyboard", partial(open_usb_keyboard, backend=lambda: bus))
+    monkeypatch.setattr(
+        "drivers.scanners.wedge.open_usb_keyboard", partial(open_usb_keyboard, backend=lambda: bus, quiet_s=0.05)
+    )
     return scanner
 
 
@@ -132,6 +140,40 @@ async def test_a_gateway_that_comes_back_reads_on(plugged: UsbScanner) -> None:
         async with running(scanner_at(events), events):
             plugged.scan(A, ENTER)
             assert await events.wait_for(Reading) == [Reading("barcode", "a")]
+
+
+async def test_what_was_scanned_while_nobody_read_it_is_never_read(plugged: UsbScanner) -> None:
+    plugged.scan(A, B, ENTER, A, B)
+    events = Events()
+    async with running(scanner_at(events), events):
+        plugged.scan(B, ENTER)
+        assert await events.wait_for(Reading) == [Reading("barcode", "b")]
+    plugged.scan(A, ENTER)
+    plugged.say(SHIFT_A)
+    async with running(scanner_at(events), events):
+        plugged.say(bytes(8))
+        plugged.scan(A, ENTER)
+        assert (await events.wait_for(Reading, 2))[1:] == [Reading("barcode", "a")]
+
+
+async def test_one_that_types_without_end_is_not_online_and_let_go_again(
+    plugged: UsbScanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.transports.usb_keyboard.QUIET_WITHIN_S", 0.2)
+    keys = itertools.cycle((bytes([0, 0, A, 0, 0, 0, 0, 0]), bytes(8)))
+    plugged.says_always = lambda: next(keys)
+    events = Events()
+    with pytest.raises(DeviceOffline, match="types on and on"):
+        await asyncio.wait_for(scanner_at(events).run(), 5)
+    assert not events.of(Online)
+    assert not plugged.claims
+
+
+async def test_one_that_repeats_a_report_types_nothing_by_it(plugged: UsbScanner) -> None:
+    plugged.says_always = lambda: SHIFT_A
+    events = Events()
+    async with running(scanner_at(events), events):
+        assert events.of(Online)
 
 
 async def test_unplugged_is_offline_and_so_is_a_stall_which_is_cleared(plugged: UsbScanner) -> None:
