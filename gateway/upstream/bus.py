@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,16 +17,19 @@ from nats.errors import (
     NoServersError,
     SecureConnRequiredError,
     SecureConnWantedError,
+    UnexpectedEOF,
 )
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, BadRequestError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
 
 from gateway.config.upstream import SinkEntry
+from gateway.upstream.nats_credentials import NatsCredentials
 from gateway.upstream.sinks import SinkUnavailable
-from gateway.upstream.tls import check_private, explain_connecting, read_secret, tls_context
+from gateway.upstream.tls import explain_connecting, read_secret, tls_context
 
 CONNECT_S = 10
 ANSWER_S = 20.0
+CLOSE_S = 1.0
 PING_S = 10
 PORT = 4222
 _DENIED = "permissions violation"
@@ -42,10 +44,12 @@ class Bus:
     lost before, so that nothing would be in order any more.
     """
 
-    def __init__(self, entry: SinkEntry, name: str) -> None:
-        """Prepare; nothing is opened yet. `name` is what the server's monitoring shows."""
+    def __init__(self, entry: SinkEntry, venue: str, name: str) -> None:
+        """Prepare; nothing is opened yet. `venue` and `name` are what the server's monitoring shows."""
         self._entry = entry
-        self._name = name
+        self._name = f"venue-gateway.{venue}.{name}"
+        # Its own, so that no other venue of the same account can be let hear what this one is answered.
+        self._inbox = f"_INBOX.{venue}"
         self._servers = entry.servers
         self._client: Client | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -67,7 +71,7 @@ class Bus:
         """Close the connection."""
         client, self._client = self._client, None
         if client is not None and not client.is_closed:
-            await client.close()
+            await _let_go(client)
 
     async def jetstream(self) -> JetStreamContext:
         """Return JetStream on a connection that stands."""
@@ -100,19 +104,22 @@ class Bus:
         if entry.url.startswith("tls:"):
             context = await asyncio.to_thread(tls_context, entry.ca_file, entry.certificate_file, entry.key_file)
         password = await asyncio.to_thread(read_secret, entry.password_file, "password")
+        credentials = None
         if entry.credentials_file is not None:
-            await asyncio.to_thread(check_private, entry.credentials_file)
+            credentials = await asyncio.to_thread(NatsCredentials, entry.credentials_file)
         for _ in self._servers:
             # The next attempt begins with another one.
             server = self._servers[0]
             self._servers = [*self._servers[1:], server]
             try:
-                return await self._open(server, context, password)
+                return await self._open(server, context, password, credentials)
             except SinkUnavailable as error:
                 failure = error
         raise failure
 
-    async def _open(self, server: str, context: ssl.SSLContext | None, password: str) -> Client:
+    async def _open(
+        self, server: str, context: ssl.SSLContext | None, password: str, credentials: NatsCredentials | None
+    ) -> Client:
         parts = urlsplit(server)
         self.host = f"{parts.hostname}:{parts.port or PORT}"
         closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -135,7 +142,9 @@ class Bus:
             tls_hostname=parts.hostname if context is not None else None,
             user=self._entry.username,
             password=password or None,
-            user_credentials=self._entry.credentials_file,
+            user_jwt_cb=credentials.token if credentials is not None else None,
+            signature_cb=credentials.sign if credentials is not None else None,
+            inbox_prefix=self._inbox,
             error_cb=self._failed,
             closed_cb=ended,
         )
@@ -152,9 +161,12 @@ class Bus:
             raise
         except (Error, OSError, TimeoutError, ValueError) as error:
             task.cancel()
-            with suppress(Error, OSError):
-                # The library leaves the socket open when the login is refused.
-                await client.close()
+            # The library leaves the socket open when the login is refused.
+            await _let_go(client)
+            if context is not None and _hung_up(error):
+                ours = self._entry.certificate_file or "`certificate_file`, which is not set"
+                hint = f"if it wants a certificate of this venue, look at {ours}"
+                raise SinkUnavailable(f"{self.host} hangs up in the middle of TLS; {hint}") from error
             raise SinkUnavailable(self.explain(error)) from error
         return client
 
@@ -188,6 +200,23 @@ class Bus:
         if isinstance(error, TimeoutError):
             return f"{self.host} does not answer in time; has the stream a leader?"
         return explain_connecting(error, self.host)
+
+
+def _hung_up(error: Exception) -> bool:
+    """Return whether a server ended TLS, as it does for a certificate that it misses or does not know."""
+    if isinstance(error, ssl.SSLError):
+        return "CERTIFICATE" in (error.reason or "") and not isinstance(error, ssl.SSLCertVerificationError)
+    return isinstance(error, ConnectionError | UnexpectedEOF)
+
+
+async def _let_go(client: Client) -> None:
+    """Close a connection; after a TLS handshake that failed the library would wait for its end for ever."""
+    task = asyncio.get_running_loop().create_task(client.close())
+    task.add_done_callback(_looked_at)
+    try:
+        await asyncio.wait({task}, timeout=CLOSE_S)
+    finally:
+        task.cancel()
 
 
 def _looked_at(task: asyncio.Task[Any]) -> None:

@@ -246,7 +246,10 @@ def _header(description: str) -> Json:
     return {"description": description, "required": True, "schema": {"type": "string"}}
 
 
-SEAL_DESCRIPTION = "KEY=:BASE64:, of Ed25519; a must for venues that are enrolled. See docs/upstream.md."
+SEAL_DESCRIPTION = (
+    "at=MS, KEY=:BASE64: with the time of the seal and Ed25519 over it; a must for venues that are enrolled. See "
+    "docs/upstream.md."
+)
 _SEAL = {
     "description": SEAL_DESCRIPTION,
     "schema": {"type": "string"},
