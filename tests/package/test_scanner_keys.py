@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -78,26 +79,46 @@ def folder() -> Iterator[Path]:
         yield one
 
 
-def entries(machine: Computer) -> int:
-    """How many guests' codes the gateway has decided on."""
-    return int(machine.run("venue-gateway journal export | grep -c entry.denied || true"))
+CODE = "abc123"
+"""The one code that is scanned while the gateway reads; `LEAK` is what is scanned while it does not."""
+LEAK = "leak"
+JOURNAL = "journalctl -q -o cat -u venue-gateway"
+KILL = """\
+pid=$(systemctl show -p MainPID --value venue-gateway)
+systemctl kill -s KILL venue-gateway
+while kill -0 $pid; do sleep 0.01; done 2>/dev/null
+"""
 
 
-ONLINE = "journalctl -b -u venue-gateway -o cat | grep device_status | grep desk-scanner | grep -c online"
+def run_of_gateway(machine: Computer) -> str:
+    """Which run of the gateway this is: another one after each start."""
+    return machine.run("systemctl show -p InvocationID --value venue-gateway").strip()
 
 
-def goes_online(machine: Computer, command: str) -> None:
-    """Run a command, and wait until the gateway has the scanner once more than before."""
-    before = int(machine.run(f"{ONLINE} || true"))
-    machine.run(command)
-    machine.until(f"test $({ONLINE}) -gt {before}")
+def is_scanner(machine: Computer, status: str, run: str) -> None:
+    """Wait until the scanner has a status in a run of the gateway: by what is said of it last."""
+    told = f"{JOURNAL} _SYSTEMD_INVOCATION_ID={run} | grep device_status | grep desk-scanner"
+    machine.until(f"{told} | tail -n 1 | grep -qw {status}", within_s=120)
 
 
-def is_read(machine: Computer, code: str) -> None:
+def next_run(machine: Computer, before: str) -> None:
+    """Wait until another run of the gateway has the scanner online."""
+    machine.until(f"test $(systemctl show -p InvocationID --value venue-gateway) != {before}")
+    is_scanner(machine, "online", run_of_gateway(machine))
+
+
+def is_read(machine: Computer) -> None:
     """Scan, and wait for the decision."""
-    before = entries(machine)
-    machine.scan(code)
-    machine.until(f"test $(venue-gateway journal export | grep -c entry.denied) -gt {before}", within_s=30)
+    decisions = f"{JOURNAL} -b | grep -c entry.denied"
+    before = int(machine.run(f"{decisions} || true"))
+    machine.scan(CODE)
+    machine.until(f"test $({decisions}) -gt {before}")
+
+
+def codes_decided(machine: Computer) -> list[str]:
+    """The codes that the gateway has decided on, as it writes them down: one text for each."""
+    lines = machine.run("venue-gateway journal export").splitlines()
+    return [str(one["credential"]) for one in map(json.loads, lines) if one["type"] == "entry.denied"]
 
 
 def test_what_a_scanner_types_reaches_no_console(folder: Path) -> None:
@@ -119,8 +140,7 @@ def a_bare_kernel_takes_it_for_a_keyboard(machine: Computer) -> None:
     assert "gateway not open it" in machine.run("venue-gateway doctor", check=False)
     machine.scan("reboot")
     machine.until(f"grep -q reboot {machine.keys_file}")
-    machine.type("person")
-    machine.until(f"grep -q person {machine.keys_file}")
+    person_types(machine)
     assert machine.keys().split() == ["reboot", "person"]
 
 
@@ -129,13 +149,12 @@ def applying_takes_it_at_once(machine: Computer) -> str:
     assert "0627:0001 types on no console from now on" in said
     assert "Restart this computer once" in said
     seen = machine.keys()
-    machine.scan("leak")
+    machine.scan(LEAK)
     machine.unplug()
     machine.plug()
     machine.until('test -n "$(udevadm settle; grep -l 0627 /sys/bus/usb/devices/*/idVendor)"')
-    machine.scan("leak")
-    machine.type("person")
-    machine.until(f"test $(grep -o person {machine.keys_file} | wc -l) -gt 1")
+    machine.scan(LEAK)
+    person_types(machine)
     assert machine.keys() == f"{seen}person\n"
     assert "until udev runs at a start" in machine.run("venue-gateway doctor", check=False)
     line = machine.run("cat /boot/firmware/cmdline.txt").strip()
@@ -144,32 +163,56 @@ def applying_takes_it_at_once(machine: Computer) -> str:
 
 
 def the_gateway_reads_it_and_nobody_else(machine: Computer) -> None:
-    """While it runs, after it was killed, while it is stopped, and after the scanner was plugged out and in."""
-    seen = machine.keys()
-    machine.run("systemctl enable venue-gateway")
-    goes_online(machine, "systemctl restart venue-gateway")
-    is_read(machine, "abc123")
-    machine.run("systemctl kill -s KILL venue-gateway")
-    machine.scan("leak")
-    machine.until("systemctl is-active venue-gateway")
+    """While it runs, after it was killed, after the scanner was plugged out and in, and while it is stopped."""
+    seen, decided = machine.keys(), len(codes_decided(machine))
+    run = run_of_gateway(machine)
+    machine.run("systemctl enable venue-gateway; systemctl restart venue-gateway")
+    next_run(machine, run)
+    is_read(machine)
+
+    run = run_of_gateway(machine)
+    machine.run(KILL)
+    machine.scan(LEAK)
+    next_run(machine, run)
+    is_read(machine)
+
+    run = run_of_gateway(machine)
     machine.unplug()
+    is_scanner(machine, "offline", run)
     machine.plug()
-    machine.scan("leak")
-    goes_online(machine, "systemctl restart venue-gateway")
-    is_read(machine, "abc123")
+    machine.scan(LEAK)
+    is_scanner(machine, "online", run)
+    is_read(machine)
+
     machine.run("systemctl stop venue-gateway")
-    machine.scan("leak")
-    assert machine.keys() == seen
+    machine.scan(LEAK)
+    machine.run("systemctl start venue-gateway")
+    next_run(machine, run)
+    is_read(machine)
+
+    machine.run("systemctl stop venue-gateway")
+    machine.scan(LEAK)
+    person_types(machine)
+    assert machine.keys() == f"{seen}person\n"
+    # One code, each time: what was scanned while nobody read it was not decided on later either.
+    assert len(codes_decided(machine)) == decided + 4
+    assert len(set(codes_decided(machine))) == 1
+
+
+def person_types(machine: Computer) -> None:
+    """Have the person type a word and wait for it: whatever a scanner has typed before has come by then."""
+    count = machine.keys().split().count("person")
+    machine.type("person")
+    machine.until(f"test $(grep -o person {machine.keys_file} | wc -l) -gt {count}")
 
 
 def not_even_while_the_computer_starts(machine: Computer) -> None:
     began_s = time.monotonic()
     while time.monotonic() - began_s < 60 and not machine.is_ready():
-        machine.scan("leak")
+        machine.scan(LEAK)
     machine.until_ready()
-    machine.scan("leak")
-    machine.type("person")
-    machine.until(f"grep -q person {machine.keys_file}")
+    machine.scan(LEAK)
+    person_types(machine)
     assert machine.keys() == "person\n"
     assert "the kernel leaves it alone" in machine.run("venue-gateway doctor", check=False)
 
