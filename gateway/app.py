@@ -46,7 +46,7 @@ from gateway.mqtt.device_bus import DeviceBus
 from gateway.mqtt.face import MqttFace
 from gateway.mqtt.requests import keyed_digest
 from gateway.ops.metering import Metering
-from gateway.reporting import Reporter
+from gateway.reporting import Reporter, memory_max_kb
 from gateway.service import Lifeline
 from gateway.staging import go_back
 from gateway.store.credentials import CredentialKey
@@ -128,13 +128,14 @@ def _open_directory(state_dir: Path) -> Directory:
 class Outside(msgspec.Struct, frozen=True):
     """What comes from outside, and all that a simulation has to hold in its hand besides the recorder and its ids.
 
-    Time comes from `clock`, devices are made by `drivers`, a reload reads by `read`.
+    Time comes from `clock`, devices are made by `drivers`, a reload reads by `read`; `memory_kb` is what it took.
     """
 
     clock: VenueClock
     drivers: Mapping[str, DriverEntry] = msgspec.field(default_factory=lambda: DRIVERS)
     random: Random = msgspec.field(default_factory=SystemRandom)
     read: Callable[[Path], Configuration] = read_configuration
+    memory_kb: Callable[[], int] = memory_max_kb
 
 
 class Gateway:
@@ -184,7 +185,7 @@ class Gateway:
         self.wiring.tap_refused = self.feedback.storage_refused
         self.fleet = Fleet(self)
         self.upstream = UpstreamFace(self, path, self._record_quietly)
-        self.reporter = Reporter(self)
+        self.reporter = Reporter(self, outside)
         self.metering = Metering(self)
         self.console = Console(self)
         self.clock = ClockFlow(

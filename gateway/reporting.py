@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,13 +17,14 @@ from gateway.domain.answers import Answer, denied, failed
 from gateway.domain.input_events import InputActive, InputIdle
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import Handler, Request, read_data
-from gateway.flows.recorder import Committed, id_text
+from gateway.flows.recorder import Committed
 from gateway.mqtt import messages as m
 from gateway.store.errors import StorageUnavailable
+from gateway.store.rows import id_text
 from gateway.telling import TELLING, status_fields, told_of
 
 if TYPE_CHECKING:
-    from gateway.app import Gateway
+    from gateway.app import Gateway, Outside
 
 REPLAYS_MAX = 4
 """Pages of history read at once; whoever comes then hears `busy` (I9)."""
@@ -36,14 +36,20 @@ COUNT_S = 0.5
 """Who is inside is announced this often at most: with sixty gates a count at each tap would be most of all messages."""
 
 
+def memory_max_kb() -> int:
+    """Return the most memory that this process has had at once, in KB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 class Reporter:
     """Everything the gateway says of itself without being asked, and the queries about it."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, outside: Outside) -> None:
         """Report on `gateway`."""
         self._gateway = gateway
+        self._outside = outside
         self._started_ms = gateway.recorder.now_ms()
-        self._started_s = time.monotonic()
+        self._began_ms = outside.clock.system.elapsed_ms()
         self.configuration_refused = ""
         self.last_said: dict[str, m.DeviceEvent] = {}
         self._replays = 0
@@ -253,7 +259,7 @@ class Reporter:
         gateway = self._gateway
         slots = gateway.supervisor.slots.values()
         return {
-            "uptime_s": round(time.monotonic() - self._started_s),
+            "uptime_s": round((self._outside.clock.system.elapsed_ms() - self._began_ms) / 1000),
             "journal_seq": gateway.recorder.journal.last_seq,
             "feed_behind": max(0, gateway.recorder.journal.last_seq - gateway.mqtt.feed.acknowledged_seq),
             "answers_waiting": gateway.mqtt.answers.kept,
@@ -274,7 +280,7 @@ class Reporter:
             "clock_trusted": int(gateway.clock.trusted),
             "clock_jumps": gateway.clock.jumps,
             "clock_off_ms": gateway.clock.off_ms,
-            "rss_max_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+            "rss_max_kb": self._outside.memory_kb(),
         }
 
     def _listed(self) -> list[m.ListedDevice]:

@@ -11,7 +11,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 ALLOWED = frozenset(os.sched_getaffinity(0))
 """What the process may use, as it was started: systemd's `CPUAffinity=` and taskset(1) stay in force."""
@@ -28,12 +28,12 @@ def settle() -> None:
     global _home  # noqa: PLW0603 - one process has one loop that settles
     _home = frozenset({max(ALLOWED)})
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="aside", initializer=roam))
-    os.sched_setaffinity(THIS_THREAD, _home)
+    _bind(_home)
 
 
 def roam() -> None:
     """Let this thread use every core: for work that lets go of the interpreter's lock and would hold up the loop."""
-    os.sched_setaffinity(THIS_THREAD, ALLOWED)
+    _bind(ALLOWED)
 
 
 @contextmanager
@@ -43,4 +43,10 @@ def roaming() -> Iterator[None]:
     try:
         yield
     finally:
-        os.sched_setaffinity(THIS_THREAD, _home)
+        _bind(_home)
+
+
+def _bind(cores: frozenset[int]) -> None:
+    # Where a container forbids it, a gateway that is a little slower is better than none.
+    with suppress(PermissionError):
+        os.sched_setaffinity(THIS_THREAD, cores)

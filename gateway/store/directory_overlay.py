@@ -16,9 +16,9 @@ import msgspec
 
 from gateway.domain.schedules import Schedule
 from gateway.domain.tickets import IssuerKey
-from gateway.store.credentials import own_like_folder
 from gateway.store.database import sync_folder
 from gateway.store.directory_types import StoredEntitlement, Summary
+from gateway.store.owners import own_like_folder
 
 CHANGES_FILE = "directory.changes"
 CHECK_BYTES = 8

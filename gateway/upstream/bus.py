@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Coroutine
+from itertools import count
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import (
     AuthorizationError,
     ConnectionClosedError,
@@ -20,6 +23,7 @@ from nats.errors import (
     UnexpectedEOF,
 )
 from nats.js import JetStreamContext
+from nats.js.api import Header
 from nats.js.errors import APIError, BadRequestError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
 
 from gateway.config.upstream import SinkEntry
@@ -32,9 +36,18 @@ ANSWER_S = 20.0
 CLOSE_S = 1.0
 PING_S = 10
 PORT = 4222
+NO_RESPONDERS = "503"
 _DENIED = "permissions violation"
 
 T = TypeVar("T")
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What a stream answers to a message: its number there, and whether it was there before."""
+
+    seq: int = 0
+    duplicate: bool = False
+    error: dict[str, Any] | None = None
 
 
 class Bus:
@@ -52,8 +65,12 @@ class Bus:
         self._inbox = f"_INBOX.{venue}"
         self._servers = entry.servers
         self._client: Client | None = None
+        self._jetstream: JetStreamContext | None = None
         self._closed: asyncio.Future[None] | None = None
         self._trouble: Exception | None = None
+        self._answers = self._reply = ""
+        self._numbers = count(1)
+        self._waiting: asyncio.Future[Msg] | None = None
         self.host = ""
 
     @property
@@ -69,7 +86,7 @@ class Bus:
 
     async def close(self) -> None:
         """Close the connection."""
-        client, self._client = self._client, None
+        client, self._client, self._jetstream = self._client, None, None
         if client is not None and not client.is_closed:
             await _let_go(client)
 
@@ -77,9 +94,10 @@ class Bus:
         """Return JetStream on a connection that stands."""
         if not self.connected:
             await self.close()
-        if self._client is None:
+        if self._client is None or self._jetstream is None:
             self._client = await self._connect()
-        return self._client.jetstream(timeout=ANSWER_S)
+            self._jetstream = self._client.jetstream(timeout=ANSWER_S)
+        return self._jetstream
 
     async def answer(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what the server answers; NotFoundError and BadRequestError are the caller's own."""
@@ -97,6 +115,42 @@ class Bus:
             raise SinkUnavailable(self.explain(error)) from error
         finally:
             task.cancel()
+
+    async def store(self, subject: str, body: bytes, headers: dict[str, str]) -> Stored:
+        """Publish a message and return the stream's acknowledgement; BadRequestError is the caller's own.
+
+        This is the library's `publish` but for its tasks and those of `answer`, which in a backlog cost as much as the
+        message itself. One message is under way at a time.
+        """
+        if (client := self._client) is None:
+            raise SinkUnavailable(self.explain(self._trouble or ConnectionClosedError()))
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting = loop.create_future()
+        timer = loop.call_later(ANSWER_S, _fail, waiting, TimeoutError())
+        try:
+            if not self._answers:
+                self._answers = client.new_inbox()
+                await client.subscribe(f"{self._answers}.*", cb=self._heard)
+            self._reply = f"{self._answers}.{next(self._numbers)}"
+            await client.publish(subject, body, reply=self._reply, headers=headers)
+            if not self.connected:
+                self._stop_waiting()
+            return _stored(await waiting)
+        except BadRequestError:
+            raise
+        except (Error, OSError, TimeoutError, ValueError) as error:
+            raise SinkUnavailable(self.explain(error)) from error
+        finally:
+            timer.cancel()
+            self._waiting = None
+
+    async def _heard(self, message: Msg) -> None:
+        # An answer that comes too late is to an earlier message.
+        if self._waiting is not None and not self._waiting.done() and message.subject == self._reply:
+            self._waiting.set_result(message)
+
+    def _stop_waiting(self, *_: object) -> None:
+        _fail(self._waiting, SinkUnavailable(self.explain(self._trouble or ConnectionClosedError())))
 
     async def _connect(self) -> Client:
         entry, failure = self._entry, SinkUnavailable("no server is named")
@@ -123,7 +177,8 @@ class Bus:
         parts = urlsplit(server)
         self.host = f"{parts.hostname}:{parts.port or PORT}"
         closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._closed, self._trouble = closed, None
+        self._closed, self._trouble, self._answers = closed, None, ""
+        closed.add_done_callback(self._stop_waiting)
 
         async def ended() -> None:
             if not closed.done():
@@ -223,3 +278,17 @@ def _looked_at(task: asyncio.Task[Any]) -> None:
     """Whatever became of work that nobody waits for any more."""
     if not task.cancelled():
         task.exception()
+
+
+def _fail(waiting: asyncio.Future[Any] | None, error: Exception) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_exception(error)
+
+
+def _stored(message: Msg) -> Stored:
+    if (message.headers or {}).get(Header.STATUS.value) == NO_RESPONDERS:
+        raise NoStreamResponseError
+    stored = msgspec.json.decode(message.data, type=Stored)
+    if stored.error is not None:
+        raise APIError.from_error(stored.error)
+    return stored

@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.domain.orders import KeyGiven
-from gateway.store.credentials import CREDENTIALS_DIRECTORY, own_like_folder
+from gateway.store.credentials import CREDENTIALS_DIRECTORY
 from gateway.store.database import sync_folder
+from gateway.store.owners import make_folder, own_like_folder
 
 FOLDER = "fleet"
 KEY_FILE, CERTIFICATE_FILE, TRUST_FILE = "identity.key", "identity.crt", "trust.json"
@@ -126,12 +127,7 @@ class Identity:
             self._write(self.key_file, pem)
 
     def _make_folder(self) -> None:
-        self.folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            own_like_folder(descriptor, self.folder.parent)
-        finally:
-            os.close(descriptor)
+        make_folder(self.folder, PRIVATE_FOLDER)
 
     def request_pem(self, venue: str) -> str:
         """Return a certificate signing request for this key. Raises NotEnrolled for a key that others can read."""

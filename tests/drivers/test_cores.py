@@ -71,3 +71,15 @@ def test_without_a_loop_that_settles_nothing_changes() -> None:
     with cores.roaming():
         assert here() == set(cores.ALLOWED)
     assert here() == set(cores.ALLOWED)
+
+
+def test_where_binding_is_forbidden_the_loop_runs_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    async def look() -> None:
+        assert here() == set(cores.ALLOWED)
+        assert await asyncio.to_thread(here) == set(cores.ALLOWED)
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    in_a_settled_loop(monkeypatch, look)

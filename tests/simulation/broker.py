@@ -57,7 +57,7 @@ class Link:
         self.open = True
         self.filters: list[str] = []
         self._rest = b""
-        self._lanes: dict[str, float] = {}
+        self._lanes = {"up": 0.0, "down": 0.0}
         self._packet_id = 0
         self._will: mqtt5.Will | None = None
         self._feed: dict[int, int] = {}
@@ -82,15 +82,20 @@ class Link:
 
     def _cross(self, lane: str, function: Callable[..., None], *args: Any) -> None:
         """Let something cross the network: in order within its lane, late by a random time."""
-        timeline = self.broker.timeline
-        at_s = timeline.now_s + self.broker.delay_s()
-        if at_s < (before_s := self._lanes.get(lane, 0.0)):
+        broker, lanes = self.broker, self._lanes
+        now_s = broker.timeline.now_s
+        at_s = now_s + broker.delay_s()
+        if at_s < (before_s := lanes[lane]):
             at_s = before_s
-        self._lanes[lane] = at_s
-        timeline.after(at_s - timeline.now_s, function, *args)
+        lanes[lane] = at_s
+        broker.timeline.after(at_s - now_s, function, *args)
 
     def _arrived(self, packet: mqtt5.Packet) -> None:
         if not self.open or self.broker.frozen:
+            return
+        if isinstance(packet, mqtt5.PublishPacket):
+            # Nearly all are, and looking through the others first would be a good part of the whole delivery.
+            self._take(packet)
             return
         match packet:
             case mqtt5.ConnectPacket():
@@ -102,8 +107,6 @@ class Link:
                 for topic, payload in self.broker.retained.items():
                     self.deliver(topic, payload, retain=True)
                 self._send(mqtt5.SubAckPacket(packet.packet_id, codes).write())
-            case mqtt5.PublishPacket():
-                self._take(packet)
             case mqtt5.PingReqPacket():
                 self._send(mqtt5.PingRespPacket().write())
             case mqtt5.DisconnectPacket():
@@ -112,10 +115,10 @@ class Link:
                 pass
 
     def _take(self, packet: mqtt5.PublishPacket) -> None:
-        self.broker.route(packet)
+        seqs = self.broker.route(packet)
         if packet.packet_id is not None:
-            if packet.topic == self.broker.events_topic:
-                self._feed[packet.packet_id] = feed_seqs(packet.payload)[-1]
+            if seqs:
+                self._feed[packet.packet_id] = seqs[-1]
             self._send(mqtt5.PubAckPacket(packet.packet_id).write(), packet.packet_id)
 
     # To the gateway.
@@ -215,16 +218,21 @@ class Broker:
         if self.link is not None and self.up and not self.frozen:
             self.link.deliver(topic, payload, retain=retain, **properties)
 
-    def route(self, packet: mqtt5.PublishPacket) -> None:
-        """Take what the gateway published."""
-        self.observers.arrived(packet.topic, packet.payload)
+    def route(self, packet: mqtt5.PublishPacket) -> list[int]:
+        """Take what the gateway published. Returns the numbers of the rows of the feed in it."""
+        topic = packet.topic
         if packet.retain:
             if packet.payload:
-                self.retained[packet.topic] = packet.payload
+                self.retained[topic] = packet.payload
             else:
-                self.retained.pop(packet.topic, None)
-        if packet.topic.endswith("/responses") and self.on_response is not None:
-            self.on_response(packet.topic, packet.payload)
+                self.retained.pop(topic, None)
+        if topic == self.events_topic:
+            seqs = feed_seqs(packet.payload)
+            self.observers.arrived(seqs)
+            return seqs
+        if topic.endswith("/responses") and self.on_response is not None:
+            self.on_response(topic, packet.payload)
+        return []
 
     def lost(self, link: Link, will: mqtt5.Will | None) -> None:
         if link is self.link:

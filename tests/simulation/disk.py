@@ -8,10 +8,10 @@ for a power cut and whole for a kill, and the next life opens the copy.
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -46,7 +46,6 @@ class Disk:
         self.random = random
         self.observers = observers
         self._folder = folder
-        self._life = 0
         self.full = False
         self.failing = False
         self.fsync_fails = False
@@ -56,15 +55,14 @@ class Disk:
         self.kill: object = None
         self.doomed: Work | None = None
         self.kill_between = 0.0
-        self.state_dir.mkdir(parents=True)
+        self._begin_life(0)
 
-    @property
-    def state_dir(self) -> Path:
-        return self._folder / f"life-{self._life}"
-
-    @property
-    def path(self) -> Path:
-        return self.state_dir / "journal.db"
+    def _begin_life(self, number: int) -> None:
+        """Each life has a folder of its own."""
+        self.path = self._folder / f"life-{number}" / "journal.db"
+        self.path.parent.mkdir(parents=not number)
+        self.wal_path = self.path.with_name("journal.db-wal")
+        self._life = number
 
     @property
     def healthy(self) -> bool:
@@ -91,32 +89,28 @@ class Disk:
 
     def crash(self, *, power_cut: bool) -> None:
         """Leave a copy of what is on the disk for the next life."""
-        old, writer = self.path, self.writer
-        self._life += 1
-        self.state_dir.mkdir()
-        if writer is not None and old.exists():
-            shutil.copyfile(old, self.path)
-            self._copy_wal(old.with_name("journal.db-wal"), writer, power_cut=power_cut)
+        old, old_wal, writer = self.path, self.wal_path, self.writer
+        self._begin_life(self._life + 1)
+        if writer is not None:
+            _write(self.path, _read(old))
+            _write(self.wal_path, self._left_of_wal(_read(old_wal), writer, power_cut=power_cut))
             writer.die()
         self.writer = None
         doomed, self.doomed = self.doomed, None
         if doomed is not None and not power_cut and self.random.random() < 0.5:
             self._keep_after_all(doomed)
-        shutil.rmtree(old.parent, ignore_errors=True)
+        for file in (old, old_wal, old.with_name("journal.db-shm")):
+            file.unlink(missing_ok=True)
 
-    def _copy_wal(self, wal: Path, writer: SimWriter, *, power_cut: bool) -> None:
-        if not wal.exists():
-            return
-        data = wal.read_bytes()
+    def _left_of_wal(self, data: bytes, writer: SimWriter, *, power_cut: bool) -> bytes:
         if not writer.alive:
             # Closed in order; what the last connection left is what there is.
-            self.path.with_name("journal.db-wal").write_bytes(data)
-            return
+            return data
         end, synced = writer.wal.end_bytes(), writer.synced_bytes()
         if power_cut and synced < end:
             # Some of what was written and never synced may have reached the disk, the last of it torn.
             end = self.random.choice((synced, self.random.randint(synced, end)))
-        self.path.with_name("journal.db-wal").write_bytes(data[:end])
+        return data[:end]
 
     def _keep_after_all(self, work: Work) -> None:
         """After a failed sync the kernel may show the next process what the last one was told is not there."""
@@ -126,8 +120,8 @@ class Disk:
         self.observers.written(work.rows, durable=False)
 
     def rows(self) -> list[tuple[int, bytes, int, bytes, bytes]]:
-        """Read the journal past all of the gateway's code."""
-        connection = sqlite3.connect(self.path)
+        """Read the journal past all of the gateway's code, and leave what a crash left to the next life."""
+        connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
         try:
             return connection.execute("SELECT seq, id, at_ms, body, hash FROM journal ORDER BY seq").fetchall()
         finally:
@@ -270,6 +264,19 @@ class SimWriter:
         if self.alive and (self._committer.wants_checkpoint or self._disk.random.random() < 0.02):
             self._committer.checkpoint()
             self._synced = self.wal.place()
+
+
+def _read(path: Path) -> bytes:
+    """What a file holds; nothing where there is none."""
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    return b""
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Make a file that holds this; none for nothing."""
+    if data:
+        path.write_bytes(data)
 
 
 def spare_memory() -> None:

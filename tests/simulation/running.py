@@ -22,8 +22,6 @@ from tests.simulation.world import Result, play
 SEEDS = 2000
 SHOWN_MAX = 5
 MUTANT_SEEDS = 200
-COLLECT_EVERY = 16
-"""So many seeds leave some 100 MB that only the collector can free."""
 
 
 @contextmanager
@@ -44,13 +42,15 @@ def play_seed(job: tuple[int, Path, str]) -> Result:
     place = folder / str(os.getpid())
     with mutated(mutant):
         result = play(seed, place)
-    if seed % COLLECT_EVERY == 0:
-        gc.collect()
+    gc.collect()
     return result
 
 
 def _settle_memory() -> None:
-    """Keep the collector away: it costs time, and finalizers would run at moments of its own choosing."""
+    """Keep the collector away but between two seeds: elsewhere it would run finalizers at moments of its own choosing.
+
+    After each seed it has little to look at, and what it frees is still warm in the processor's cache.
+    """
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -8,8 +8,9 @@ moves the clock to the next timer of the loop. No socket, no thread and no real 
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Callable
+from contextvars import Context, copy_context
+from heapq import heappop, heappush
 from math import inf
 from random import Random
 from typing import Any
@@ -59,32 +60,52 @@ class Timeline:
     def after(self, delay_s: float, function: Callable[..., object], *args: Any) -> Happening:
         happening = Happening(function, args)
         self._count += 1
-        heapq.heappush(self._heap, (self.now_s + delay_s if delay_s > 0 else self.now_s, self._count, happening))
+        heappush(self._heap, (self.now_s + delay_s if delay_s > 0 else self.now_s, self._count, happening))
         return happening
 
     @property
     def next_s(self) -> float:
         heap = self._heap
         while heap and heap[0][2].cancelled:
-            heapq.heappop(heap)
+            heappop(heap)
         return heap[0][0] if heap else inf
 
     def go_on(self, timer_s: float) -> None:
         """Play the next thing of the world, or move on to a timer of the loop that is due before it."""
-        if self.next_s <= timer_s:
-            self.play_next()
+        heap = self._heap
+        while heap and heap[0][2].cancelled:
+            heappop(heap)
+        if heap and heap[0][0] <= timer_s:
+            when, _, happening = heappop(heap)
+            self.now_s = max(self.now_s, when)
+            happening.function(*happening.args)
         elif timer_s > self.now_s:
             self.now_s = timer_s
-
-    def play_next(self) -> None:
-        when, _, happening = heapq.heappop(self._heap)
-        self.now_s = max(self.now_s, when)
-        happening.function(*happening.args)
 
     def play_until(self, end: Callable[[], bool]) -> None:
         """Let the world go on while no gateway runs."""
         while not end() and self.next_s < inf:
-            self.play_next()
+            self.go_on(inf)
+
+
+class Handle:
+    """What was asked of the loop, as asyncio's own handles and with less in it."""
+
+    __slots__ = ("args", "callback", "context", "is_cancelled")
+
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+        # What it would have called holds on to much of a life.
+        self.callback = self.args = None
+
+    def cancelled(self) -> bool:
+        return self.is_cancelled
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -96,7 +117,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._random = random
         self._connect = connect
         self._steps = self._count = 0
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, Handle]] = []
 
     def time(self) -> float:
         return self._timeline.now_s
@@ -104,7 +125,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     # What follows does what `BaseEventLoop` does, in fewer steps: thousands of seeds pass through here.
 
     def call_soon(self, callback, *args, context=None):
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = Handle(callback, args, context or copy_context())
         self._ready.append(handle)
         return handle
 
@@ -112,37 +133,49 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self.call_at(self._timeline.now_s + delay, callback, *args, context=context)
 
     def call_at(self, when, callback, *args, context=None):
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        handle = Handle(callback, args, context or copy_context())
         self._count += 1
-        heapq.heappush(self._timers, (when, self._count, handle))
+        heappush(self._timers, (when, self._count, handle))
         return handle
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        pass
-
     def _run_once(self) -> None:
+        """Turn until somebody stops the loop, which `run_forever` would look at after each turn."""
         timeline, ready, timers = self._timeline, self._ready, self._timers
-        while timers and timers[0][2]._cancelled:
-            heapq.heappop(timers)
+        self._steps = 0
+        while True:
+            self._move_on()
+            end_s = timeline.now_s + SAME_MOMENT_S
+            while timers and timers[0][0] < end_s:
+                ready.append(heappop(timers)[2])
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if not handle.is_cancelled:
+                    try:
+                        handle.context.run(handle.callback, *handle.args)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - whoever listens to the loop judges it
+                        self.call_exception_handler({"message": f"in {handle.callback}", "exception": error})
+            if self._stopping:
+                return
+
+    def _move_on(self) -> None:
+        """Where the loop has nothing to do, play the next thing of the world or go to the next timer."""
+        timeline, timers = self._timeline, self._timers
+        while timers and timers[0][2].is_cancelled:
+            heappop(timers)
         if timeline.killed:
             raise Killed
         timer_s = timers[0][0] if timers else inf
-        if ready or timer_s <= timeline.now_s:
+        if self._ready or timer_s <= timeline.now_s:
             self._steps += 1
             if self._steps > STEPS_MAX:
                 raise Livelock("the loop turned without end")
-        else:
-            self._steps = 0
-            timeline.go_on(timer_s)
-            if timeline.killed:
-                raise Killed
-        end_s = timeline.now_s + SAME_MOMENT_S
-        while timers and timers[0][0] < end_s:
-            ready.append(heapq.heappop(timers)[2])
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
+            return
+        self._steps = 0
+        timeline.go_on(timer_s)
+        if timeline.killed:
+            raise Killed
 
     def _write_to_self(self) -> None:
         pass
@@ -170,6 +203,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.set_exception_handler(lambda *_: None)
         for task in asyncio.all_tasks(self):
             task._log_destroy_pending = False
+            # The collector comes by rarely, and asyncio looks through every task there is for those of one loop.
+            asyncio._unregister_task(task)
             coroutine = task.get_coro()
             for _ in range(3):
                 try:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from gateway import logs
 from gateway.app import Gateway, Outside
 from gateway.config.problems import ConfigurationError, Problem
 from gateway.config.schema import Clock, Configuration
@@ -53,6 +54,10 @@ BUGS = frozenset(
     }
 )
 """Log events that tell of an exception nobody expected."""
+UNREPEATABLE = ("took_ms", "exc_info", "timestamp")
+"""What a line of the log holds of the real time and of this process."""
+MEMORY_KB = 64_000
+"""What the gateway hears that it uses: what this process really uses would make two runs of a seed differ."""
 _decode_event = msgspec.json.Decoder(e.AnyEvent).decode
 
 
@@ -205,7 +210,13 @@ class World:
             recorder,
             self.directory,
             venue.KEY,
-            Outside(clock, self.drivers, self.dice(f"gateway-{self.life}"), self.read_configuration),
+            Outside(
+                clock,
+                self.drivers,
+                self.dice(f"gateway-{self.life}"),
+                self.read_configuration,
+                memory_kb=lambda: MEMORY_KB,
+            ),
         )
         self.gateway.history = History(self, journal)
         return await self.gateway.run()
@@ -310,15 +321,25 @@ class World:
         """Take a line of the log."""
         if self.timeline.killed:
             raise structlog.DropEvent
-        self.observers.seen("the log", repr(event).encode())
-        if self.observers.lines is not None:
-            shown = {name: value for name, value in event.items() if name not in ("took_ms", "exc_info")}
-            self.observers.lines.append(f"{self.timeline.now_s:.6f}   log {shown}")
+        self._line_logged(repr(event), event)
         if event["event"] in BUGS:
             error = event.get("exc_info")
             text = "".join(format_exception(error)) if isinstance(error, BaseException) else _current_exception()
             self.observers.violated("bug", f"{event['event']} {text}")
         raise structlog.DropEvent
+
+    def write(self, line: str) -> int:
+        """Take the line of a journalled fact, which the gateway writes as JSON itself."""
+        if not self.timeline.killed:
+            self._line_logged(line, None)
+        return len(line)
+
+    def _line_logged(self, line: str, event: dict[str, Any] | None) -> None:
+        self.observers.seen("the log", line.encode())
+        if self.observers.lines is not None:
+            said = msgspec.json.decode(line) if event is None else event
+            shown = {name: value for name, value in said.items() if name not in UNREPEATABLE}
+            self.observers.lines.append(f"{self.timeline.now_s:.6f}   log {shown}")
 
 
 def _current_exception() -> str:
@@ -334,12 +355,15 @@ def _plain(table: Any) -> dict[str, Any]:
 @contextmanager
 def logs_to(world: World):
     """Let the world hear every line that is logged."""
-    before = structlog.get_config()
-    structlog.configure(processors=[world.logged], cache_logger_on_first_use=False)
+    before, facts_before = structlog.get_config(), logs._facts
+    # Nothing comes of a line but what the world makes of it, so there is nothing to make a logger of.
+    structlog.configure(processors=[world.logged], logger_factory=lambda *_: None, cache_logger_on_first_use=False)
+    logs._facts = world
     try:
         yield
     finally:
         structlog.configure(**before)
+        logs._facts = facts_before
 
 
 def play(seed: int, folder: Path, *, keep_lines: bool = False) -> Result:

@@ -291,3 +291,11 @@ def test_being_gentle_is_to_run_only_when_nobody_else_wants_to() -> None:
 def _policy_when_gentle() -> int:
     be_gentle()
     return os.sched_getscheduler(0)
+
+
+def test_an_import_that_may_not_be_gentle_is_made_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", forbidden)
+    be_gentle()
