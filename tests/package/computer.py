@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,11 +98,10 @@ def make_disk(root: Path, disk: Path) -> None:
 class Computer:
     """One that runs. `wedge` is a USB keyboard that is plugged in and out; the person's own hangs on PS/2."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], agent: socket.socket, qmp: socket.socket) -> None:
         self._process = process
         self._pace = threading.Event()
-        self._qmp = _connect(folder / "qmp")
-        self._agent = _connect(folder / "agent")
+        self._agent, self._qmp = agent, qmp
         self._agent_lines = _lines(self._agent)
         self._qmp_lines = _lines(self._qmp)
         next(self._qmp_lines)
@@ -127,7 +125,7 @@ class Computer:
         return str(answer["output"])
 
     def until(self, command: str, *, within_s: float = 60) -> str:
-        """Run a command again and again until it succeeds."""
+        """Run a command in the guest until it succeeds: many things change there that tell nobody."""
         end = f"$(($(date +%s) + {round(within_s)}))"
         loop = f"end={end}; until ( {command} ); do [ $(date +%s) -lt $end ] || exit 1; sleep 0.2; done"
         return self.run(loop)
@@ -162,7 +160,7 @@ class Computer:
             for down in (True, False):
                 event = {"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": key}}}
                 self.qmp("input-send-event", events=[event], **where)
-                # As slow as a scanner types: its own store has room for a handful of keys.
+                # The pace of a scanner, nothing is waited for: its own store has room for a handful of keys.
                 self._pace.wait(KEY_S)
 
     def close(self) -> None:
@@ -191,15 +189,18 @@ def computer(folder: Path, disk: Path, boot: Path, arguments: str, *, plugged: b
         "-display", "none", "-device", "VGA,id=screen", "-device", "qemu-xhci,id=usb",
         "-drive", f"file={disk},if=virtio,format=raw", "-kernel", str(kernel), "-initrd", str(initrd),
         "-append", f"root=/dev/vda rw console=ttyS0 {arguments}", "-serial", f"file:{folder / 'serial.log'}",
-        "-serial", f"unix:{folder / 'agent'},server=on,wait=off", "-qmp", f"unix:{folder / 'qmp'},server=on,wait=off",
+        "-serial", f"unix:{folder / 'agent'},server=off", "-qmp", f"unix:{folder / 'qmp'},server=off",
         *(("-device", "usb-kbd,id=wedge,bus=usb.0,display=screen,serial=S1") if plugged else ()),
     ]  # fmt: skip
-    for name in ("agent", "qmp"):
-        (folder / name).unlink(missing_ok=True)
-    with (folder / "qemu.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with (
+        _listening(folder / "agent") as agent,
+        _listening(folder / "qmp") as qmp,
+        (folder / "qemu.log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as process,
+    ):
         machine = None
         try:
-            machine = Computer(folder, process)
+            machine = Computer(process, _caller(agent), _caller(qmp))
             yield machine
         finally:
             process.kill()
@@ -207,19 +208,20 @@ def computer(folder: Path, disk: Path, boot: Path, arguments: str, *, plugged: b
                 machine.close()
 
 
-def _connect(path: Path) -> socket.socket:
-    until_s = time.monotonic() + 20
-    while True:
-        link = socket.socket(socket.AF_UNIX)
-        link.settimeout(BOOT_S)
-        try:
-            link.connect(str(path))
-        except OSError:
-            link.close()
-            assert time.monotonic() < until_s, f"QEMU did not come up: see {path.parent}/qemu.log"
-            select.select([], [], [], 0.05)
-        else:
-            return link
+def _listening(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(1)
+    # QEMU calls before it starts its processor; without a call its log says why.
+    listener.settimeout(20)
+    return listener
+
+
+def _caller(listener: socket.socket) -> socket.socket:
+    link, _ = listener.accept()
+    link.settimeout(BOOT_S)
+    return link
 
 
 def _lines(link: socket.socket) -> Generator[Any, None, None]:
