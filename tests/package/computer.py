@@ -169,7 +169,7 @@ class Computer:
             lines.close()
             link.close()
 
-    def keys(self) -> str:
+    def typed(self) -> str:
         """What the console was given so far."""
         return self.run(f"cat {KEYS}").replace("\r", "\n")
 
