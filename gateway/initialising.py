@@ -94,10 +94,19 @@ def initialise(
     except OSError as error:
         return _complain(f"{error.filename or file}: {error.strerror}; run this as root, or name another file")
     print("\n".join([*warnings, f"{file} is written: {len(finds)} found. Look through it, then:"]))
-    print(f"  venue-gateway check {file}\n  venue-gateway broker apply\n  systemctl enable --now venue-gateway")
-    if known.tablets:
-        print("  venue-gateway console user add NAME --role technician")
+    print("\n".join(_next_steps(file, known, text)))
     return OK
+
+
+def _next_steps(file: Path, known: Answers, text: str) -> list[str]:
+    """Return the commands that make a gateway of the file, one a line."""
+    steps = [f"venue-gateway check {file}", "venue-gateway broker apply"]
+    if re.search(r"^  [a-z0-9-]+: \{driver: wedge", text, re.MULTILINE):
+        steps.append("venue-gateway scanners apply")
+    steps.append("systemctl enable --now venue-gateway")
+    if known.tablets:
+        steps.append("venue-gateway console user add NAME --role technician")
+    return [f"  {step}" for step in steps]
 
 
 def _complete(given: Answers, ask: Callable[[str], str] | None) -> Answers:

@@ -71,7 +71,7 @@ gateway runs without any of them.
   contain or change it. pydes is published as source only; pip makes a pure Python wheel of it.
 - `pip install 'venue-gateway[pcsc]'`: PC/SC readers by pyscard. **pyscard is under the LGPL**: it is imported and not
   changed, and can be replaced by another build of it.
-- `pip install 'venue-gateway[wedge]'`: USB scanners that type like a keyboard, by evdev, under a BSD licence.
+- `pip install 'venue-gateway[wedge]'`: scanners that type and are not on USB, by evdev, under a BSD licence.
 
 """
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from drivers.options import TCP_ADDRESS
-from drivers.transports.usb_printer import USB_ADDRESS
+from drivers.transports.usb_address import USB_ADDRESS
 
 DEFAULT_BAUD = 9600
 _SERIAL = r"(?P<serial_line>(serial://)?/.+?(\?baud=(?P<baud>[0-9]{1,7}))?)"

@@ -11,25 +11,19 @@ import asyncio
 import contextlib
 import errno
 import queue
-import re
 import threading
 from collections.abc import Callable
 from typing import Any
 
-import usb.backend.libusb1
 import usb.core
 import usb.util
 
-from drivers.api import DeviceFault, DeviceOffline, DriverError
+from drivers.api import DeviceFault, DriverError
 from drivers.transports.pipe import Pipe
 from drivers.transports.printer_errors import cannot_open_usb, usb_gone
 from drivers.transports.transport import OnBytes, Transport
+from drivers.transports.usb_address import find_usb, libusb
 
-USB_ADDRESS = (
-    r"usb://(?P<vid>[0-9a-fA-F]{4}):(?P<pid>[0-9a-fA-F]{4})"
-    r"(?:/(?:port=(?P<port>[0-9]{1,3}-[0-9]{1,3}(?:\.[0-9]{1,3}){0,6})|(?P<serial>[^\s/?=]{1,126})))?"
-)
-"""Pattern of a USB printer: `usb://04b8:0e15`, with `/SERIALNUMBER` or with `/port=1-1.4`, where it is plugged in."""
 CHUNK_BYTES = 4096
 READ_BYTES = 512
 """A multiple of every bulk endpoint's packet, so that none overflows."""
@@ -40,15 +34,6 @@ LOOK_S = 1.0
 QUIET_READ_S = 0.05
 CLASS_PRINTER = 7
 _GET_PORT_STATUS = (0xA1, 1)
-_address = re.compile(USB_ADDRESS)
-
-
-def libusb() -> Any:  # noqa: ANN401 - pyusb carries no types
-    """The libusb backend of this system. Raises DeviceFault when the library is not installed."""
-    backend = usb.backend.libusb1.get_backend()
-    if backend is None:
-        raise DeviceFault("libusb is not installed: run 'sudo apt-get install libusb-1.0-0'")
-    return backend
 
 
 async def open_usb_printer(address: str, on_bytes: OnBytes, backend: Callable[[], Any] = libusb) -> Transport:
@@ -78,7 +63,10 @@ class _Link:
     @classmethod
     def open(cls, address: str, backend: Callable[[], Any]) -> _Link:
         """Find and claim; raises DriverError."""
-        device = _find(address, backend())
+        try:
+            device = find_usb(address, backend())
+        except usb.core.USBError as error:
+            raise cannot_open_usb(address, error.errno) from error
         try:
             return cls._claim(address, device)
         except usb.core.USBError as error:
@@ -214,52 +202,6 @@ class _UsbPipe(Pipe):
     def _received(self, data: bytes) -> None:
         if not self._gone:
             self._protocol.data_received(data)
-
-
-def _find(address: str, backend: Any) -> Any:  # noqa: ANN401
-    """The one device of that address. Raises DeviceFault for no address, DeviceOffline for none or several devices."""
-    match = _address.fullmatch(address)
-    if match is None:
-        raise DeviceFault(f"{address!r} names no USB printer: write usb://VENDOR:PRODUCT/SERIAL, as in lsusb")
-    vendor, product = int(match["vid"], 16), int(match["pid"], 16)
-    try:
-        found = list(usb.core.find(find_all=True, backend=backend, idVendor=vendor, idProduct=product))
-        devices = [device for device in found if _is_it(device, match["serial"], match["port"])]
-    except usb.core.USBError as error:
-        raise cannot_open_usb(address, error.errno) from error
-    if len(devices) == 1:
-        return devices[0]
-    kind = f"usb://{match['vid']}:{match['pid']}"
-    names = ", ".join(sorted(_name(kind, device) for device in found))
-    if devices:
-        raise DeviceOffline(f"{address} is plugged in {len(devices)} times; write which one: {names}")
-    hint = f"plugged in of this kind: {names}" if found else "none of this kind is plugged in"
-    raise DeviceOffline(f"{address} is not there: check its power, its cable and the address; {hint}")
-
-
-def _is_it(device: Any, serial: str | None, port: str | None) -> bool:  # noqa: ANN401
-    if port is not None:
-        return port_of(device) == port
-    return serial is None or serial_of(device) == serial
-
-
-def _name(kind: str, device: Any) -> str:  # noqa: ANN401
-    """An address that means this device and no other of its kind."""
-    serial = serial_of(device)
-    return f"{kind}/{serial or 'port=' + port_of(device)}"
-
-
-def serial_of(device: Any) -> str:  # noqa: ANN401
-    """The serial number of a device; empty when it has none, or may not be asked by this user."""
-    try:
-        return str(usb.util.get_string(device, device.iSerialNumber) or "")
-    except (usb.core.USBError, ValueError):
-        return ""
-
-
-def port_of(device: Any) -> str:  # noqa: ANN401
-    """The sockets a device is plugged into, as the kernel writes them: bus, then a port for each hub on the way."""
-    return f"{device.bus}-{'.'.join(str(port) for port in device.port_numbers or (0,))}"
 
 
 def _printer_interface(address: str, configuration: Any) -> Any:  # noqa: ANN401

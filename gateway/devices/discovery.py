@@ -41,13 +41,21 @@ class UsbDevice(msgspec.Struct, frozen=True):
     vendor: int
     product: int
     name: str = ""
+    maker: str = ""
     serial: str = ""
     classes: frozenset[int] = frozenset()
+    is_keyboard: bool = False
 
     @property
     def id(self) -> str:
         """Vendor and product as lsusb shows them."""
         return f"{self.vendor:04x}:{self.product:04x}"
+
+    @property
+    def address(self) -> str:
+        """Its lasting name for what is spoken to directly: by its serial number, else by its socket."""
+        place = self.serial if re.fullmatch(r"[\w.-]+", self.serial) else f"port={self.path}"
+        return f"usb://{self.id}/{place}"
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -78,13 +86,15 @@ _USB = {
 }
 _HID_RELAY = (0x16C0, 0x05DF)
 _PRINTER_CLASS = 0x07
+_SCANNER_MAKERS = frozenset({0x0C2E, 0x05E0, 0x05F9})
+"""Honeywell, Zebra and Datalogic, who make no keyboards."""
 _SCANNER = re.compile(r"scan|barcode|honeywell|datalogic|zebra|symbol", re.IGNORECASE)
 
 
 def look_around(roots: Roots) -> list[Found]:
     """Return everything found under `roots`, in a lasting order."""
     usb = list(usb_devices(roots.sys))
-    return [*serial_ports(roots, usb), *usb_finds(usb), *keyboards(roots), *line_printers(roots), *gpio_chips(roots)]
+    return [*serial_ports(roots, usb), *usb_finds(usb), *line_printers(roots), *gpio_chips(roots)]
 
 
 def usb_devices(sys: Path) -> Iterator[UsbDevice]:
@@ -94,12 +104,24 @@ def usb_devices(sys: Path) -> Iterator[UsbDevice]:
         vendor, product = _hex(entry / "idVendor"), _hex(entry / "idProduct")
         if vendor is None or product is None:
             continue
-        classes = frozenset(
-            number
-            for interface in folder.glob(f"{entry.name}:*")
-            if (number := _hex(interface / "bInterfaceClass")) is not None
+        interfaces = sorted(folder.glob(f"{entry.name}:*"))
+        classes = {number for one in interfaces if (number := _hex(one / "bInterfaceClass")) is not None}
+        yield UsbDevice(
+            entry.name,
+            vendor,
+            product,
+            _text(entry / "product"),
+            _text(entry / "manufacturer"),
+            _text(entry / "serial"),
+            frozenset(classes),
+            any(_is_keyboard(one) for one in interfaces),
         )
-        yield UsbDevice(entry.name, vendor, product, _text(entry / "product"), _text(entry / "serial"), classes)
+
+
+def _is_keyboard(interface: Path) -> bool:
+    """Return True for what types without a driver of its own: HID 1.11, 4.2 and 4.3."""
+    names = ("bInterfaceClass", "bInterfaceSubClass", "bInterfaceProtocol")
+    return tuple(_hex(interface / name) for name in names) == (3, 1, 1)
 
 
 def serial_ports(roots: Roots, usb: list[UsbDevice]) -> Iterator[Found]:
@@ -131,17 +153,10 @@ def usb_finds(usb: list[UsbDevice]) -> Iterator[Found]:
             options = {"connect": f"usb:{device.path}"}
             yield Found(known.what, where, known.sure, known.driver, options, known.hint)
         elif _PRINTER_CLASS in device.classes:
-            place = f"/{device.serial}" if re.fullmatch(r"[\w.-]+", device.serial) else f"/port={device.path}"
-            options = {"connect": f"usb://{device.id}{place}"}
+            options = {"connect": device.address}
             yield Found(device.name or "USB printer", where, "likely", "escpos", options, "if it speaks ESC/POS")
-
-
-def keyboards(roots: Roots) -> Iterator[Found]:
-    """Yield keyboards that may be scanners: a person's keyboard looks the same."""
-    folder = roots.dev / "input/by-id"
-    for path in sorted(folder.glob("*-event-kbd")) if folder.is_dir() else ():
-        sure: Sure = "likely" if _SCANNER.search(path.name) else "possible"
-        yield Found("keyboard or scanner", str(path), sure, "wedge", {"port": str(path)}, "a keyboard looks the same")
+        elif device.is_keyboard:
+            yield _keyboard(device, where)
 
 
 def line_printers(roots: Roots) -> Iterator[Found]:
@@ -189,6 +204,13 @@ def _hid_relay(device: UsbDevice, where: str) -> Found:
     options = {"usb_path": device.path, "channels": channels}
     sure: Sure = "certain" if match else "possible"
     return Found(f"USB relay board {device.name}".strip(), where, sure, "hid-relay", options)
+
+
+def _keyboard(device: UsbDevice, where: str) -> Found:
+    """A keyboard that may be a scanner: a person's looks the same, and would then type no more."""
+    what = " ".join(filter(None, (device.maker, device.name))) or "keyboard or scanner"
+    sure: Sure = "likely" if device.vendor in _SCANNER_MAKERS or _SCANNER.search(what) else "possible"
+    return Found(what, where, sure, "wedge", {"port": device.address}, "a person's keyboard looks the same")
 
 
 def _behind(sys: Path, tty: str, usb: list[UsbDevice]) -> UsbDevice | None:

@@ -44,6 +44,7 @@ def add_commands(commands: Commands, config_option: ConfigOption) -> None:
     erase.set_defaults(run=_erase)
     config_option(erase)
     _add_reconcile(commands, config_option)
+    _add_scanners(commands, config_option)
     enroll = commands.add_parser("enroll", help="make this gateway known upstream, by a key of its own")
     enroll.add_argument("url", metavar="URL", help="of upstream, as in `upstream.url`")
     enroll.add_argument("--code", required=True, help="what upstream shows for this venue, good once; - reads it")
@@ -64,6 +65,16 @@ def _add_reconcile(commands: Commands, config_option: ConfigOption) -> None:
     reconcile.add_argument("--language", choices=("de", "en"), default="en", help="of the receipt")
     reconcile.set_defaults(run=_reconcile)
     config_option(reconcile)
+
+
+def _add_scanners(commands: Commands, config_option: ConfigOption) -> None:
+    scanners = commands.add_parser("scanners", help="keep what scanners type from this computer's console")
+    verbs = scanners.add_subparsers(metavar="VERB", required=True)
+    take = verbs.add_parser("apply", help="take the configured USB scanners from the kernel's keyboards")
+    take.set_defaults(run=_scanners_apply)
+    config_option(take)
+    release = verbs.add_parser("release", help="make them keyboards again")
+    release.set_defaults(run=_scanners_release)
 
 
 def _add_backup(commands: Commands, config_option: ConfigOption) -> None:
@@ -188,6 +199,27 @@ def _reconcile(options: argparse.Namespace) -> int:
         return _complain(f"{error.filename or options.json}: {error.strerror}")
     asked = reconciling.Asked(by=getpass.getuser(), printer=options.printer, language=options.language)
     return OK if reconciling.tell(configuration, report, asked, _say) else REFUSED
+
+
+def _scanners_apply(options: argparse.Namespace) -> int:
+    from gateway.ops import scanners  # noqa: PLC0415
+
+    configuration = _load(options.config)
+    if configuration is None:
+        return REFUSED
+    found = scanners.scanners_of(configuration)
+    for name in (name for name, kind in found.items() if kind is None):
+        print(f"{name} is named by its input device and stays a keyboard: name it by its USB address instead.")
+    kinds = [kind for kind in found.values() if kind is not None]
+    if not kinds:
+        print("No scanner is configured as `driver: wedge` with a USB address.")
+    return scanners.apply(kinds)
+
+
+def _scanners_release(_: argparse.Namespace) -> int:
+    from gateway.ops import scanners  # noqa: PLC0415
+
+    return scanners.apply(())
 
 
 def _enroll(options: argparse.Namespace) -> int:

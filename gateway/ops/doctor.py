@@ -12,6 +12,7 @@ from gateway import __version__
 from gateway.config.schema import Configuration
 from gateway.ops import files, machine, permissions, reach
 from gateway.ops.findings import Finding, bad, ok, warning, worst
+from gateway.ops.scanners import check_scanners
 from gateway.store.locking import is_running
 from gateway.system_clock import LinuxClock
 
@@ -48,6 +49,7 @@ def _findings(configuration: Configuration, now_s: float) -> Iterator[Finding]:
     yield from files.check_certificates(configuration, files.utc(now_s))
     yield files.check_journal(configuration)
     yield files.check_directory(configuration, now_s)
+    yield from check_scanners(configuration)
     yield from asyncio.run(_attached(configuration, held=running))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from drivers.codecs import (
     card_auth,
     escpos_status,
+    hid_keyboard,
     hid_relay,
     modbus_rtu,
     modbus_tcp,
@@ -100,6 +101,16 @@ def _escpos_status(data: bytes) -> None:
                 status = escpos_status.from_block(event)
         assert len(decoder._block) < escpos_status.BLOCK_BYTES
         assert decoder.pending <= escpos_status.MAX_PENDING
+
+
+def _hid_keyboard(data: bytes) -> None:
+    """Reports of every length, each as long as its first byte says."""
+    keyboard, rest = hid_keyboard.BootKeyboard(), data[:PIECE_BYTES]
+    while rest:
+        length, rest = rest[0] % 16, rest[1:]
+        assert all(value in {0, 1} for _, value in keyboard.report(rest[:length]))
+        assert len(keyboard._held) <= WEDGE_STATE_MAX
+        rest = rest[length:]
 
 
 def _hid_relay(data: bytes) -> None:
@@ -222,6 +233,7 @@ def _zpl(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "card_auth": _card_auth,
     "escpos_status": _escpos_status,
+    "hid_keyboard": _hid_keyboard,
     "hid_relay": _hid_relay,
     "modbus_rtu": _modbus_rtu,
     "modbus_tcp": _modbus_tcp,

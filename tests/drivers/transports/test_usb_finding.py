@@ -37,13 +37,13 @@ H: descriptors={DESCRIPTORS.hex().upper()}
 LOOK = """\
 import sys
 from drivers.api import DeviceOffline
-from drivers.transports import usb_printer
+from drivers.transports import usb_address, usb_printer
 try:
-    device = usb_printer._find(sys.argv[1], usb_printer.libusb())
+    device = usb_address.find_usb(sys.argv[1], usb_address.libusb())
 except DeviceOffline as error:
     sys.exit(str(error))
 interface = usb_printer._printer_interface(sys.argv[1], device[0])
-print(usb_printer.port_of(device), interface.bInterfaceClass, interface.bNumEndpoints)
+print(usb_address.port_of(device), interface.bInterfaceClass, interface.bNumEndpoints)
 """
 
 

@@ -97,7 +97,6 @@ async def test_a_name_that_fits_several_says_how_to_name_each() -> None:
     [
         ({"plugged": False}, "none of this kind is plugged in"),
         ({"serial": "OTHER"}, "plugged in of this kind: usb://04b8:0e15/OTHER"),
-        ({"permission": False}, "check its power"),
         ({"kernel_driver": False, "taken_by_others": True}, "is in use by another program, such as CUPS: stop that"),
     ],
 )
@@ -109,11 +108,12 @@ async def test_a_printer_that_cannot_be_taken_says_what_to_do(change: dict[str, 
         await opened(UsbBus(printer))
 
 
-async def test_without_permission_the_group_and_the_rule_are_named() -> None:
+@pytest.mark.parametrize("address", [ADDRESS, "usb://04b8:0e15"])
+async def test_without_permission_the_group_and_the_rule_are_named(address: str) -> None:
     printer = UsbPrinter()
     printer.permission = False
     with pytest.raises(DeviceOffline, match=r"adduser .* udev rule, which docs/hardware/printers\.md has"):
-        await opened(UsbBus(printer), "usb://04b8:0e15")
+        await opened(UsbBus(printer), address)
 
 
 async def test_a_printer_of_vendor_class_is_taken_too() -> None:

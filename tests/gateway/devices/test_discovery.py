@@ -90,6 +90,26 @@ def test_usb_devices_are_told_by_their_numbers_and_classes(machine: Machine, tmp
     assert found.devices["hid-relay-1"].options.channels == 4
 
 
+def test_a_keyboard_is_a_guess_unless_its_maker_makes_scanners(machine: Machine, tmp_path: Path) -> None:
+    for path, vendor, texts in (
+        ("1-1", "0c2e", {"product": "Voyager 1250g", "serial": "A 1"}),
+        ("1-2", "046d", {"manufacturer": "Logitech", "product": "Keyboard K120", "serial": "K120"}),
+        ("1-3", "1eab", {"manufacturer": "Netum", "product": "Barcode Reader"}),
+    ):
+        interface = machine.usb(path, vendor, "0022", interface="03", **texts) / f"{path}:1.0"
+        (interface / "bInterfaceSubClass").write_text("01\n")
+        (interface / "bInterfaceProtocol").write_text("01\n")
+    mouse = machine.usb("1-4", "0c2e", "0033", interface="03") / "1-4:1.0"
+    (mouse / "bInterfaceProtocol").write_text("02\n")
+    assert [(found.sure, found.options) for found in machine.finds()] == [
+        ("likely", {"port": "usb://0c2e:0022/port=1-1"}),
+        ("possible", {"port": "usb://046d:0022/K120"}),
+        ("likely", {"port": "usb://1eab:0022/port=1-3"}),
+    ]
+    found = check(as_yaml(machine.finds()), tmp_path)
+    assert [one.options.usb_kind for one in found.devices.values()] == [(0x0C2E, 0x22), (0x1EAB, 0x22)]
+
+
 def test_guesses_and_what_nobody_drives_are_comments(machine: Machine, tmp_path: Path) -> None:
     machine.tty("ttyUSB0", machine.usb("1-1", "0403", "6001", product="FT232R"), "usb-FTDI_FT232R_A9X-if00")
     (machine.roots.dev / "gpiochip0").touch()
