@@ -364,6 +364,19 @@ class Observers:
         elif name.startswith("clients/") and name.endswith("/responses"):
             self._check_answer(name.split("/")[1], msgspec.json.decode(payload))
 
+    def told_upstream(self, events: list[dict[str, Any]], parts: Collection[bytes]) -> None:
+        """The gateway begins to send these CloudEvents up: each is a row that is on disk, in its own words."""
+        for part in parts:
+            self.seen("an event that went up", part)
+        for event in events:
+            seq = int(event["sequence"])
+            row = self.rows.get(seq)
+            if seq > self.durable_seq or row is None:
+                self.violated("I1", f"row {seq} went up and is not on disk")
+            elif event["id"].replace("-", "") != row.id.hex() or event["data"] != self.events[seq]:
+                self.violated("I5", f"row {seq} went up with another id or other words than are on disk")
+        self.note("up", [event["sequence"] for event in events])
+
     def _check_resumption(self, seq: int) -> None:
         """A new life begins the feed where its cursor is, and that is at most some seconds old."""
         if not self.feed_begun and seq <= self.feed_floor:

@@ -17,6 +17,8 @@ CHAOS_S = 13.0
 MENDED_S = 12.0
 """How long the gateway has to find back to its work once all is mended."""
 PROBE_S = 6.0
+SENT_UP_S = 2.0
+"""What was on disk so long ago is upstream as well, when all is well."""
 DECISIONS = ("entry.granted", "entry.denied")
 PRINTER_TROUBLES = ("offline", "fails", "hangs")
 BACK_S = 3.0
@@ -49,6 +51,7 @@ class Troubles:
             (self._disk_trouble, 3),
             (self._broker_trouble, 4),
             (self._device_trouble, 6),
+            (self._upstream_trouble, 3),
             (self._reload, 3),
             (self._fold, 4),
             (self._clock_jump, 2),
@@ -64,6 +67,7 @@ class Troubles:
         after(0.3, world.tills.open)
         after(CHAOS_S, self.mend)
         after(CHAOS_S + MENDED_S, self.probe)
+        after(CHAOS_S + MENDED_S + PROBE_S - SENT_UP_S, world.office.mark_due)
         after(CHAOS_S + MENDED_S + PROBE_S, self.check_probes)
 
     # Troubles.
@@ -109,6 +113,19 @@ class Troubles:
             broker.frozen = True
             after(random.choice((0.5, 3.0, 12.0)), self._broker_mended)
 
+    def _upstream_trouble(self) -> None:
+        office, random = self.world.office, self.random
+        kind = random.random()
+        if kind < 0.4:
+            office.reachable = False
+        elif kind < 0.7:
+            office.loses = random.choice((0.2, 0.7))
+        elif kind < 0.85:
+            office.hangs = 0.7
+        else:
+            office.forget()
+        self.world.timeline.after(random.choice((0.3, 2.0, 8.0)), office.mend)
+
     def _broker_mended(self) -> None:
         broker = self.world.broker
         broker.up, broker.slow = True, 1.0
@@ -152,7 +169,7 @@ class Troubles:
             return
         self.yaml = self.random.choice((None, venue.CONFIGURATION, venue.REVISED))
         if self.yaml is not None:
-            self.yaml = self.world.with_clock(self.yaml)
+            self.yaml = self.world.of_this_run(self.yaml)
         self.world.gateway.reload()
 
     def _fold(self) -> None:
@@ -222,6 +239,7 @@ class Troubles:
         disk = self.world.disk
         disk.slow_until_s, disk.kill_between = 0.0, 0.0
         self._broker_mended()
+        self.world.office.mend()
         for thing in self.world.things.values():
             self._device_mended(thing)
         for board in self.world.boards:

@@ -30,6 +30,7 @@ from gateway.flows.venue_clock import VenueClock
 from gateway.store.directory import Directory
 from gateway.store.errors import StorageUnavailable
 from gateway.store.journal import Journal
+from gateway.upstream.outbox import Outbox
 from tests.simulation import disk as disk_module
 from tests.simulation import venue
 from tests.simulation.broker import Broker
@@ -37,6 +38,7 @@ from tests.simulation.clock import MachineClock
 from tests.simulation.devices import Board, Reader, ReceiptPrinter, driver_table
 from tests.simulation.disk import Disk
 from tests.simulation.observers import Observers
+from tests.simulation.office import UPSTREAM, Office, upstream_of
 from tests.simulation.people import Clients, Guests
 from tests.simulation.till import Tills
 from tests.simulation.timeline import Killed, Livelock, Timeline, VirtualLoop
@@ -103,6 +105,8 @@ class World:
             self.observers.lines = []
         self.disk = Disk(folder, self.timeline, self.dice("disk"), self.observers)
         self.disk.kill = self.kill
+        self.office = Office(self.timeline, self.dice("office"), self.observers)
+        self.outbox: Outbox | None = None
         self.broker = Broker("venue/sim", self.timeline, self.dice("broker"), self.observers)
         self._build_things()
         self.guests = Guests(self.timeline, self.dice("guests"), self.observers, self.readers, self.boards)
@@ -113,7 +117,7 @@ class World:
         self.observers.machine = self.machine
         self.clock_rules = Clock(untrusted=luck.choice(("flag", "deny", "last_known")))
         self.observers.clock_policy = self.clock_rules.untrusted
-        self.configuration = self.with_clock(venue.CONFIGURATION)
+        self.configuration = self.of_this_run(venue.CONFIGURATION)
         self.gateway: Gateway | None = None
         self.journal: Journal | None = None
         self.life = 0
@@ -127,9 +131,10 @@ class World:
         for reader in self.readers.values():
             reader.on_tap = self.troubles.tapped
 
-    def with_clock(self, configuration: Configuration) -> Configuration:
-        """The configuration with this run's rules about the clock."""
-        return msgspec.structs.replace(configuration, clock=self.clock_rules)
+    def of_this_run(self, configuration: Configuration) -> Configuration:
+        """The configuration with this run's rules about the clock, and with or without upstream."""
+        upstream = UPSTREAM if self.office.is_there else None
+        return msgspec.structs.replace(configuration, clock=self.clock_rules, upstream=upstream)
 
     def dice(self, name: str) -> Random:
         """A source of luck of its own, so that one part's throws do not shift those of another."""
@@ -233,6 +238,9 @@ class World:
             # The process is gone, and with it every connection it had open.
             self.journal._reader.close()
             self.journal = None
+        if self.outbox is not None:
+            self.outbox._close()
+            self.outbox = None
         if self.power_cut:
             self.machine.power_cut()
         self.observers.opened_image(self.disk.rows(), power_cut=self.power_cut)
@@ -255,6 +263,11 @@ class World:
         if self.gateway is not None and not self.over and not self.timeline.killed:
             self.power_cut = power_cut
             self.timeline.killed = True
+
+    def keep_open(self, outbox: Outbox) -> Outbox:
+        """Remember what reads the journal for upstream; its connection goes with the process."""
+        self.outbox = outbox
+        return outbox
 
     def stop(self) -> None:
         """Ask the gateway to stop, as the service manager does."""
@@ -284,6 +297,7 @@ class World:
             self.observers.violated(
                 "I5", f"the feed is at {self.observers.arrived_seq} of {self.observers.durable_seq}"
             )
+        self.office.check_the_end()
         self.over = True
         self.stop()
 
@@ -373,7 +387,7 @@ def play(seed: int, folder: Path, *, keep_lines: bool = False) -> Result:
     shutil.rmtree(place, ignore_errors=True)
     try:
         world = World(seed, place, venue.directory(folder), keep_lines=keep_lines)
-        with logs_to(world):
+        with logs_to(world), upstream_of(world):
             return world.play()
     finally:
         shutil.rmtree(place, ignore_errors=True)
