@@ -8,7 +8,7 @@ PROOFS := tests/faults tests/fuzz tests/soak tests/package tests/gateway/devices
 	kill_under_load.py plugging.py disk_faults.py clock_jumps.py memory_limit.py hostile_neighbours.py broker_outage.py)
 export PYTHON
 
-.PHONY: help pictures setup demo test prove soak sim bench scale relaying lint format types imports check generated asyncapi openapi upstream-asyncapi schema licences \
+.PHONY: help pictures setup demo test prove soak sim bench scale relaying lint format types imports check generated asyncapi openapi upstream-asyncapi console-openapi schema licences \
 	lock deb clean
 
 help: ## what can be made
@@ -83,6 +83,9 @@ openapi: setup ## write docs/upstream.openapi.yaml from the types of the contrac
 
 upstream-asyncapi: setup ## write docs/upstream.asyncapi.yaml: the same contract over MQTT and JetStream
 	scripts/generated docs/upstream.asyncapi.yaml
+
+console-openapi: setup ## write docs/console.openapi.yaml from the routes and types of the console
+	scripts/generated docs/console.openapi.yaml
 
 schema: setup ## write config/gateway.schema.json from the configuration types
 	scripts/generated config/gateway.schema.json

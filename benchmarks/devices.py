@@ -105,9 +105,9 @@ class Printer:
 class House:
     """The daemon, its broker and the far ends of its devices, in a folder that goes in the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Path = KEPT) -> None:
         keep_out_of_git()
-        self.folder = Path(tempfile.mkdtemp(prefix="devices-", dir=KEPT))
+        self.folder = Path(tempfile.mkdtemp(prefix="devices-", dir=kept))
         self.sockets = Path(tempfile.mkdtemp(prefix="bench-"))
         self.readers = [Pty() for _ in range(READERS)]
         self.relays = [Relay() for _ in range(GATES)]

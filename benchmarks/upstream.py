@@ -1,6 +1,6 @@
 """`python -m benchmarks.upstream`: what a backlog and a new directory cost, and what guests notice of them.
 
-A backlog drains over HTTPS and to JetStream, beside a bare client that sends the same bodies in the same run and one
+A backlog drains over HTTPS and to JetStream, beside a bare client that makes the same posts in the same run and one
 that sends event by event; taps are timed at rest, during a drain, and while a directory is loaded and swapped in; and
 the directory's load is set beside a bare bulk insert of the same rows. It prints a table and writes
 `benchmarks/upstream.json`, which keeps the parts that are measured at another time.
@@ -30,12 +30,17 @@ PARTS = ("https", "jetstream", "taps")
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One line of the table: what was measured, and what it has to be."""
+    """One line of the table: what was measured, and what it has to be: at least so much, or at most."""
 
     name: str
     value: float
     at_least: float | None = None
     at_most: float | None = None
+
+    @property
+    def must(self) -> str:
+        """What it has to be."""
+        return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
 
     @property
     def holds(self) -> bool:
@@ -90,8 +95,9 @@ def main() -> int:
         print(f"{name}: {drain}")
     if seen is not None:
         print(seen)
+    print(f"{'figure':<55} {'must be':>8} {'is':>8}")
     for figure in figures:
-        print(f"{figure.name:<55} {figure.value:>8.2f}  {'holds' if figure.holds else 'MISSED'}")
+        print(f"{figure.name:<55} {figure.must:>8} {figure.value:>8.2f}  {'holds' if figure.holds else 'MISSED'}")
     # What is measured in pieces is kept in one file.
     kept = msgspec.json.decode(given.output.read_bytes()) if given.output.exists() else {}
     kept |= {"machine": machine()} | {name: msgspec.to_builtins(drain) for name, drain in drains.items()}

@@ -21,6 +21,7 @@ import structlog
 import uvloop
 
 from drivers.api import DeviceEvent
+from drivers.transports.cores import settle
 from gateway import __version__
 from gateway.config.loading import ConfigurationError, load
 from gateway.config.schema import Configuration
@@ -92,6 +93,7 @@ def read_configuration(path: Path) -> Configuration:
 
 async def _serve(configuration: Configuration, config_path: Path) -> int:
     state_dir = configuration.state_dir
+    settle()  # before the journal's writer begins, which then stays on the same core
     try:
         key = CredentialKey.load_or_create(state_dir)
     except StorageUnavailable as error:

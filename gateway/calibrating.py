@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from gateway.config.boards import Contact
 from gateway.config.drawers import calibrated_line, carrier_of, contact_of
 from gateway.config.schema import Configuration, Device
 from gateway.devices.registry import DRIVERS, DriverEntry
+from gateway.store.locking import FolderTaken, lock_state_dir
 
 OK, REFUSED = 0, 1
 ONLINE_TIMEOUT_S = 15.0
@@ -68,16 +68,15 @@ def _drawer(name: str, configuration: Configuration, drivers: Mapping[str, Drive
 def _alone(state_dir: Path) -> Iterator[None]:
     """Hold the lock that the gateway holds while it runs. Raises CannotCalibrate while it does."""
     try:
-        state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with (state_dir / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-    except BlockingIOError:
+        lock = lock_state_dir(state_dir)
+    except FolderTaken:
         raise CannotCalibrate(
             "the gateway runs and has the devices; stop it for this minute, with 'systemctl stop venue-gateway'"
         ) from None
-    except PermissionError as error:
+    except OSError as error:
         raise CannotCalibrate(f"{error.filename}: {error.strerror}; run this as the user of the gateway") from None
+    with lock:
+        yield
 
 
 async def _find_out(

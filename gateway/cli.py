@@ -68,6 +68,7 @@ def _parser() -> Parser:
         ("asyncapi", _document("gateway.mqtt.asyncapi"), "print the AsyncAPI document of the MQTT contract"),
         ("openapi", _document("gateway.upstream.openapi"), "print the OpenAPI document of the contract with upstream"),
         ("upstream-asyncapi", _document("gateway.upstream.asyncapi"), "print it for MQTT and JetStream"),
+        ("console-openapi", _document("gateway.web.openapi"), "print the OpenAPI document of the console"),
         ("drivers", _drivers, "list the driver types, one a line"),
     ):
         commands.add_parser(name, help=what).set_defaults(run=prints)

@@ -30,7 +30,7 @@ from gateway.flows.recorder import Commit
 from gateway.staging import Staging
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.identity import Identity, NotEnrolled, Trust
-from gateway.upstream.sinks import SinkUnavailable
+from gateway.upstream.sinks import FAILED, SinkUnavailable
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -126,6 +126,7 @@ class Fleet:
             keys=self.keys(),
             allowed=fleet.orders if fleet is not None else (),
             versions=gateway.recorder.state.above.versions,
+            since_ms=self._trust.since_ms if self._trust is not None else 0,
             doubt=gateway.recorder.doubt,
         )
 
@@ -165,6 +166,10 @@ class Fleet:
             outcome, message = "failed", str(error)
         except RefusedRequest as error:
             outcome, message = "failed", error.answer.message
+        except Exception:
+            # Whatever one order runs into, upstream hears that it was not carried out.
+            log.exception("upstream_failed", part="orders")
+            outcome, message = "failed", FAILED
         finally:
             self._under_way.pop(order.kind, None)
         if message is not None:
@@ -185,7 +190,7 @@ class Fleet:
                 asyncio.get_running_loop().call_later(RESTART_AFTER_S, self._gateway.stop)
                 return None
             case "keys":
-                return self._change_keys(_data(order, KeysData))
+                return await self._change_keys(_data(order, KeysData))
             case _:
                 return await self._close_gates(order)
 
@@ -224,20 +229,34 @@ class Fleet:
             # What could not be written there cannot be removed there either.
             with suppress(OSError):
                 self._staging.drop()
-        await self._gateway.reloaded()
-        missing = await self._watch(fresh.digest, before, data.healthy_within_s)
-        if missing:
+        if missing := await self._trial(order.id, fresh.digest, before, data.healthy_within_s):
             undone = await asyncio.to_thread(self._staging.swap_back, order.id)
             await self._gateway.reloaded()
-            self._staging.unmark()
+            await asyncio.to_thread(self._staging.unmark)
             if not undone:
                 raise OrderFailed(f"{CHANGED_MEANWHILE}: {missing}")
             raise RolledBack(f"not healthy within {data.healthy_within_s:g} s, the one before is in force: {missing}")
-        # The mark goes last: whatever happens in between, the next start knows that the new one is to stay.
-        self._staging.mark(order.id, "kept")
-        await self.record(f.OrderEnded(order_id=order.id, outcome="done", message=f"digest {fresh.digest[:12]}"))
-        self._staging.unmark()
+        try:
+            await self.record(f.OrderEnded(order_id=order.id, outcome="done", message=f"digest {fresh.digest[:12]}"))
+        except StorageUnavailable as error:
+            # It is marked as kept, and the next start says so.
+            log.warning("order_end_not_stored", order=order.id, outcome="done", why=str(error))
+            return None
+        await asyncio.to_thread(self._staging.unmark)
         return None
+
+    async def _trial(self, order_id: str, digest: str, before: frozenset[str], within_s: float) -> str:
+        """Try what was swapped in, and mark it as kept; or return what is missing, whatever it ran into."""
+        try:
+            await self._gateway.reloaded()
+            if missing := await self._watch(digest, before, within_s):
+                return missing
+            # The mark goes last: whatever happens in between, the next start knows that the new one is to stay.
+            await asyncio.to_thread(self._staging.mark, order_id, "kept")
+        except Exception as error:
+            log.exception("upstream_failed", part="orders")
+            return str(error) or FAILED
+        return ""
 
     async def _checked(self, text: str) -> Configuration:
         gateway = self._gateway
@@ -256,10 +275,8 @@ class Fleet:
 
     async def _watch(self, digest: str, before: frozenset[str], within_s: float) -> str:
         """Return what is missing for a healthy gateway once time is over; empty as soon as nothing is."""
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        missing = "upstream is not reached"
-        while loop.time() - began_s < within_s:
+        began_s, missing = _now_s(), "upstream is not reached"
+        while _now_s() - began_s < within_s:
             missing = await self._missing(digest, before, began_s)
             if not missing:
                 return ""
@@ -311,9 +328,9 @@ class Fleet:
         await self.link.send_diagnostics(order.id, content)
         return f"{len(content)} bytes"
 
-    def _change_keys(self, data: KeysData) -> str:
-        trust = self.identity.trust()
-        self.identity.pin(msgspec.structs.replace(trust, keys=tuple(data.keys)))
+    async def _change_keys(self, data: KeysData) -> str:
+        trust = await asyncio.to_thread(self.identity.trust)
+        await asyncio.to_thread(self.identity.pin, msgspec.structs.replace(trust, keys=tuple(data.keys)))
         self.forget_trust()
         return ", ".join(one.id for one in data.keys)
 
@@ -346,7 +363,7 @@ Data = TypeVar("Data", bound=msgspec.Struct)
 def _data(order: o.Order, kind: type[Data]) -> Data:
     try:
         return msgspec.json.decode(order.data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise OrderFailed(f"`data` of {order.kind}: {error}") from error
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.config.loading import ConfigurationError, load
+from gateway.config.loading import ConfigurationError, loads
 from gateway.config.schema import DEFAULT_STATE_DIR, NAME_PATTERN, NAME_RULE
 from gateway.devices.discovered import as_yaml
 from gateway.devices.discovery import Found, Roots, look_around, pcsc_readers
 from gateway.devices.network import ask_addresses
 from gateway.devices.registry import DRIVERS, kinds
 from gateway.mqtt.authority import HANDED_OVER, own_names
-from gateway.store.credentials import own_like_folder
+from gateway.store.owners import own_like_folder
 
 OK, REFUSED = 0, 1
 MODE = 0o640
@@ -95,6 +95,8 @@ def initialise(
         return _complain(f"{error.filename or file}: {error.strerror}; run this as root, or name another file")
     print("\n".join([*warnings, f"{file} is written: {len(finds)} found. Look through it, then:"]))
     print(f"  venue-gateway check {file}\n  venue-gateway broker apply\n  systemctl enable --now venue-gateway")
+    if known.tablets:
+        print("  venue-gateway console user add NAME --role technician")
     return OK
 
 
@@ -189,6 +191,7 @@ def _clients(tablets: Sequence[str], devices: str) -> str:
 
 def _write(file: Path, text: str) -> list[str]:
     """Write by rename once `check` accepts it; returns its warnings. Raises ConfigurationError and OSError."""
+    configuration = loads(text.encode(), file, kinds())
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, MODE)
@@ -198,7 +201,6 @@ def _write(file: Path, text: str) -> list[str]:
             own_like_folder(descriptor, file.parent)
             stream.flush()
             os.fsync(descriptor)
-        configuration = load(draft, kinds())
         if file.exists():
             file.replace(file.with_name(f"{file.name}.before"))
         draft.replace(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import os
 import shutil
@@ -15,12 +16,12 @@ from pathlib import Path
 import qrcode
 from ruamel.yaml import YAML
 
-from gateway.config.loading import ConfigurationError, load
+from gateway.config.loading import ConfigurationError, load, loads
 from gateway.config.schema import Configuration
 from gateway.devices.registry import kinds
 from gateway.mqtt.authority import HANDED_OVER, Certificates, due, ensure_certificates, hand_over, names_of, own_names
 from gateway.mqtt.broker_files import BrokerFiles, Listener, write_broker_files
-from gateway.store.credentials import own_like_folder
+from gateway.store.owners import own_like_folder
 
 OK, REFUSED = 0, 1
 QR_VERSION = 1
@@ -64,6 +65,9 @@ def apply_broker(
     print(f"{certificates.broker}: for {', '.join(certificates.names)}; authority {certificates.fingerprint}")
     console = configuration.state_dir / HANDED_OVER / "console.crt"
     print(f"{console}: for the console at {', '.join(page)}")
+    told = certificates.names[0]
+    if configuration.console is not None and told not in configuration.console.reached_by:
+        print(f"The tablets' page reaches the broker at {told} only once that stands under `console: hosts:`.")
     status = _tell_gateway() if renewed and _shows(configuration, console) else OK
     if not (files.changed or certificates.changed):
         print("Nothing has changed; the broker is left alone.")
@@ -188,6 +192,8 @@ def _with_client(config: Path, name: str, grants: Mapping[str, list[str]]) -> Co
         return configuration
     if not grants:
         return None
+    # A link to where upstream may order a file stays one.
+    config = config.resolve()
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 120
@@ -195,18 +201,16 @@ def _with_client(config: Path, name: str, grants: Mapping[str, list[str]]) -> Co
     if tree.get("clients") is None:
         tree["clients"] = {}
     tree["clients"][name] = {"may": {target: list(verbs) for target, verbs in grants.items()}}
+    text = io.StringIO()
+    yaml.dump(tree, text)
+    fresh = loads(text.getvalue().encode(), config, kinds())
     draft = config.with_name(f".{config.name}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        yaml.dump(tree, stream)
+        stream.write(text.getvalue())
         own_like_folder(descriptor, config.parent)
         stream.flush()
         os.fsync(descriptor)
-    try:
-        fresh = load(draft, kinds())
-    except ConfigurationError:
-        draft.unlink()
-        raise
     draft.replace(config)
     if SYSTEMD_RUNS.exists():
         _systemctl("try-reload-or-restart", "venue-gateway.service")

@@ -17,9 +17,10 @@ from gateway.domain.answers import Answer, denied, failed
 from gateway.domain.input_events import InputActive, InputIdle
 from gateway.domain.reasons import Reason
 from gateway.flows.desk import Handler, Request, read_data
-from gateway.flows.recorder import Committed, id_text
+from gateway.flows.recorder import Committed
 from gateway.mqtt import messages as m
 from gateway.store.errors import StorageUnavailable
+from gateway.store.rows import id_text
 from gateway.telling import TELLING, status_fields, told_of
 
 if TYPE_CHECKING:

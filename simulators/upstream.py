@@ -55,6 +55,8 @@ class Faults(msgspec.Struct):
     """Leave the signature out."""
     for_other: bool = False
     """Sign what is for another venue."""
+    sealed_ago_s: float = 0.0
+    """Sign as it was done so long ago: what somebody recorded then, or a clock that is wrong."""
 
 
 _FAULT: ContextVar[Faults] = ContextVar("fault")
@@ -235,10 +237,10 @@ class Upstream:
 
     # The fleet.
 
-    def sealed_changes(self, venue: str, changes: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    def sealed_changes(self, venue: str, changes: dict[str, Any], ago_s: float = 0.0) -> tuple[bytes, dict[str, str]]:
         """Return changes as they go to a venue by a stream: a message's content, and its headers."""
         content = json.dumps(changes).encode()
-        seal = self.fleet.seal(venue, "directory.changes", changes["cursor"], sha256(content).hexdigest())
+        seal = self.fleet.seal(venue, "directory.changes", changes["cursor"], sha256(content).hexdigest(), ago_s)
         return content, {"Content-Digest": digest(content), "Upstream-Signature": seal}
 
     def _seal(self, request: web.Request, kind: str, version: int, content: bytes) -> dict[str, str]:
@@ -246,7 +248,8 @@ class Upstream:
         if fault.unsigned:
             return {}
         venue = "another" if fault.for_other else request.match_info["venue"]
-        return {"Upstream-Signature": self.fleet.seal(venue, kind, version, sha256(content).hexdigest())}
+        digest_hex = sha256(content).hexdigest()
+        return {"Upstream-Signature": self.fleet.seal(venue, kind, version, digest_hex, fault.sealed_ago_s)}
 
     def _is_known(self, request: web.Request) -> bool:
         """Return whether a venue has shown its certificate, where it must; plain http is for this machine only."""

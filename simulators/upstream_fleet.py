@@ -104,10 +104,12 @@ class FleetOfAll:
         del self._keys[name]
         self._store()
 
-    def seal(self, venue: str, kind: str, version: int, sha256_hex: str) -> str:
-        """Return the header of a content."""
-        text = f"venue-gateway/1\n{venue}\n{kind}\n{version}\n{sha256_hex}\n".encode()
-        return ", ".join(f"{name}=:{b64encode(key.sign(text)).decode()}:" for name, key in self._keys.items())
+    def seal(self, venue: str, kind: str, version: int, sha256_hex: str, ago_s: float = 0.0) -> str:
+        """Return the header of a content, as it was so long ago."""
+        at_ms = time.time_ns() // 1_000_000 - round(ago_s * 1000)
+        text = f"venue-gateway/2\n{venue}\n{kind}\n{version}\n{at_ms}\n{sha256_hex}\n".encode()
+        signed = (f"{name}=:{b64encode(key.sign(text)).decode()}:" for name, key in self._keys.items())
+        return ", ".join((f"at={at_ms}", *signed))
 
     # Orders.
 

@@ -110,3 +110,12 @@ def test_the_service_may_write_a_configuration_only_away_from_the_keys() -> None
     assert settings("ReadWritePaths") == ["-/etc/venue-gateway/config"]
     postinst = (UNIT.parent.parent / "packaging/postinst").read_text()
     assert 'install -d -m 2770 -o root -g venue-gateway "$ETC/config"' in postinst
+
+
+def test_the_service_may_call_what_the_code_asks_the_scheduler() -> None:
+    """The set @resources is taken away as a whole, so each of it that the code calls has to be named."""
+    sources = [file for part in ("gateway", "drivers") for file in (ROOT / part).rglob("*.py")]
+    asks = re.compile(r"\bos\.(sched_set\w+|setpriority|nice)\(")
+    called = {name for file in sources for name in asks.findall(file.read_text())}
+    assert called >= {"sched_setaffinity", "sched_setscheduler"}
+    assert called <= set(settings("SystemCallFilter")[-1].split())

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Never
 
 from drivers.api import DeviceFault, DeviceOffline, DriverFailed
+from drivers.transports.cores import roaming
 
 LINES_A_SECOND_MAX = 200
 ENDING_S = 1.0
@@ -37,9 +38,10 @@ class Fence:
         Never returns: raises DriverFailed when it crashes, hangs or floods, and what `on_line` raises. The process is
         gone when this ends, however it ends.
         """
-        process = self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=self._line_bytes_max
-        )
+        with roaming():
+            process = self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", self._module, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=self._line_bytes_max
+            )
         try:
             self.send(first)
             await self._read(process, on_line)

@@ -72,13 +72,18 @@ class RefusedOrder(Exception):
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """What an order is judged by. `versions` has the highest version of each kind that was taken before."""
+    """What an order is judged by.
+
+    `versions` has the highest version of each kind that was taken before, as far as this journal knows; `since_ms` is
+    when this gateway was enrolled, and no journal here knows what was ordered before that.
+    """
 
     venue: str
     now_ms: int
     keys: Mapping[str, bytes]
     allowed: Collection[str]
     versions: Mapping[str, int]
+    since_ms: int = 0
     doubt: Doubt | None = None
 
 
@@ -92,13 +97,16 @@ def opened(signed: SignedOrder, situation: Situation) -> Order:
         raise RefusedOrder("bad_signature", "the signature does not fit: the order was changed on its way")
     try:
         order = msgspec.json.decode(text, type=Order)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RefusedOrder("malformed", f"this is no order: {error}") from error
     if order.venue != situation.venue:
         raise RefusedOrder("wrong_venue", f"the order is for {order.venue}, this is {situation.venue}", order)
     newest = situation.versions.get(order.kind, 0)
     if order.version <= newest:
         message = f"version {order.version} of {order.kind} is not newer than {newest}, which was taken before"
+        raise RefusedOrder("replayed", message, order)
+    if order.issued_at_ms < situation.since_ms:
+        message = "the order is from before this gateway was enrolled, and may have been carried out; give it again"
         raise RefusedOrder("replayed", message, order)
     _check_time(order, situation)
     if order.kind in OPTIONAL and order.kind not in situation.allowed:

@@ -22,6 +22,7 @@ from gateway.domain.shifts import report_key
 from gateway.domain.sieve import Sieve
 from gateway.domain.state import ON_DISK, StoredAnswer, VenueState, request_key
 from gateway.store.journal import Journal, Row, StorageUnavailable
+from gateway.store.rows import id_text
 
 FOLD_ROWS_PER_CHUNK = 100
 """How many state rows are written between two batches: about a millisecond of the writer's time."""
@@ -59,12 +60,6 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
 Commit = asyncio.Future[None]
 _encode = msgspec.json.Encoder().encode
 _decode_event = msgspec.json.Decoder(e.AnyEvent).decode
-
-
-def id_text(value: bytes) -> str:
-    """Return 16 id bytes in the usual UUID form."""
-    text = value.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Recorder:

@@ -6,16 +6,14 @@ Specification: https://www.asyncapi.com/docs/reference/specification/v3.0.0, MQT
 from __future__ import annotations
 
 import inspect
-import io
 import json
 from collections.abc import Mapping
 from typing import Any, get_args
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.scalarstring import LiteralScalarString
 
 from gateway.config.schema import NAME_PATTERN, VERBS
+from gateway.documents import as_yaml
 from gateway.domain import events
 from gateway.mqtt import messages as m
 from gateway.mqtt.answer_data import ANSWER_DATA
@@ -79,13 +77,7 @@ def document() -> Json:
 
 def document_yaml() -> str:
     """Return `document()` as YAML, with texts of several lines as blocks."""
-    yaml = YAML()
-    yaml.width = 120
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    stream = io.StringIO()
-    stream.write("# Generated from the message types by `make asyncapi`; do not edit.\n")
-    yaml.dump(_blocks(document()), stream)
-    return stream.getvalue()
+    return as_yaml(document(), "Generated from the message types by `make asyncapi`; do not edit.")
 
 
 def _channels() -> Json:
@@ -211,13 +203,3 @@ def _tidied_field(key: str, item: Any) -> Any:  # noqa: ANN401
     if key == "description" and isinstance(item, str):
         return inspect.cleandoc(item)
     return _tidied(item)
-
-
-def _blocks(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, dict):
-        return {key: _blocks(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_blocks(item) for item in value]
-    if isinstance(value, str) and "\n" in value:
-        return LiteralScalarString(value)
-    return value

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.store.credentials import own_like_folder
 from gateway.store.database import sync_folder
+from gateway.store.owners import make_folder, own_like_folder
 
 AUTHORITY_DAYS = 3650
 BROKER_DAYS = 825
@@ -65,18 +65,29 @@ def ensure_certificates(
 ) -> Certificates:
     """Make what is missing in `folder` and renew what expires soon or is for other `names`; keep the rest.
 
-    A new authority means that every tablet must be told anew, so it is made only where there is none. It may sign for
-    private addresses, for `.local`, and for the `names` and `further` names that are known when it is made. Raises
-    OSError, and ValueError when what lies there is no certificate or may not sign for a name.
+    A new authority means that every tablet must be told anew, so it is made only where there never was one. It may sign
+    for private addresses, for `.local`, and for the `names` and `further` names that are known when it is made. Raises
+    OSError, and ValueError when what lies there is no certificate, lacks its authority or may not sign for a name.
     """
     authority, key_file = folder / "ca.crt", folder / "ca.key"
-    if not (authority.exists() and key_file.exists()):
-        _make_authority(authority, key_file, venue, now, [*names, *further])
     broker, broker_key = folder / "broker.crt", folder / "broker.key"
+    if not authority.exists():
+        # A key alone is what a power cut leaves of the first time.
+        if broker.exists():
+            raise ValueError(_lost(folder, authority.name))
+        _make_authority(authority, key_file, venue, now, [*names, *further])
     changed = not _fits(broker, broker_key, authority, names, now)
     if changed:
         _issue(folder, broker, broker_key, names, now, SHARED)
     return Certificates(authority, broker, broker_key, changed)
+
+
+def _lost(folder: Path, name: str) -> str:
+    return (
+        f"{name} of the venue's authority is gone, and no tablet would believe another one; put ca.crt and ca.key back "
+        f"into {folder} from your copy. Without a copy move what is left of ca.* and broker.* away, run this again, "
+        f"and let every tablet scan anew"
+    )
 
 
 def hand_over(folder: Path, state_dir: Path, names: Sequence[str], now: dt.datetime) -> bool:
@@ -86,9 +97,7 @@ def hand_over(folder: Path, state_dir: Path, names: Sequence[str], now: dt.datet
     new. Raises OSError and ValueError as `ensure_certificates`, which comes first.
     """
     shown = state_dir / HANDED_OVER
-    if not shown.exists():
-        shown.mkdir(mode=0o700, parents=True)
-        _own(shown)
+    make_folder(shown, 0o700)
     for name in ("ca.crt", "broker.crt"):
         content = (folder / name).read_bytes()
         if not (shown / name).exists() or (shown / name).read_bytes() != content:
@@ -105,14 +114,6 @@ def due(folder: Path, state_dir: Path, now: dt.datetime) -> bool:
     pairs = [(folder / "broker.crt", folder / "broker.key")]
     pairs.append((state_dir / HANDED_OVER / "console.crt", state_dir / HANDED_OVER / "console.key"))
     return any(not one.exists() or not _fits(one, key, folder / "ca.crt", names_of(one), now) for one, key in pairs)
-
-
-def _own(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        own_like_folder(descriptor, folder.parent)
-    finally:
-        os.close(descriptor)
 
 
 def own_names() -> list[str]:
@@ -202,13 +203,15 @@ def _refuse_foreign(authority: x509.Certificate, names: Sequence[str]) -> None:
         if not _covered(_name(name), allowed):
             raise ValueError(
                 f"the authority may not sign for {name}, which was not known when it was made; use a private address "
-                f"or a name in .local, or move ca.crt and ca.key away and let every tablet scan anew"
+                f"or a name in .local, or move ca.* and broker.* away and let every tablet scan anew"
             )
 
 
 def _issue(
     folder: Path, certificate: Path, key_file: Path, names: Sequence[str], now: dt.datetime, key_mode: int
 ) -> None:
+    if not (folder / "ca.key").exists():
+        raise ValueError(_lost(folder, "ca.key"))
     authority, signer = _load(folder / "ca.crt"), _load_key(folder / "ca.key")
     if authority.public_key() != signer.public_key():
         raise ValueError(f"{folder / 'ca.key'} is not the key of ca.crt; restore the two from one backup")

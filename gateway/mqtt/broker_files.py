@@ -20,7 +20,7 @@ import msgspec
 from drivers.api import BrokerUser
 from gateway.config.schema import Client, Configuration
 from gateway.mqtt.topics import Topics
-from gateway.store.credentials import own_like_folder
+from gateway.store.owners import make_folder, own_like_folder
 
 PBKDF2_ITERATIONS = 101
 """Mosquitto's own default. The passwords are random, so that stretching adds nothing."""
@@ -182,7 +182,7 @@ def _grants(topics: Topics, client: Client) -> Iterator[str]:
 
 def _client_passwords(configuration: Configuration, new_password: Callable[[], str]) -> Mapping[str, str]:
     folder = configuration.state_dir / "clients"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder, 0o700)
     passwords = {}
     users = {*configuration.clients, *_broker_devices(configuration)}
     for name in sorted(users):

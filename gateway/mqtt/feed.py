@@ -14,11 +14,12 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from gateway.flows.recorder import Committed, id_text
+from gateway.flows.recorder import Committed
 from gateway.mqtt.messages import timestamp
 from gateway.mqtt.session import Session
 from gateway.mqtt.topics import Topics
 from gateway.mqtt5.connection import Outcome
+from gateway.store.rows import id_text
 
 CURSOR = "mqtt-feed"
 BATCH_ENTRIES_MAX = 200

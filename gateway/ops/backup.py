@@ -20,10 +20,11 @@ import msgspec
 from gateway import __version__
 from gateway.config.schema import Configuration
 from gateway.store import audit
-from gateway.store.credentials import KEY_FILE, CredentialKey, key_path, own_like_folder
+from gateway.store.credentials import KEY_FILE, CredentialKey, key_path
 from gateway.store.database import sync_folder
 from gateway.store.errors import StorageUnavailable, from_os
 from gateway.store.locking import lock_state_dir
+from gateway.store.owners import make_folder, own_like_folder
 from gateway.store.snapshot import copy_journal, known_schema, replace_journal, schema_of
 
 FORMAT = 1
@@ -203,7 +204,7 @@ def _secrets(file: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _write_secret(path: Path, secret: bytes) -> None:
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    make_folder(path.parent, 0o700)
     draft = path.with_name(f".{path.name}.restoring")
     _copy_out(io.BytesIO(secret), draft)
     draft.replace(path)

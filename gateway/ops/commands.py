@@ -207,6 +207,8 @@ def _enroll(options: argparse.Namespace) -> int:
     print(f"Upstream's keys, pinned: {', '.join(one.id for one in done.keys)}.")
     if configuration.upstream is None or configuration.upstream.fleet is None:
         print("Add `fleet: {}` to `upstream:` in the YAML, then reload the service.")
+    elif done.key_is_apart:
+        print("Restart the service: it is handed its key at the start only.")
     else:
         print("Reload the service.")
     return OK

@@ -20,11 +20,11 @@ from gateway import __version__
 from gateway.config.loading import ConfigurationError, load
 from gateway.config.problems import Problems, UnreadableError
 from gateway.config.schema import Configuration
-from gateway.config.tree import decode, parse
+from gateway.config.tree import Node, decode, parse
 from gateway.devices.registry import kinds
 from gateway.domain import events as e
 from gateway.ops.doctor import examine
-from gateway.ops.files import secret_files
+from gateway.ops.files import secret_files, secret_files_named
 from gateway.ops.redaction import Redactor, configuration_lines, secrets_of
 from gateway.store import audit
 from gateway.store.errors import StorageUnavailable
@@ -43,14 +43,20 @@ _decode = msgspec.json.Decoder(e.AnyEvent).decode
 def diagnostics(config: Path, file: Path, log_file: Path | None) -> list[str]:
     """Write the bundle to `file`; returns the names of what is in it. Raises OSError.
 
-    A configuration that is wrong is told with its problems: that may be what the bundle is for.
+    A configuration that is wrong is told with its problems: that may be what the bundle is for. What is secret is then
+    guessed, by the names of files in it and by its look.
     """
     try:
         configuration, problems = load(config, kinds()), ""
     except ConfigurationError as error:
         configuration, problems = None, "\n".join(map(str, error.problems))
-    secrets = secrets_of(secret_files(configuration)) if configuration is not None else ()
-    redactor = Redactor(secrets)
+    if configuration is not None:
+        redactor = Redactor(secrets_of(secret_files(configuration)))
+    else:
+        node = _read(config)
+        redactor = Redactor(secrets_of(secret_files_named(node, config.resolve().parent)), wary=True)
+        # Nobody knows which words of a log are secret where nothing can be read of the file that names them.
+        log_file = log_file if node is not None else None
     parts = {name: text.encode() for name, text in _parts(config, configuration, problems, log_file, redactor)}
     _write(file, parts)
     return list(parts)
@@ -85,15 +91,19 @@ def _versions() -> Mapping[str, object]:
     }
 
 
-def _configuration(config: Path, redactor: Redactor) -> Iterator[str]:
+def _read(config: Path) -> Node | None:
     problems = Problems(config.name)
-    try:
-        yield from configuration_lines(parse(decode(config.read_bytes(), problems), problems), redactor)
-    except OSError as error:
-        yield f"# it cannot be read: {error.strerror}"
-    except UnreadableError:
+    with suppress(OSError, UnreadableError):
+        return parse(decode(config.read_bytes(), problems), problems)
+    return None
+
+
+def _configuration(config: Path, redactor: Redactor) -> Iterator[str]:
+    if (node := _read(config)) is not None:
+        yield from configuration_lines(node, redactor)
+    else:
         # What is no YAML may have its secrets anywhere.
-        yield "# it is no YAML; see problems.txt"
+        yield "# it cannot be read, or is no YAML; see problems.txt. A log is left out for that reason too"
 
 
 def _files(state_dir: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway import __version__
 from gateway.config.schema import Configuration
-from gateway.ops import files, machine, reach
+from gateway.ops import files, machine, permissions, reach
 from gateway.ops.findings import Finding, bad, ok, warning, worst
 from gateway.store.locking import is_running
 from gateway.system_clock import LinuxClock
@@ -43,7 +43,7 @@ def _findings(configuration: Configuration, now_s: float) -> Iterator[Finding]:
     yield ok("daemon", "it runs") if running else warning("daemon", "it does not run", "systemctl start venue-gateway")
     yield machine.check_card_speed(state_dir)
     yield machine.check_space(state_dir)
-    yield from files.check_permissions(configuration)
+    yield from permissions.check_permissions(configuration)
     yield from files.check_secrets(configuration)
     yield from files.check_certificates(configuration, files.utc(now_s))
     yield files.check_journal(configuration)

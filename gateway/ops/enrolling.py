@@ -40,6 +40,7 @@ class Done(msgspec.Struct, frozen=True):
     folder: Path
     until: datetime
     keys: tuple[KeyGiven, ...]
+    key_is_apart: bool = False
 
 
 def enroll(configuration: Configuration, wanted: Wanted) -> Done:
@@ -62,16 +63,23 @@ def enroll(configuration: Configuration, wanted: Wanted) -> Done:
         raise EnrolRefused(str(error)) from error
     except OSError as error:
         raise EnrolRefused(f"{error.filename or identity.folder}: {error.strerror or error}") from error
-    return msgspec.structs.replace(done, folder=identity.folder)
+    return msgspec.structs.replace(done, folder=identity.folder, key_is_apart=identity.key_is_apart)
 
 
 async def _enrol(identity: Identity, venue: str, wanted: Wanted) -> Done:
-    client = Client(Endpoint(url=wanted.url, ca_file=wanted.ca_file), venue)
+    since_ms = 0
+
+    def heard(at_ms: int, uncertain_ms: int) -> None:
+        nonlocal since_ms
+        # By upstream's own clock, because it is by that that orders are issued.
+        since_ms = at_ms - uncertain_ms
+
+    client = Client(Endpoint(url=wanted.url, ca_file=wanted.ca_file), venue, heard)
     try:
         asked = Enrolment(wanted.code, identity.request_pem(venue), __version__)
         got = await enrol(client, asked)
     finally:
         await client.close()
     until = identity.take_certificate(got.certificate, venue)
-    identity.pin(Trust(wanted.url, venue, tuple(got.keys)))
+    identity.pin(Trust(wanted.url, venue, tuple(got.keys), since_ms))
     return Done(identity.folder, until, tuple(got.keys))

@@ -25,6 +25,7 @@ from gateway.store.journal import Journal
 from gateway.store.locking import lock_state_dir
 from gateway.store.reading import Reader
 from gateway.store.rows import Row
+from gateway.store.snapshot import known_schema, schema_of
 
 JOURNAL = "journal.db"
 PACKAGED_BACKUPS = Path("/var/backups/venue-gateway")
@@ -170,7 +171,11 @@ def _erase(configuration: Configuration, holders: Sequence[str], note: str, now_
     copies = []
     for journal in _kept_journals(configuration):
         try:
-            others += sum(rewrite(journal))
+            if schema_of(journal) == known_schema():
+                others += sum(rewrite(journal))
+            else:
+                # One from before a migration is of use to an older version, and only as it is.
+                copies.append(journal)
         except StorageUnavailable:
             # Damaged, or of another version: a person has to decide.
             copies.append(journal)
@@ -178,7 +183,7 @@ def _erase(configuration: Configuration, holders: Sequence[str], note: str, now_
 
 
 def _kept_journals(configuration: Configuration) -> list[Path]:
-    """Return the journals that `restore --replace` has left beside the one in use."""
+    """Return the journals that `restore --replace` and migrations have left beside the one in use."""
     kept = configuration.state_dir.glob(f"{JOURNAL}.before-*")
     return sorted(one for one in kept if not one.name.endswith(("-wal", "-shm", "-journal")))
 

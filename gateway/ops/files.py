@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -13,25 +13,27 @@ from typing import Any
 import msgspec
 from cryptography import x509
 
-from gateway.config.schema import Configuration
+from gateway.config.schema import DEFAULT_STATE_DIR, Configuration
+from gateway.config.tree import Listing, Mapping, Node, Scalar
 from gateway.installing import BROKER_FOLDER
 from gateway.mqtt.authority import HANDED_OVER
 from gateway.ops.findings import Finding, bad, ok, warning
+from gateway.ops.permissions import account
 from gateway.store import audit
-from gateway.store.credentials import CREDENTIALS_DIRECTORY, CredentialKey, key_path
+from gateway.store.credentials import CREDENTIALS_DIRECTORY, PACKAGED_KEYS, CredentialKey, key_path
 from gateway.store.directory import Directory
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.identity import FOLDER
 
 _OTHERS = 0o077
-_WORLD = 0o007
-SECRET_FIELDS = ("key_file", "password_file", "token_file")
+SECRET_FIELDS = ("key_file", "password_file", "token_file", "credentials_file")
 CERTIFICATE_FIELDS = ("ca_file", "certificate_file")
 SOON_DAYS = 30
 OLD_DIRECTORY_H = 48.0
 S_PER_H = 3600
 S_PER_DAY = 86_400
 RENEW_OWN = "run: venue-gateway broker apply (it is root's); see why the timer venue-gateway-certificates did not"
+MAKE_OWN = "run: venue-gateway broker apply (it is root's), which makes it"
 IMPORT_ONE = "import one: venue-gateway directory import FILE"
 
 
@@ -59,15 +61,43 @@ def _place(name: str) -> Path:
 
 def secret_files(configuration: Configuration) -> list[Path]:
     """Return every file of this venue that holds a secret, whether or not it is there."""
-    state_dir = configuration.state_dir
-    named = named_files(configuration, SECRET_FIELDS)
+    return _secret_files(configuration.state_dir, named_files(configuration, SECRET_FIELDS))
+
+
+def secret_files_named(node: Node | None, folder: Path) -> list[Path]:
+    """Return the same for a configuration that is wrong: what its text names, read as lying in `folder`.
+
+    Without a text that can be read (None) it is what lies where a package keeps it.
+    """
+    named, state_dir = [], Path(DEFAULT_STATE_DIR)
+    for key, text in _scalars(node):
+        if key == "state_dir":
+            state_dir = folder / text
+        elif key.endswith("_file"):
+            named += [folder / text, _place(text)]
+    return _secret_files(state_dir, named)
+
+
+def _secret_files(state_dir: Path, named: Iterable[Path]) -> list[Path]:
     made = (*state_dir.glob("clients/*.password"), *state_dir.glob(f"{FOLDER}/*.key"))
     return sorted({key_path(state_dir), *made, *named})
 
 
+def _scalars(node: Node | None, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every value that is written in a file, with the key it stands under."""
+    if isinstance(node, Mapping):
+        for name, entry in node.entries.items():
+            yield from _scalars(entry.node, name)
+    elif isinstance(node, Listing):
+        for item in node.items:
+            yield from _scalars(item, key)
+    elif isinstance(node, Scalar):
+        yield key, node.text.strip("\"'")
+
+
 def check_secrets(configuration: Configuration) -> Iterator[Finding]:
-    """Judge the mode of each secret file."""
-    told = False
+    """Judge the mode of each secret file, and whether the gateway itself can read it."""
+    told, gateway = False, account(configuration.state_dir)
     for file in secret_files(configuration):
         try:
             mode = file.stat().st_mode
@@ -77,11 +107,18 @@ def check_secrets(configuration: Configuration) -> Iterator[Finding]:
             continue
         except OSError as error:
             told = True
-            yield bad("keys", f"{file}: {error.strerror}", "run doctor as root or as the gateway's user")
+            if file.parent == PACKAGED_KEYS:
+                # systemd hands it to the service, whose user may not enter there.
+                yield warning("keys", f"{file} is root's, as it should be", "run doctor as root to judge it too")
+            else:
+                yield bad("keys", f"{file}: {error.strerror}", "run doctor as root or as the gateway's user")
             continue
         if mode & _OTHERS:
             told = True
             yield bad("keys", f"{file} can be read by others (mode {mode & 0o777:o})", f"run: chmod 600 {file}")
+        elif file != key_path(configuration.state_dir) and not gateway.may_read(file):
+            told = True
+            yield bad("keys", f"{file} may not be read by {gateway}", f"run: chown {gateway.name}: {file}")
     if not told:
         yield ok("keys", "every key and password can be read by its owner alone")
 
@@ -89,6 +126,8 @@ def check_secrets(configuration: Configuration) -> Iterator[Finding]:
 def _missing(file: Path, configuration: Configuration) -> Finding:
     if file == key_path(configuration.state_dir):
         return warning("keys", f"{file} is not there yet", "it is made at the first start; after a loss, restore it")
+    if file.parent == configuration.state_dir / HANDED_OVER:
+        return bad("keys", f"{file} is not there", MAKE_OWN)
     return bad("keys", f"{file} is not there", "put it there with mode 0600, or take its line out of the configuration")
 
 
@@ -113,11 +152,15 @@ def check_certificates(
     own = (configuration.state_dir / HANDED_OVER, broker_folder)
     if not files:
         yield ok("certificates", "none are used")
+    if (broker_folder / "ca.crt") in files and not (broker_folder / "ca.key").exists():
+        what = f"{broker_folder / 'ca.key'} is gone, and nothing can be renewed without it"
+        yield warning("certificates", what, "put it back from your copy; see installation.md")
     for file in files:
         try:
             certificates = x509.load_pem_x509_certificates(file.read_bytes())
         except OSError as error:
-            yield bad("certificates", f"{file}: {error.strerror}", "put the PEM file there, readable by the gateway")
+            do = MAKE_OWN if file.parent in own else "put the PEM file there, readable by the gateway"
+            yield bad("certificates", f"{file}: {error.strerror}", do)
             continue
         except ValueError:
             yield bad("certificates", f"{file} is no PEM certificate", "copy it again; it begins with -----BEGIN")
@@ -157,23 +200,6 @@ def _ends_s(file: Path, _mtime_ns: int) -> float:
     """Read a file once for each time that it was written."""
     certificates = x509.load_pem_x509_certificates(file.read_bytes())
     return min(one.not_valid_after_utc for one in certificates).timestamp()
-
-
-def check_permissions(configuration: Configuration) -> Iterator[Finding]:
-    """Judge who may read and write the state folder."""
-    state_dir, told = configuration.state_dir, False
-    for path in (state_dir, *sorted(state_dir.glob("*.db*"))):
-        mode = path.stat().st_mode
-        # What lies in a folder that others cannot enter is as closed as the folder.
-        if path == state_dir and mode & _WORLD:
-            told = True
-            do = f"run: chmod o-rwx {path}"
-            yield bad("permissions", f"anybody on this machine may open {path} (mode {mode & 0o777:o})", do)
-        if not os.access(path, os.R_OK | os.W_OK):
-            told = True
-            yield bad("permissions", f"{path} may not be written", "run doctor as the gateway's user, or chown it")
-    if not told:
-        yield ok("permissions", f"{state_dir} is the gateway's own")
 
 
 def check_journal(configuration: Configuration) -> Finding:

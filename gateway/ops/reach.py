@@ -43,7 +43,7 @@ async def check_broker(configuration: Configuration) -> Finding:
     except (BrokerUnavailable, TimeoutError) as error:
         why = str(error) or "it takes the connection but does not speak MQTT"
         return bad(
-            "broker", f"{url}: {why}", "see `systemctl status mosquitto`; `venue-gateway broker write` makes its files"
+            "broker", f"{url}: {why}", "see `systemctl status mosquitto`; `venue-gateway broker apply` makes its files"
         )
     return ok("broker", f"{url} lets the gateway in")
 

@@ -22,14 +22,17 @@ _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _NUMBER = re.compile(
     rf"{_UUID}|\b(?:[0-9A-Fa-f]{{2}}[:\- ]){{3,}}[0-9A-Fa-f]{{2}}\b|(?<![\w.-])(?=\w*\d)[0-9A-Fa-f]{{7,}}(?!\w)"
 )
+_RANDOM = re.compile(r"(?<![\w/.-])(?=[\w-]*\d)(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{16,}(?![\w/])")
+"""Letters of both cases and digits, as in the passwords that the gateway makes."""
 _PASETO = re.compile(r"v4\.(?:public|local)\.[\w.-]+")
 
 
 class Redactor:
     """Takes what is known to be secret, and what looks like it, out of texts."""
 
-    def __init__(self, secrets: Iterable[bytes]) -> None:
-        """Know these secrets, in every form in which they are written down."""
+    def __init__(self, secrets: Iterable[bytes], *, wary: bool = False) -> None:
+        """Know these secrets, in every form in which they are written down; `wary` where there may be others."""
+        self._wary = wary
         forms = {form for secret in secrets for form in _forms(secret) if len(form) >= SECRET_MIN}
         # The longest first: one secret may stand inside another.
         words = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
@@ -40,6 +43,8 @@ class Redactor:
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
         text = _PASETO.sub(HIDDEN, _LOGIN.sub(f"{HIDDEN}@", text))
+        if self._wary:
+            text = _RANDOM.sub(HIDDEN, text)
         text = _ASSIGNED.sub(lambda found: f"{found[1]}{found[2]}{HIDDEN}", text)
         return _NUMBER.sub(lambda found: found[0] if re.fullmatch(_UUID, found[0]) else HIDDEN, text)
 

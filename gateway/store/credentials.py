@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gateway.store.database import sync_folder
 from gateway.store.errors import StorageUnavailable, from_os
+from gateway.store.owners import make_folder, own_like_folder
 
 KEY_FILE = "credential.key"
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
@@ -39,7 +40,7 @@ class CredentialKey:
         path = key_path(state_dir)
         try:
             if path.parent == state_dir and not path.exists():
-                state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+                make_folder(state_dir)
                 _create(path)
         except OSError as error:
             raise from_os(error, path) from error
@@ -124,10 +125,3 @@ def _create(path: Path) -> None:
     finally:
         os.close(descriptor)
         draft.unlink()
-
-
-def own_like_folder(descriptor: int, folder: Path) -> None:
-    """Give a file to the owner of its folder when root made it, so that the service can read what `sudo` wrote."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)

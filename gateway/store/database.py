@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
+import structlog
+
 from gateway.store.errors import StorageUnavailable, from_os, from_sqlite
+
+log = structlog.get_logger(__name__)
 
 PAGE_BYTES = 1024
 """A commit of one row writes one WAL frame of this size and its header: a third fewer bytes than with pages of 4 KB."""
@@ -18,6 +23,8 @@ WAL_READY_BYTES = 2 << 20
 """The WAL is this long from the start. A commit that lengthens a file must sync the file system's books too, and takes
 half as long again; one that writes over what is there does not."""
 ZEROS = bytes(4096)
+KEPT_SUFFIX = ".before-schema-"
+"""The journal as it was before a migration stays beside it under this name and the number of the newer schema."""
 BUSY_S = 1.0
 """How long to wait for another program, such as one that only opens the file, to let go of it."""
 
@@ -97,23 +104,69 @@ def _lengthen(wal: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Apply every migration the file has not seen, each in a transaction of its own."""
-    migrations = _migrations()
-    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-    if version > len(migrations):
-        message = f"{path} was written by a newer venue-gateway (schema {version}, this one knows {len(migrations)})"
-        raise StorageUnavailable(f"{message}; install that version again or restore a backup", fatal=True)
-    for number, script in enumerate(migrations[version:], start=version + 1):
-        connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
-
-
 @lru_cache(maxsize=1)
-def _migrations() -> tuple[str, ...]:
-    """Return the scripts in the order of their numbers."""
+def migrations() -> tuple[str, ...]:
+    """Return the scripts that make a journal of each schema from the one before; as many as the newest schema says."""
     folder = resources.files("gateway.store") / "migrations"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return tuple(file.read_text(encoding="utf-8") for file in files)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Apply every migration the file has not seen, all or none of them, and keep the journal as it was before."""
+    scripts = migrations()
+    known = len(scripts)
+    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+    if version > known:
+        message = f"{path} was written by a newer venue-gateway (schema {version}, this one knows {known})"
+        raise StorageUnavailable(f"{message}; install that version again or restore a backup", fatal=True)
+    if version == known:
+        return
+    kept = _keep(connection, path, known) if version else None
+    connection.executescript(f"BEGIN; {' '.join(scripts[version:])} PRAGMA user_version = {known}; COMMIT;")
+    if kept is not None:
+        log.warning("journal_migrated", schema_before=version, schema=known, kept=kept.name)
+        for older in set(path.parent.glob(f"{path.name}{KEPT_SUFFIX}*")) - {kept}:
+            older.unlink(missing_ok=True)
+
+
+def _keep(connection: sqlite3.Connection, path: Path, schema: int) -> Path:
+    """Copy a journal of an older schema before it gets a newer one, however the newer program came here.
+
+    The copy has its name only once it is whole and on the disk. Without room for it nothing is migrated.
+    """
+    kept = path.with_name(f"{path.name}{KEPT_SUFFIX}{schema}")
+    draft = kept.with_name(f"{kept.name}.partial")
+    try:
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+        copy_into(connection, draft)
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        draft.replace(kept)
+        sync_folder(path.parent)
+    except (sqlite3.Error, OSError) as error:
+        told = from_sqlite(error, kept) if isinstance(error, sqlite3.Error) else from_os(error, kept)
+        message = f"the copy that is kept before the journal is migrated cannot be made, so nothing was changed: {told}"
+        raise StorageUnavailable(message, fatal=True) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return kept
+
+
+def copy_into(connection: sqlite3.Connection, target: Path) -> None:
+    """Copy a whole database, as it stands at one moment, into one file. Raises sqlite3.Error.
+
+    All of it in one step: SQLite begins anew whenever another process has written between two, which under load would
+    never end. Readers and the writer of a WAL do not wait for each other.
+    """
+    with closing(sqlite3.connect(target)) as copy:
+        connection.backup(copy, pages=-1)
+        # A copy is one file: nothing of it may stand in a log beside it.
+        copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+        ((found,),) = copy.execute("PRAGMA quick_check(1)").fetchall()
+    if found != "ok":
+        raise StorageUnavailable(f"{target}: the copy is damaged ({found}); use another card", fatal=True)
 
 
 def execute_rows(connection: sqlite3.Connection, head: str, columns: int, values: list[object], tail: str = "") -> None:

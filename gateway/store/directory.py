@@ -84,9 +84,14 @@ class Directory:
         """What has changed since the file."""
         return self._overlay
 
+    @property
+    def confirmed_ms(self) -> int:
+        """When upstream said last that this was all there is, in UTC milliseconds; 0 where it never did."""
+        return self._confirmed_ms
+
     def confirmed(self, at_ms: int) -> None:
-        """Upstream has said, at that time, that this is all there is."""
-        self._confirmed_ms = max(self._confirmed_ms, at_ms)
+        """Upstream has said that at that time this was all there is."""
+        self._confirmed_ms = at_ms
 
     def change(self, batch: Batch) -> None:
         """Bring changes into force that are on disk already. Raises ValueError for those that do not follow."""
@@ -98,11 +103,13 @@ class Directory:
 
     @property
     def as_of_ms(self) -> int:
-        """When this was known to be so, in UTC milliseconds: when the file was made, or upstream last confirmed it.
+        """When this was known to be so, in UTC milliseconds: when upstream last confirmed it, or the file was made.
 
-        0 when nothing is loaded.
+        0 when nothing is loaded. A file that is built of what is in force here is no word of upstream.
         """
-        return max(self._stamp[1] // NS_PER_MS, self._confirmed_ms) if self._stamp is not None else 0
+        if self._stamp is None:
+            return 0
+        return self._confirmed_ms or self._stamp[1] // NS_PER_MS
 
     @property
     def made_with(self) -> str:

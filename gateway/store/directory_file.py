@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.store.credentials import own_like_folder
 from gateway.store.database import sync_folder
 from gateway.store.directory import DIRECTORY_FILE, FORMAT, Summary
+from gateway.store.owners import own_like_folder
 
 BATCH_ROWS = 5000
 """Rows between two syncs of the new file: each leaves the disk free again soon for the journal's own sync."""

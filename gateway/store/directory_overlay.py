@@ -16,15 +16,16 @@ import msgspec
 
 from gateway.domain.schedules import Schedule
 from gateway.domain.tickets import IssuerKey
-from gateway.store.credentials import own_like_folder
 from gateway.store.database import sync_folder
 from gateway.store.directory_types import StoredEntitlement, Summary
+from gateway.store.owners import own_like_folder
 
 CHANGES_FILE = "directory.changes"
 CHECK_BYTES = 8
 LENGTH_BYTES = 4
 RECORD_BYTES_MAX = 64 << 20
 FILE_MODE = 0o640
+NS_PER_MS = 1_000_000
 
 T = TypeVar("T")
 CredentialValues = tuple[str, int, int | None, int]
@@ -163,11 +164,13 @@ class ChangeFile:
             content = self.path.read_bytes()
             whole = sum(len(_record(batch)) for batch in _records(content))
             if whole < len(content):
+                confirmed_ms = self.confirmed_ms()
                 os.truncate(self.path, whole)
+                self.confirm(confirmed_ms)
 
     def append(self, batch: Batch) -> None:
         """Add a batch; when this returns it is on the disk."""
-        is_new = not self.path.exists()
+        is_new, confirmed_ms = not self.path.exists(), self.confirmed_ms()
         with self.path.open("ab") as file:
             end = file.tell()
             try:
@@ -179,13 +182,14 @@ class ChangeFile:
                 os.truncate(self.path, end)
                 raise
             own_like_folder(file.fileno(), self.path.parent)
+        self.confirm(confirmed_ms)
         if is_new:
             self.path.chmod(FILE_MODE)
             sync_folder(self.path.parent)
 
     def replace(self, batches: Iterable[Batch]) -> None:
         """Keep these batches only, at once and for good."""
-        draft = self.path.with_name(f"{CHANGES_FILE}.new")
+        draft, confirmed_ms = self.path.with_name(f"{CHANGES_FILE}.new"), self.confirmed_ms()
         with draft.open("wb") as file:
             os.fchmod(file.fileno(), FILE_MODE)
             own_like_folder(file.fileno(), self.path.parent)
@@ -193,19 +197,27 @@ class ChangeFile:
                 file.write(_record(batch))
             file.flush()
             os.fsync(file.fileno())
+        _stamp(draft, confirmed_ms)
         draft.replace(self.path)
         sync_folder(self.path.parent)
 
-    def confirm(self) -> None:
-        """Write down that upstream has nothing newer just now."""
-        os.utime(self.path)
+    def confirm(self, at_ms: int) -> None:
+        """Write down that upstream had nothing newer at this time, in UTC milliseconds.
+
+        It is the time on the file, which nothing else sets: what is written here makes the directory no younger.
+        """
+        _stamp(self.path, at_ms)
 
     def confirmed_ms(self) -> int:
         """Return when upstream last said so, in UTC milliseconds; 0 when it never did."""
         try:
-            return self.path.stat().st_mtime_ns // 1_000_000
+            return self.path.stat().st_mtime_ns // NS_PER_MS
         except FileNotFoundError:
             return 0
+
+
+def _stamp(file: Path, at_ms: int) -> None:
+    os.utime(file, ns=(at_ms * NS_PER_MS, at_ms * NS_PER_MS))
 
 
 def _record(batch: Batch) -> bytes:

@@ -18,6 +18,7 @@ MILLISECOND = timedelta(milliseconds=1)
 LINE_BYTES_MAX = 64 << 10
 ITEM_PATTERN = "^[a-z0-9][a-z0-9-]{0,62}$"
 """What an item is called: drink, cloakroom, seat-upgrade."""
+_QUOTED, _WORD = re.compile("(value|field) (['`])(.*)\\2", re.DOTALL), re.compile("[A-Za-z_]{1,32}")
 _EM4100 = re.compile("[0-9A-Fa-f]{10}")
 
 
@@ -190,6 +191,10 @@ def _explain(message: str) -> str:
     """Turn what msgspec says into the name of the field and what is wrong with it."""
     what, _, place = message.partition(" - at `")
     field = place.rstrip("`").removeprefix("$").removeprefix(".")
+    # In a row whose columns slipped, what stands in the wrong place may be the number of a card (I12).
+    what = _QUOTED.sub(
+        lambda found: found[0] if _WORD.fullmatch(found[3]) else f"{found[1]} {found[2]}…{found[2]}", what
+    )
     if field == "type":
         what = f"{what}, expected credential, entitlement, issuer_key, schedule, wallet or zone"
     if "matching regex" in what:

@@ -11,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -38,6 +38,7 @@ from gateway.store.directory_rows import (
     to_ms,
 )
 from gateway.store.errors import StorageUnavailable, from_os, from_sqlite
+from gateway.store.owners import own_like_folder
 
 PROBLEMS_LISTED = 20
 CHUNK_ROWS = 1000
@@ -110,7 +111,9 @@ def import_directory(
 
 def be_gentle() -> None:
     """Run this process only when nobody else wants the CPU or the disk; Linux ranks disk access by the same policy."""
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    # Where a container forbids it the import is as right as ever, and only less polite.
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 class Import:
@@ -309,6 +312,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 def alone(state_dir: Path) -> Iterator[None]:
     """Keep a second import out. Raises ImportRefused."""
     with (state_dir / "directory.lock").open("w") as lock:
+        own_like_folder(lock.fileno(), state_dir)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,21 +6,29 @@ import fcntl
 from pathlib import Path
 from typing import IO
 
+from gateway.store.owners import make_folder, own_like_folder
+
 LOCK_FILE = "lock"
+
+
+class FolderTaken(OSError):
+    """Somebody else has the state folder."""
 
 
 def lock_state_dir(state_dir: Path) -> IO[str]:
     """Make the state folder ours until the returned file is closed.
 
-    Two daemons on one journal would each undo what the other knows. Raises OSError when somebody else has it.
+    Two daemons on one journal would each undo what the other knows. Raises FolderTaken when somebody else
+    has it, and OSError.
     """
-    state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    make_folder(state_dir)
     lock = (state_dir / LOCK_FILE).open("w")
+    own_like_folder(lock.fileno(), state_dir)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise OSError("another venue-gateway runs on this folder; stop it first") from None
+        raise FolderTaken("another venue-gateway runs on this folder; stop it first") from None
     return lock
 
 

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.store.database import open_reader
 from gateway.store.errors import StorageUnavailable, from_sqlite
@@ -17,6 +17,50 @@ from gateway.store.redaction import unexplained
 from gateway.store.rows import GENESIS, StoredRow
 
 CHUNK_ROWS = 1000
+MAPPED_BYTES_MAX = 1 << 40
+"""SQLite takes as much of it as it can."""
+BETWEEN_BODIES = b"\x1e"
+"""ASCII's record separator, which stands in no JSON."""
+_NUMBERS_BYTES = 33
+_IDS_BYTES = 48
+_JOINED = """
+SELECT CAST(group_concat((seq + 10000000000000000) || (at_ms + 1000000000000000), '') AS BLOB),
+       CAST(group_concat(id || hash, '') AS BLOB),
+       CAST(group_concat(body, char(30)) AS BLOB)
+FROM (SELECT seq, id, at_ms, body, hash FROM journal WHERE seq > ? ORDER BY seq LIMIT ?)
+"""
+
+
+class JoinedRows(NamedTuple):
+    """Consecutive rows as three strings of bytes, which costs a third of what a tuple for each does.
+
+    `numbers` has 33 digits a row: 1, `seq` in 16, 1, and `at_ms` in 15. `ids` has 48 bytes a row: the id and the hash.
+    Between `bodies` stands `BETWEEN_BODIES`.
+    """
+
+    numbers: bytes
+    ids: bytes
+    bodies: bytes
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are."""
+        return len(self.numbers) // _NUMBERS_BYTES
+
+    @property
+    def first_seq(self) -> int:
+        """The number of the first row."""
+        return int(self.numbers[1:17])
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last row."""
+        return int(self.numbers[-_NUMBERS_BYTES + 1 : -_NUMBERS_BYTES + 17])
+
+    @property
+    def last_id(self) -> bytes:
+        """The id of the last row."""
+        return self.ids[-_IDS_BYTES : -_IDS_BYTES + 16]
 
 
 class Reader:
@@ -25,10 +69,15 @@ class Reader:
     Every method raises StorageUnavailable when the file cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open an existing journal. Raises StorageUnavailable."""
+    def __init__(self, path: Path, *, mapped: bool = False) -> None:
+        """Open an existing journal. Raises StorageUnavailable.
+
+        When it is `mapped` into memory, long reads take a tenth less; but a disk that fails then ends the process.
+        """
         self._path = path
         self._connection = open_reader(path)
+        if mapped:
+            self._fetch(f"PRAGMA mmap_size = {MAPPED_BYTES_MAX}", ())
 
     def close(self) -> None:
         """Close the connection."""
@@ -39,12 +88,10 @@ class Reader:
         query = "SELECT seq, id, at_ms, body, hash FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
         return [StoredRow._make(row) for row in self._fetch(query, (after_seq, limit))]
 
-    def hex_rows(self, after_seq: int, limit: int) -> list[tuple[int, str, int, bytes, str]]:
-        """Return (seq, id, at_ms, body, hash) of at most `limit` rows after `after_seq`, id and hash as hex digits."""
-        query = (
-            "SELECT seq, lower(hex(id)), at_ms, body, lower(hex(hash)) FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
-        )
-        return self._fetch(query, (after_seq, limit))
+    def joined_rows(self, after_seq: int, limit: int) -> JoinedRows:
+        """Return at most `limit` rows after `after_seq`, read in one step, during which others have the interpreter."""
+        numbers, ids, bodies = self._fetch(_JOINED, (after_seq, limit))[0]
+        return JoinedRows(numbers or b"", ids or b"", bodies or b"")
 
     def all_rows(self, after_seq: int = 0) -> Iterator[StoredRow]:
         """Yield every journal row after `after_seq`, holding no lock between chunks."""

@@ -32,3 +32,9 @@ def chain(previous: bytes, row: Row | StoredRow) -> bytes:
     """Return SHA-256(previous hash ‖ seq ‖ id ‖ at_ms ‖ body); both numbers are 8 bytes, big-endian."""
     numbers = row.seq.to_bytes(8), row.at_ms.to_bytes(8)
     return sha256(b"".join((previous, numbers[0], row.id, numbers[1], row.body))).digest()
+
+
+def id_text(value: bytes) -> str:
+    """Return 16 id bytes in the usual UUID form."""
+    text = value.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing, suppress
-from importlib import resources
 from pathlib import Path
 
-from gateway.store.database import open_reader, sync_folder
+from gateway.store.database import copy_into, migrations, open_reader, sync_folder
 from gateway.store.errors import StorageUnavailable, from_os, from_sqlite
 
 _SUFFIXES = ("", "-wal", "-shm")
@@ -16,8 +15,7 @@ _SUFFIXES = ("", "-wal", "-shm")
 
 def known_schema() -> int:
     """Return the newest schema of the journal that this program can read."""
-    folder = resources.files("gateway.store") / "migrations"
-    return sum(file.name.endswith(".sql") for file in folder.iterdir())
+    return len(migrations())
 
 
 def schema_of(path: Path) -> int:
@@ -33,21 +31,15 @@ def schema_of(path: Path) -> int:
 def copy_journal(source: Path, target: Path) -> None:
     """Copy a journal as it stands at one moment, beside a daemon that goes on writing to it.
 
-    All of it in one step: SQLite begins anew whenever another process has written between two, which under load would
-    never end. Readers and the writer of a WAL do not wait for each other. Raises StorageUnavailable.
+    Raises StorageUnavailable.
     """
     if not source.exists():
         raise StorageUnavailable(f"{source} does not exist; the gateway makes it when it first runs")
     try:
-        with closing(open_reader(source)) as connection, closing(sqlite3.connect(target)) as copy:
-            connection.backup(copy, pages=-1)
-            # A copy is one file: nothing of it may stand in a log beside it.
-            copy.execute("PRAGMA journal_mode = DELETE").fetchall()
-            ((found,),) = copy.execute("PRAGMA quick_check(1)").fetchall()
+        with closing(open_reader(source)) as connection:
+            copy_into(connection, target)
     except sqlite3.Error as error:
         raise from_sqlite(error, target) from error
-    if found != "ok":
-        raise StorageUnavailable(f"{target}: the copy is damaged ({found}); use another card", fatal=True)
 
 
 def replace_journal(path: Path, fresh: Path, kept_as: str) -> Path | None:

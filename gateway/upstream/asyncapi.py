@@ -6,11 +6,12 @@ Specification: https://www.asyncapi.com/docs/reference/specification/v3.0.0; MQT
 from __future__ import annotations
 
 from gateway.config.upstream import ChangeStream, SinkEntry
+from gateway.documents import as_yaml
 from gateway.upstream import contract as c
 from gateway.upstream.cloudevents import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from gateway.upstream.jetstream import AFTER, GAP, SOURCE, THROUGH
-from gateway.upstream.openapi import CONTRACT_VERSION, SEAL_DESCRIPTION, Json, as_yaml, schemas_of
-from gateway.upstream.outbox import PACK_ROWS_MAX
+from gateway.upstream.openapi import CONTRACT_VERSION, MADE_BY, SEAL_DESCRIPTION, Json, schemas_of
+from gateway.upstream.packing import PACK_ROWS_MAX
 from gateway.upstream.seal import HEADER
 from gateway.upstream.stream import DIGEST
 
@@ -51,7 +52,7 @@ def document() -> Json:
 
 def document_yaml() -> str:
     """Return `document()` as YAML."""
-    return as_yaml(document(), "upstream-asyncapi")
+    return as_yaml(document(), MADE_BY.format(target="upstream-asyncapi"))
 
 
 def _channel(address: str, server: str, message: str) -> Json:

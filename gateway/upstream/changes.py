@@ -14,12 +14,10 @@ from gateway.store.importing import ImportRefused
 from gateway.upstream.contract import CHANGES
 from gateway.upstream.download import CURSOR_MAX, DirectoryRefused, sha256_of
 from gateway.upstream.http import Client
+from gateway.upstream.polling import ANSWER_S, POLL_S
 from gateway.upstream.seal import HEADER, Seal, Unsealed
 from gateway.upstream.sinks import SinkUnavailable
 
-POLL_S = 50.0
-"""How long upstream may let a poll wait: less than what proxies let through, usually a minute."""
-ANSWER_S = POLL_S + 30.0
 CHANGES_MAX = 5_000
 KIND = "directory.changes"
 """What the seal says that it is for."""
@@ -37,9 +35,14 @@ class Arrived(msgspec.Struct, frozen=True):
 
 
 class NothingNew(msgspec.Struct, frozen=True):
-    """Nothing has changed; with `is_said` it was upstream itself that said so just now."""
+    """Nothing has changed; with `is_said` it was upstream itself that said so, under a seal of the time `sealed_ms`.
+
+    That is None where nothing is sealed. `is_asked` where it answers what was asked just now.
+    """
 
     is_said: bool = True
+    is_asked: bool = False
+    sealed_ms: int | None = None
 
 
 class Forgotten(msgspec.Struct, frozen=True):
@@ -83,8 +86,8 @@ class HttpsChanges:
         if answer.status == 410:
             return Forgotten()
         if answer.status == 204:
-            _check_seal(self._client.seal, cursor, answer.body, answer.headers.get(HEADER))
-            return NothingNew()
+            sealed_ms = _sealed_ms(self._client.seal, cursor, answer.body, answer.headers.get(HEADER))
+            return NothingNew(is_asked=True, sealed_ms=sealed_ms)
         if answer.status == 200:
             return Arrived(answer.body, answer.headers.get("Content-Digest"), answer.headers.get(HEADER))
         raise SinkUnavailable(f"upstream answers {answer.status} for changes, which means nothing here")
@@ -106,21 +109,35 @@ class _Cursor(msgspec.Struct, frozen=True):
     cursor: int = 0
 
 
-async def read_changes(arrived: Arrived, own: int, ground: Ground, seal: Seal | None) -> Batch | NothingNew | None:
-    """Return what arrived as a batch; None when it came before, NothingNew when upstream says that this is all.
+class Changed(msgspec.Struct, frozen=True):
+    """What follows on the directory in force; `sealed_ms` as that of `NothingNew`."""
+
+    batch: Batch
+    sealed_ms: int | None = None
+
+
+async def read_changes(arrived: Arrived, own: int, ground: Ground, seal: Seal | None) -> Changed | NothingNew | None:
+    """Return what arrived; None when it came before, NothingNew when upstream says that this is all.
 
     With a `seal` it must bear that, whichever way it came. Raises DirectoryRefused for all that is not right. The work
     is done in a thread.
     """
-    _check_seal(seal, _cursor_of(arrived.body), arrived.body, arrived.signature)
-    return await asyncio.to_thread(_read, arrived, own, ground)
+    return await asyncio.to_thread(_checked, arrived, own, ground, seal)
 
 
-def _check_seal(seal: Seal | None, cursor: int, body: bytes, signature: str | None) -> None:
+def _checked(arrived: Arrived, own: int, ground: Ground, seal: Seal | None) -> Changed | NothingNew | None:
+    sealed_ms = _sealed_ms(seal, _cursor_of(arrived.body), arrived.body, arrived.signature)
+    read = _read(arrived, own, ground)
+    if isinstance(read, NothingNew):
+        return NothingNew(sealed_ms=sealed_ms)
+    return Changed(read, sealed_ms) if read is not None else None
+
+
+def _sealed_ms(seal: Seal | None, cursor: int, body: bytes, signature: str | None) -> int | None:
     if seal is None:
-        return
+        return None
     try:
-        seal.check(KIND, cursor, hashlib.sha256(body).digest(), signature)
+        return seal.check(KIND, cursor, hashlib.sha256(body).digest(), signature)
     except Unsealed as error:
         raise DirectoryRefused(str(error)) from error
 

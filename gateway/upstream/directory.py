@@ -24,8 +24,9 @@ from gateway.store.directory_batch import Ground
 from gateway.store.directory_overlay import Batch, ChangeFile
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.backoff import Backoff
-from gateway.upstream.changes import Arrived, Changes, Forgotten, HttpsChanges, NothingNew, read_changes
+from gateway.upstream.changes import Arrived, Changed, Changes, Forgotten, HttpsChanges, NothingNew, read_changes
 from gateway.upstream.download import DirectoryRefused, Download
+from gateway.upstream.freshness import Untimely, VenueTime, ahead_trouble, as_of, check_timely
 from gateway.upstream.http import Client
 from gateway.upstream.sinks import FAILED, SinkUnavailable
 
@@ -90,7 +91,7 @@ class DirectorySync:
         key: CredentialKey,
         venue: Venue,
         random: Random,
-        now_ms: Callable[[], int],
+        time: VenueTime,
         record: Callable[[RefusedFact | DirectoryChanged], None],
     ) -> None:
         """Prepare; nothing is asked yet. With a seal on the client only what bears it is taken, and nothing older."""
@@ -101,7 +102,7 @@ class DirectorySync:
         self._key = key
         self._venue = venue
         self._backoff = Backoff(random)
-        self._now_ms = now_ms
+        self._time = time
         self._record = record
         self._woken = asyncio.Event()
         self._snapshot_wanted = False
@@ -113,6 +114,8 @@ class DirectorySync:
         """Why the last attempt failed; empty when it did not."""
         self.refused = ""
         """Why the last data was refused; empty when it was taken."""
+        self.untimely = ""
+        """Why nobody can say how old the directory is; empty when somebody can."""
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -146,7 +149,9 @@ class DirectorySync:
         """Return what is wrong, in words; empty while all is well."""
         if self.refused:
             return f"directory: refused what upstream sent, the last good one is in use: {self.refused}"
-        return f"directory: upstream cannot be asked: {self.why}" if self.why else ""
+        if self.why:
+            return f"directory: upstream cannot be asked: {self.why}"
+        return f"directory: {self.untimely}" if self.untimely else ""
 
     async def _next(self) -> None:
         if self._directory.cursor == 0 or self._snapshot_wanted:
@@ -180,7 +185,7 @@ class DirectorySync:
         await asyncio.to_thread(self._file.replace, ())
         self._snapshot_again_s = asyncio.get_running_loop().time() + SNAPSHOT_EVERY_S
         self._snapshot_wanted, self.refused = False, ""
-        self._confirm()
+        self._confirm(self.download.sealed_ms)
 
     async def _poll(self) -> None:
         found = await self._changes.after(self._directory.cursor)
@@ -204,10 +209,21 @@ class DirectorySync:
 
     async def _nothing_new(self, found: NothingNew) -> None:
         if found.is_said:
-            self.refused = ""
-            self._confirm()
+            self._take_word(found)
         await self._fold_if_due()
         await asyncio.sleep(AGAIN_S)
+
+    def _take_word(self, word: NothingNew) -> None:
+        """Upstream says that this is all; under a seal it says so for the time of that seal."""
+        if word.is_asked and word.sealed_ms is not None:
+            try:
+                check_timely(word.sealed_ms, self._directory.confirmed_ms, self._time)
+            except Untimely as untimely:
+                raise DirectoryRefused(str(untimely)) from untimely
+        before_ms = self._directory.confirmed_ms
+        self._confirm(word.sealed_ms)
+        if word.sealed_ms is None or self._directory.confirmed_ms > before_ms:
+            self.refused = ""
 
     async def _take_changes(self, arrived: Arrived) -> None:
         if self._directory.overlay.rows > OVERLAY_ROWS_MAX:
@@ -215,16 +231,16 @@ class DirectorySync:
             raise SinkUnavailable("too many changes wait to be written into the directory's file; look at the disk")
         ground = Ground(self._directory.overlay.summary, self._key, self._venue.known_zones, self._venue.zone_info)
         try:
-            batch = await read_changes(arrived, self._directory.cursor, ground, self._client.seal)
+            read = await read_changes(arrived, self._directory.cursor, ground, self._client.seal)
         except DirectoryRefused as refused:
             await self._refuse_changes(refused)
             return
-        if isinstance(batch, Batch):
-            await self._apply(batch)
+        if isinstance(read, Changed):
+            await self._apply(read)
         await self._changes.settle(taken=True)
-        if isinstance(batch, NothingNew):
-            await self._nothing_new(batch)
-        elif batch is None:
+        if isinstance(read, NothingNew):
+            await self._nothing_new(read)
+        elif read is None:
             # The same again: it is in force already.
             await asyncio.sleep(AGAIN_S)
 
@@ -236,7 +252,8 @@ class DirectorySync:
         self._refuse(str(refused))
         await self._changes.settle(taken=False)
 
-    async def _apply(self, batch: Batch) -> None:
+    async def _apply(self, changed: Changed) -> None:
+        batch = changed.batch
         await asyncio.to_thread(self._file.append, batch)
         if self._directory.cursor < batch.cursor:
             self._directory.change(batch)
@@ -244,17 +261,23 @@ class DirectorySync:
         log.info("directory_changes_applied", cursor=batch.cursor, changes=batch.rows)
         self._record(DirectoryChanged(cursor=batch.cursor, changes=batch.rows))
         self._venue.directory_changed(batch)
-        self._confirm()
+        self._confirm(changed.sealed_ms)
         await self._fold_if_due()
 
-    def _confirm(self) -> None:
-        """Upstream has just said how things are."""
-        now_ms = self._now_ms()
-        self._directory.confirmed(now_ms)
-        if now_ms - self._confirmed_ms >= CONFIRM_EVERY_MS:
-            self._confirmed_ms = now_ms
+    def _confirm(self, sealed_ms: int | None) -> None:
+        """Upstream has said how things are: just now, or where it seals its word at the time of that."""
+        at_ms, untimely = self._time.now_ms(), ""
+        if sealed_ms is not None:
+            untimely = ahead_trouble(sealed_ms, self._time)
+            at_ms = as_of(sealed_ms, self._directory.confirmed_ms, self._time)
+        if untimely and not self.untimely:
+            log.warning("directory_age_unknown", why=untimely)
+        self.untimely = untimely
+        self._directory.confirmed(at_ms)
+        if abs(at_ms - self._confirmed_ms) >= CONFIRM_EVERY_MS:
             with suppress(OSError):
-                self._file.confirm()
+                self._file.confirm(at_ms)
+                self._confirmed_ms = at_ms
 
     async def _fold_if_due(self) -> None:
         """Fold beside the polls: a block list entry must not wait for it."""

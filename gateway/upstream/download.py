@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import time
 from base64 import b64decode
 from pathlib import Path
@@ -16,12 +17,13 @@ from gateway.store.errors import from_os
 from gateway.upstream.contract import SNAPSHOT
 from gateway.upstream.http import Client
 from gateway.upstream.seal import HEADER, Unsealed
-from gateway.upstream.sinks import SinkUnavailable
+from gateway.upstream.sinks import WHY_MAX, SinkUnavailable
 
 log = structlog.get_logger(__name__)
 
 DOWNLOAD_FILE = "directory.download"
 SNAPSHOT_BYTES_MAX = 4 << 30
+DISK_KEPT_BYTES = 64 << 20
 PIECE_BYTES = 256 << 10
 REST_S = 0.001
 """Between two pieces taps get their turn at the disk."""
@@ -31,6 +33,9 @@ CURSOR_MAX = 2**53
 
 class DirectoryRefused(Exception):
     """What upstream sent is not taken, and why; the directory in force stays."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why[:WHY_MAX])
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -50,6 +55,8 @@ class Download:
         self._meta_path = state_dir / f"{DOWNLOAD_FILE}.json"
         self.got_bytes = 0
         self.all_bytes = 0
+        self.sealed_ms: int | None = None
+        """When upstream sealed what was fetched last; None where nothing is sealed."""
 
     async def fetch(self) -> Meta:
         """Return what is known of the snapshot once all of it is in `path` and is what upstream meant.
@@ -68,7 +75,7 @@ class Download:
             if answer.status not in {200, 206}:
                 raise SinkUnavailable(f"upstream answers {answer.status} for the snapshot")
             meta = _meta(answer)
-            self._check_seal(meta, answer)
+            self.sealed_ms = self._check_seal(meta, answer)
             if answer.status == 200 or meta != known:
                 self.got_bytes = 0
                 await asyncio.to_thread(self._begin, meta)
@@ -81,17 +88,18 @@ class Download:
         self.path.unlink(missing_ok=True)
         self._meta_path.unlink(missing_ok=True)
 
-    def _check_seal(self, meta: Meta, answer: aiohttp.ClientResponse) -> None:
+    def _check_seal(self, meta: Meta, answer: aiohttp.ClientResponse) -> int | None:
         seal = self._client.seal
         if seal is None:
-            return
+            return None
         try:
-            seal.check("directory.snapshot", meta.cursor, sha256_of(meta.digest), answer.headers.get(HEADER))
+            return seal.check("directory.snapshot", meta.cursor, sha256_of(meta.digest), answer.headers.get(HEADER))
         except Unsealed as error:
             raise DirectoryRefused(str(error)) from error
 
     async def _receive(self, answer: aiohttp.ClientResponse) -> None:
         self.all_bytes = self.got_bytes + (answer.content_length or 0)
+        await asyncio.to_thread(self._check_room, answer.content_length or 0)
         told_s = time.monotonic()
         log.info("directory_download", bytes=self.got_bytes, of=self.all_bytes)
         async for piece in answer.content.iter_chunked(PIECE_BYTES):
@@ -116,6 +124,15 @@ class Download:
         self.path.chmod(0o600)
         self._meta_path.write_bytes(msgspec.json.encode(meta))
 
+    def _check_room(self, more_bytes: int) -> None:
+        """Refuse what would leave the journal no room: a venue lives on an old directory, and not without a disk."""
+        disk = os.statvfs(self.path.parent)
+        room_bytes = disk.f_bavail * disk.f_frsize
+        if room_bytes - more_bytes < DISK_KEPT_BYTES:
+            self.forget()
+            message = f"the snapshot has no room: {more_bytes} bytes are to come, and the disk has {room_bytes}"
+            raise DirectoryRefused(f"{message}, of which {DISK_KEPT_BYTES} are kept for the journal; make room there")
+
     def _write(self, piece: bytes) -> None:
         try:
             with self.path.open("ab") as file:
@@ -123,6 +140,7 @@ class Download:
         except OSError as error:
             # It must not be taken for a failure of the network.
             raise from_os(error, self.path) from error
+        self._check_room(0)
 
     def _check(self, meta: Meta) -> None:
         with self.path.open("rb") as file:

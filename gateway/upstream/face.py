@@ -20,6 +20,7 @@ from gateway.upstream.courier import HttpsCourier
 from gateway.upstream.directory import Above, DirectorySync
 from gateway.upstream.findings import FindingsPoll
 from gateway.upstream.fleet import FleetLink
+from gateway.upstream.freshness import VenueTime
 from gateway.upstream.http import Client, HeardDate
 from gateway.upstream.making import make_changes, make_sink
 from gateway.upstream.network import NetworkWatch
@@ -151,7 +152,7 @@ class UpstreamFace:
             gateway.key,
             self._at_work,
             gateway.random,
-            self._recorder.now_ms,
+            VenueTime(self._recorder.now_ms, lambda: self._recorder.doubt is None),
             self._record,
         )
         self._tasks[_DIRECTORY] = gateway.spawn(self.directory.run())

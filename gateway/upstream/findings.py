@@ -7,30 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from random import Random
 
 import msgspec
 import structlog
 
 from gateway.domain.upstream_events import UpstreamFound
-from gateway.store.errors import StorageUnavailable
-from gateway.upstream.backoff import Backoff
 from gateway.upstream.contract import FINDINGS, Finding, Findings
 from gateway.upstream.http import Answer, Client, check_seal
+from gateway.upstream.polling import AGAIN_S, ANSWER_S, POLL_S, Polling
 from gateway.upstream.seal import Unsealed
 from gateway.upstream.sinks import SinkUnavailable
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 50.0
-ANSWER_S = POLL_S + 30.0
-AGAIN_S = 0.2
 NONE_HERE_S = 600.0
 """An upstream that compares nothing answers 404; it may learn to."""
 
 
-class FindingsRefused(Exception):
+class FindingsRefused(SinkUnavailable):
     """What upstream sent is not taken, and why."""
 
 
@@ -50,33 +45,28 @@ class FindingsPoll:
         self._source = source
         self._cursor = cursor
         self._record = record
-        self._backoff = Backoff(random)
-        self._woken = asyncio.Event()
-        self.why = ""
+        self._polling = Polling(client, random, "findings", lambda why: log.warning("findings_unavailable", why=why))
+
+    @property
+    def why(self) -> str:
+        """Why the last round failed; empty when it did not."""
+        return self._polling.why
 
     def try_now(self) -> None:
         """The network has changed: whatever pause is on is over."""
-        self._backoff.worked()
-        self._woken.set()
+        self._polling.try_now()
 
     async def run(self) -> None:
         """Go on until cancelled."""
-        try:
-            while True:
-                await self._pause(await self._round())
-        finally:
-            await self._client.close()
+        await self._polling.run(self._asked)
 
-    async def _round(self) -> float:
-        """Ask once; returns how long to wait before the next time."""
+    async def _asked(self) -> float:
         try:
             await self._ask()
         except SinkUnavailable as error:
-            return NONE_HERE_S if error.status == 404 else self._failed(str(error), error.retry_after_s)
-        except (FindingsRefused, StorageUnavailable) as error:
-            return self._failed(str(error))
-        self._backoff.worked()
-        self.why = ""
+            if error.status != 404:
+                raise
+            return NONE_HERE_S
         return AGAIN_S
 
     async def _ask(self) -> None:
@@ -94,23 +84,11 @@ class FindingsPoll:
             raise FindingsRefused(str(error)) from error
         await self._record(_facts(sent, await self._source()))
 
-    def _failed(self, why: str, retry_after_s: float = 0.0) -> float:
-        if why != self.why:
-            log.warning("findings_unavailable", why=why)
-        self.why = why
-        return self._backoff.pause_s(retry_after_s)
-
-    async def _pause(self, pause_s: float) -> None:
-        self._woken.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
-                await self._woken.wait()
-
 
 def _read(answer: Answer, cursor: int) -> Findings:
     try:
         sent = msgspec.json.decode(answer.body, type=Findings)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise FindingsRefused(f"these are no findings: {error}") from error
     if sent.after != cursor or sent.cursor != sent.after + len(sent.findings) or not sent.findings:
         raise FindingsRefused(f"findings after {sent.after} up to {sent.cursor} do not follow those up to {cursor}")

@@ -84,7 +84,7 @@ class FleetLink:
             raise SinkUnavailable(f"upstream answers {answer.status} for a renewal: {why_of(answer)}")
         try:
             return msgspec.json.decode(answer.body, type=c.Renewed).certificate
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise SinkUnavailable(f"upstream answers with what is no certificate ({error})") from error
 
 
@@ -96,7 +96,7 @@ async def enrol(client: Client, enrolment: c.Enrolment) -> c.Enrolled:
         raise SinkUnavailable(f"upstream answers {answer.status}: {why_of(answer)}")
     try:
         return msgspec.json.decode(answer.body, type=c.Enrolled)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SinkUnavailable(f"upstream answers with what is no enrolment ({error})") from error
 
 
@@ -104,5 +104,5 @@ def why_of(answer: Answer) -> str:
     """Return why upstream refuses, in its own words where it has any."""
     try:
         return msgspec.json.decode(answer.body, type=c.Refusal).why
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return answer.body[:WHY_MAX].decode(errors="replace").strip() or "it says no more"

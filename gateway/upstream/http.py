@@ -177,7 +177,7 @@ class Client:
 
 
 def check_seal(seal: Seal | None, kind: str, version: int, answer: Answer) -> None:
-    """Raise Unsealed for an answer without the seal that it needs."""
+    """Raise Unsealed for an answer without the seal that it needs. What is in it says itself whether it is old."""
     if seal is not None:
         seal.check(kind, version, hashlib.sha256(answer.body).digest(), answer.headers.get(HEADER))
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from gateway.upstream.cloudevents import BATCH_MEDIA_TYPE
-from gateway.upstream.contract import EVENTS, EventsMissing, EventsRefused
+from gateway.upstream.contract import EVENTS, EventsMissing, EventsRefused, EventsTaken
 from gateway.upstream.http import Answer, Client
 from gateway.upstream.sinks import Behind, Pack, Refused, SinkUnavailable, Taken, Verdict
 
@@ -32,15 +32,19 @@ class HttpsSink:
         query = {"source": pack.source, "after": str(pack.after_seq), "through": str(pack.through_seq)}
         if pack.gap:
             query["gap"] = "true"
-        return _verdict(await self._client.ask("POST", EVENTS, query=query, body=pack.body, headers=_HEADERS))
+        answer = await self._client.ask("POST", EVENTS, query=query, body=pack.body, headers=_HEADERS)
+        return _verdict(answer, pack.through_seq)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
 
-def _verdict(answer: Answer) -> Verdict:
+def _verdict(answer: Answer, through_seq: int) -> Verdict:
     if answer.status == 200:
+        # Many a server answers 200 to whatever it is asked; the events would be deleted here some day.
+        if (stored := _read(answer, EventsTaken).through_seq) < through_seq:
+            raise SinkUnavailable(f"upstream answers 200 to events up to {through_seq} and has them up to {stored}")
         return Taken()
     if answer.status == 409:
         return Behind(_read(answer, EventsMissing).through_seq)

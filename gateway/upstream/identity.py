@@ -1,6 +1,7 @@
 """Who this gateway is to upstream: a key pair of its own, a certificate over it, and upstream's keys, pinned.
 
-All of it lies in `fleet/` of the state folder. The private key is made once and never leaves the machine.
+All of it lies in `fleet/` of the state folder, but for a private key that systemd hands over as the credential
+`identity.key`: such a key lies apart from the data. It is made once and never leaves the machine.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.domain.orders import KeyGiven
-from gateway.store.credentials import own_like_folder
+from gateway.store.credentials import CREDENTIALS_DIRECTORY
 from gateway.store.database import sync_folder
+from gateway.store.owners import make_folder, own_like_folder
 
 FOLDER = "fleet"
 KEY_FILE, CERTIFICATE_FILE, TRUST_FILE = "identity.key", "identity.crt", "trust.json"
@@ -36,11 +38,15 @@ class NotEnrolled(Exception):
 
 
 class Trust(msgspec.Struct, frozen=True):
-    """What was pinned at enrolment: whose venue this is, and upstream's public keys by their names."""
+    """What was pinned at enrolment: whose venue this is, upstream's public keys by their names, and when that was.
+
+    `since_ms` is in UTC milliseconds of upstream's clock; 0 where nobody knows.
+    """
 
     url: str
     venue: str
     keys: tuple[KeyGiven, ...]
+    since_ms: int = 0
 
     @property
     def by_id(self) -> Mapping[str, bytes]:
@@ -54,7 +60,8 @@ class Identity:
     def __init__(self, state_dir: Path) -> None:
         """Name the files; nothing is read yet."""
         self.folder = state_dir / FOLDER
-        self.key_file = self.folder / KEY_FILE
+        handed = Path(os.environ.get(CREDENTIALS_DIRECTORY) or self.folder) / KEY_FILE
+        self.key_file = handed if handed.exists() else self.folder / KEY_FILE
         self.certificate_file = self.folder / CERTIFICATE_FILE
         self._trust_file = self.folder / TRUST_FILE
 
@@ -62,6 +69,11 @@ class Identity:
     def enrolled(self) -> bool:
         """True where all three files are there."""
         return all(file.exists() for file in (self.key_file, self.certificate_file, self._trust_file))
+
+    @property
+    def key_is_apart(self) -> bool:
+        """True where the private key lies apart from the data; the daemon reads that at its start only."""
+        return self.key_file.parent != self.folder
 
     def trust(self) -> Trust:
         """Return what was pinned. Raises NotEnrolled."""
@@ -92,7 +104,12 @@ class Identity:
         """Take the files of a whole draft over. A crash in between leaves no identity rather than a mixed one."""
         self._trust_file.unlink(missing_ok=True)
         sync_folder(self.folder)
-        fresh.key_file.replace(self.key_file)
+        if not self.key_is_apart:
+            fresh.key_file.replace(self.key_file)
+        else:
+            # Where it lies apart it stays apart, on a disk of its own maybe.
+            self._write(self.key_file, fresh.key_file.read_bytes())
+            fresh.key_file.unlink()
         fresh.certificate_file.replace(self.certificate_file)
         sync_folder(self.folder)
         fresh._trust_file.replace(self._trust_file)
@@ -110,17 +127,11 @@ class Identity:
             self._write(self.key_file, pem)
 
     def _make_folder(self) -> None:
-        self.folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            own_like_folder(descriptor, self.folder.parent)
-        finally:
-            os.close(descriptor)
+        make_folder(self.folder, PRIVATE_FOLDER)
 
     def request_pem(self, venue: str) -> str:
         """Return a certificate signing request for this key. Raises NotEnrolled for a key that others can read."""
-        if self.key_file.stat().st_mode & _OTHERS:
-            raise NotEnrolled(f"{self.key_file} can be read by others; run: chmod 600 {self.key_file}")
+        self._check_private()
         key = serialization.load_pem_private_key(self.key_file.read_bytes(), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise NotEnrolled(f"{self.key_file} holds no key of this gateway; enrol again with --replace")
@@ -158,9 +169,22 @@ class Identity:
 
     def show_to(self, context: ssl.SSLContext) -> None:
         """Let a TLS client show the certificate. Raises ssl.SSLError, and NotEnrolled for a key that others read."""
-        if self.key_file.stat().st_mode & _OTHERS:
-            raise NotEnrolled(f"{self.key_file} can be read by others; run: chmod 600 {self.key_file}")
+        self._check_private()
         context.load_cert_chain(self.certificate_file, self.key_file)
+
+    def _check_private(self) -> None:
+        """Raise NotEnrolled for a key that others can read, or one of two.
+
+        The modes of what systemd hands over are its own business.
+        """
+        if not self.key_is_apart:
+            if self.key_file.stat().st_mode & _OTHERS:
+                raise NotEnrolled(f"{self.key_file} can be read by others; run: chmod 600 {self.key_file}")
+            return
+        beside_data = self.folder / KEY_FILE
+        if beside_data.exists() and beside_data.read_bytes() != self.key_file.read_bytes():
+            message = f"{beside_data} is another key than {self.key_file}, and only one of them fits the certificate"
+            raise NotEnrolled(f"{message}; move the wrong one away")
 
     def _write(self, file: Path, content: bytes) -> None:
         """Write a file whole or not at all, readable by its owner alone."""
@@ -169,7 +193,7 @@ class Identity:
         with os.fdopen(descriptor, "wb") as out:
             out.write(content)
             out.flush()
-            own_like_folder(out.fileno(), self.folder)
+            own_like_folder(out.fileno(), file.parent)
             os.fsync(out.fileno())
         draft.replace(file)
-        sync_folder(self.folder)
+        sync_folder(file.parent)

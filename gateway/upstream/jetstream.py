@@ -16,8 +16,8 @@ from gateway.upstream.cloudevents import BATCH_MEDIA_TYPE
 from gateway.upstream.sinks import Ahead, Behind, Pack, Refused, SinkUnavailable, Taken, Verdict
 
 SOURCE, AFTER, THROUGH, GAP = "Venue-Source", "Venue-After", "Venue-Through", "Venue-Gap"
-HEADER_BYTES = 400
-"""The line before the headers, the one after, and the longest name of a stream."""
+HEADER_BYTES = 12
+"""The line before the headers and the one after."""
 WRONG_LAST = 10071
 """JSStreamWrongLastSequenceErrF of nats-server's errors.json."""
 
@@ -55,13 +55,13 @@ class JetStreamSink:
                 return behind
         if known := self._known(last, pack):
             return known
-        ack = await self._store(js, pack, last)
+        ack = await self._store(pack, last)
         if ack is None:
             # The last one has expired there, or this one has come before: look, and try once more.
             last = await self._learn(js)
             if again := self._missing(last, pack) or self._known(last, pack):
                 return again
-            ack = await self._store(js, pack, last, is_new=True)
+            ack = await self._store(pack, last, is_new=True)
         if isinstance(ack, Refused):
             self._last = last
             return ack
@@ -75,9 +75,7 @@ class JetStreamSink:
         self._last = None
         await self._bus.close()
 
-    async def _store(
-        self, js: JetStreamContext, pack: Pack, last: _Last, *, is_new: bool = False
-    ) -> int | Refused | None:
+    async def _store(self, pack: Pack, last: _Last, *, is_new: bool = False) -> int | Refused | None:
         """Return the message's number in the stream; None when it does not follow `last`, or came before.
 
         With `is_new` the stream is known not to have it, whatever it remembers of ids.
@@ -88,6 +86,7 @@ class JetStreamSink:
             SOURCE: pack.source,
             AFTER: str(pack.after_seq),
             THROUGH: str(pack.through_seq),
+            Header.EXPECTED_STREAM.value: self._stream,
             Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(last.seq),
         }
         if pack.gap:
@@ -99,8 +98,7 @@ class JetStreamSink:
             # The server counts both, the library the body alone; and the server breaks the connection.
             return Refused(f"the server takes no more than {self._bus.payload_max} bytes")
         try:
-            publish = js.publish(self._subject, pack.body, headers=headers, stream=self._stream)
-            ack = await self._bus.answer(publish)
+            ack = await self._bus.store(self._subject, pack.body, headers)
         except BadRequestError as error:
             if error.err_code == WRONG_LAST:
                 return None
@@ -147,8 +145,8 @@ class JetStreamSink:
 
 
 def _size(headers: dict[str, str]) -> int:
-    """Return how many bytes headers have on the wire, with the stream's name that the library adds, or some more."""
-    return HEADER_BYTES + sum(len(name) + len(value) + len(": \r\n") for name, value in headers.items())
+    """Return how many bytes headers have on the wire."""
+    return HEADER_BYTES + len(": \r\n") * len(headers) + len("".join((*headers, *headers.values())))
 
 
 def _read(message: RawStreamMsg) -> _Last:

@@ -24,7 +24,7 @@ def make_sink(entry: SinkEntry, venue: str, name: str, client: Callable[[], Clie
         from gateway.upstream.bus import Bus  # noqa: PLC0415
         from gateway.upstream.jetstream import JetStreamSink  # noqa: PLC0415
 
-        bus, subject = Bus(entry, f"venue-gateway.{venue}.{name}"), entry.subject.format(venue=venue)
+        bus, subject = Bus(entry, venue, name), entry.subject.format(venue=venue)
         return JetStreamSink(bus, subject, entry.keep_after_ack_s)
     return HttpsSink(client() if client is not None else Client(entry, venue))
 
@@ -34,5 +34,5 @@ def make_changes(stream: ChangeStream, venue: str) -> Changes:
     from gateway.upstream.bus import Bus  # noqa: PLC0415
     from gateway.upstream.stream import StreamChanges  # noqa: PLC0415
 
-    bus = Bus(stream, f"venue-gateway.{venue}.directory")
+    bus = Bus(stream, venue, "directory")
     return StreamChanges(bus, stream.subject.format(venue=venue), stream.durable.format(venue=venue))

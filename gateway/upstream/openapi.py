@@ -5,14 +5,11 @@ Specification: https://spec.openapis.org/oas/v3.1.0.
 
 from __future__ import annotations
 
-import inspect
-import io
 from typing import Any
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.scalarstring import LiteralScalarString
 
+from gateway.documents import as_yaml, unindented
 from gateway.domain.orders import Order
 from gateway.upstream import contract as c
 from gateway.upstream.cloudevents import BATCH_MEDIA_TYPE
@@ -20,6 +17,7 @@ from gateway.upstream.cloudevents import BATCH_MEDIA_TYPE
 CONTRACT_VERSION = "1.0.0"
 """Raised in its first place when an upstream that follows the document would break."""
 
+MADE_BY = "Generated from the types of the contract by `make {target}`; do not edit."
 Json = dict[str, Any]
 _REF = "#/components/schemas/{name}"
 _NDJSON = "application/x-ndjson"
@@ -61,18 +59,7 @@ def document() -> Json:
 
 def document_yaml() -> str:
     """Return `document()` as YAML."""
-    return as_yaml(document(), "openapi")
-
-
-def as_yaml(content: Json, made_by: str) -> str:
-    """Return a document as YAML, with texts of several lines as blocks; `made_by` is the target that writes it."""
-    yaml = YAML()
-    yaml.width = 120
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    stream = io.StringIO()
-    stream.write(f"# Generated from the types of the contract by `make {made_by}`; do not edit.\n")
-    yaml.dump(_blocks(content), stream)
-    return stream.getvalue()
+    return as_yaml(document(), MADE_BY.format(target="openapi"))
 
 
 def _events() -> Json:
@@ -246,7 +233,10 @@ def _header(description: str) -> Json:
     return {"description": description, "required": True, "schema": {"type": "string"}}
 
 
-SEAL_DESCRIPTION = "KEY=:BASE64:, of Ed25519; a must for venues that are enrolled. See docs/upstream.md."
+SEAL_DESCRIPTION = (
+    "at=MS, KEY=:BASE64: with the time of the seal and Ed25519 over it; a must for venues that are enrolled. See "
+    "docs/upstream.md."
+)
 _SEAL = {
     "description": SEAL_DESCRIPTION,
     "schema": {"type": "string"},
@@ -284,26 +274,7 @@ _TYPES = (
 def schemas_of(types: tuple[type, ...] = _TYPES) -> Json:
     """Return the schemas of types of the contract, by name."""
     _, made = msgspec.json.schema_components(types, ref_template=_REF)
-    schemas: Json = _tidied(made)
+    schemas: Json = unindented(made)
     put = schemas["DirectoryPut"]["properties"]
     schemas["DirectoryRow"], put["row"] = put["row"], {"$ref": _REF.format(name="DirectoryRow")}
     return dict(sorted(schemas.items()))
-
-
-def _tidied(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, list | tuple):
-        return [_tidied(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: inspect.cleandoc(item) if key == "description" and isinstance(item, str) else _tidied(item)
-        for key, item in value.items()
-    }
-
-
-def _blocks(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, dict):
-        return {key: _blocks(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_blocks(item) for item in value]
-    return LiteralScalarString(value) if isinstance(value, str) and "\n" in value else value

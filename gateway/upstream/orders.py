@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -16,18 +16,13 @@ import structlog
 
 from gateway.domain import orders as o
 from gateway.domain.fleet_events import OrderRefused, OrderTaken
-from gateway.store.errors import StorageUnavailable
-from gateway.upstream.backoff import Backoff
 from gateway.upstream.contract import ORDERS
 from gateway.upstream.http import Answer, Client
-from gateway.upstream.identity import NotEnrolled
+from gateway.upstream.polling import AGAIN_S, ANSWER_S, POLL_S, Polling
 from gateway.upstream.sinks import SinkUnavailable
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 50.0
-ANSWER_S = POLL_S + 30.0
-AGAIN_S = 0.2
 ORDERS_MAX = 100
 WHY_MAX = 300
 
@@ -72,41 +67,35 @@ class OrdersPoll:
         self._cursor = cursor
         self._record = record
         self._carrier = carrier
-        self._backoff = Backoff(random)
-        self._woken = asyncio.Event()
+        self._polling = Polling(client, random, "orders", lambda why: log.warning("orders_unavailable", why=why))
         self._busy = asyncio.Lock()
         self.reached_s = 0.0
         """When upstream last answered, by the loop's clock."""
-        self.why = ""
+
+    @property
+    def why(self) -> str:
+        """Why the last round failed; empty when it did not."""
+        return self._polling.why
 
     def try_now(self) -> None:
         """The network has changed: whatever pause is on is over."""
-        self._backoff.worked()
-        self._woken.set()
+        self._polling.try_now()
 
     async def run(self) -> None:
         """Go on until cancelled."""
-        try:
-            while True:
-                await self._pause(await self._round(POLL_S))
-        finally:
-            await self._client.close()
+        await self._polling.run(partial(self._asked, POLL_S))
 
     async def look(self) -> None:
         """Ask now, beside the poll that waits; afterwards `reached_s` tells whether upstream answered."""
-        await self._round(0)
+        await self._polling.round(partial(self._asked, 0.0))
 
-    async def _round(self, wait_s: float) -> float:
-        try:
-            query = {"after": str(self._cursor()), "wait_s": f"{wait_s:g}"}
-            answer = await self._client.ask("GET", ORDERS, query=query, answer_s=ANSWER_S)
-            if answer.status != 204:
-                async with self._busy:
-                    await self._take(_read(answer))
-        except (SinkUnavailable, StorageUnavailable, NotEnrolled, OSError) as error:
-            return self._failed(str(error), getattr(error, "retry_after_s", 0.0))
-        self._backoff.worked()
-        self.why, self.reached_s = "", asyncio.get_running_loop().time()
+    async def _asked(self, wait_s: float) -> float:
+        query = {"after": str(self._cursor()), "wait_s": f"{wait_s:g}"}
+        answer = await self._client.ask("GET", ORDERS, query=query, answer_s=ANSWER_S)
+        if answer.status != 204:
+            async with self._busy:
+                await self._take(_read(answer))
+        self.reached_s = asyncio.get_running_loop().time()
         return AGAIN_S
 
     async def _take(self, told: _Told) -> None:
@@ -123,7 +112,7 @@ class OrdersPoll:
             signed = msgspec.json.decode(raw, type=o.SignedOrder)
             order = o.opened(signed, self._carrier.situation())
             self._carrier.check_free(order)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             await self._refuse(number, o.RefusedOrder("malformed", f"this is no order: {error}"))
         except o.RefusedOrder as refused:
             await self._refuse(number, refused)
@@ -151,25 +140,13 @@ class OrdersPoll:
         )
         await self._record(msgspec.structs.replace(fact, **known))
 
-    def _failed(self, why: str, retry_after_s: float) -> float:
-        if why != self.why:
-            log.warning("orders_unavailable", why=why)
-        self.why = why
-        return self._backoff.pause_s(retry_after_s)
-
-    async def _pause(self, pause_s: float) -> None:
-        self._woken.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
-                await self._woken.wait()
-
 
 def _read(answer: Answer) -> _Told:
     if answer.status != 200:
         raise SinkUnavailable(f"upstream answers {answer.status} for orders, which means nothing here")
     try:
         told = msgspec.json.decode(answer.body, type=_Told)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SinkUnavailable(f"upstream answers with what are no orders ({error})") from error
     if len(told.orders) > ORDERS_MAX:
         raise SinkUnavailable(f"{len(told.orders)} orders in one answer are more than {ORDERS_MAX}")

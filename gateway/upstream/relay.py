@@ -18,7 +18,8 @@ import structlog
 from gateway.domain.upstream_events import EventSetAside, UpstreamLost, UpstreamRegained
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.backoff import Backoff
-from gateway.upstream.outbox import PACK_ROWS_MAX, Outbox, Wanted
+from gateway.upstream.outbox import Outbox
+from gateway.upstream.packing import PACK_ROWS_MAX, Wanted
 from gateway.upstream.sinks import FAILED, Ahead, Behind, Pack, Refused, Sink, SinkUnavailable, Verdict
 
 log = structlog.get_logger(__name__)
@@ -34,6 +35,8 @@ TROUBLE_AFTER_S = 30.0
 LOST_AFTER_S = 10.0
 """Shorter failures are no outage, for which somebody would want a report."""
 SETTLING_STEPS = 64
+BACKLOG_ROWS = 20_000
+"""So far behind, a sink that takes what it is given gets its packs from a process of their own."""
 
 
 class Places(Protocol):
@@ -97,6 +100,7 @@ class Relay:
         self.name = name
         self.sink = sink
         self._outbox = outbox
+        self._backlog = outbox.backlog()
         self._journal = journal
         self._record = record
         self._now_ms = now_ms
@@ -179,7 +183,9 @@ class Relay:
             await asyncio.sleep(GATHER_S)
             return
         self._delivering = True
-        self._ahead = asyncio.get_running_loop().create_task(self._pack(pack.through_seq))
+        if not self._backlog.ready:
+            # A process of its own works ahead by itself.
+            self._ahead = asyncio.get_running_loop().create_task(self._pack(pack.through_seq))
         verdict = await self._deliver(pack)
         if isinstance(verdict, Refused):
             await self._refused(pack, verdict)
@@ -198,7 +204,12 @@ class Relay:
             self._delivering = False
 
     async def _pack(self, after_seq: int) -> Pack | None:
-        wanted = Wanted(self._rows_max, tuple(self._aside), self.sink.singly, lambda: not self._delivering)
+        aside = tuple(self._aside)
+        if self._backlog.ready:
+            pack = await self._backlog.take(after_seq, aside, singly=self.sink.singly)
+            if pack is not None:
+                return pack
+        wanted = Wanted(self._rows_max, aside, self.sink.singly, lambda: not self._delivering)
         return await self._outbox.pack(after_seq, wanted)
 
     async def _take_ahead(self) -> Pack | None:
@@ -211,6 +222,7 @@ class Relay:
             ahead.cancel()
             with suppress(asyncio.CancelledError, StorageUnavailable):
                 await ahead
+        await self._backlog.stop()
 
     def _taken(self, pack: Pack) -> None:
         self._worked()
@@ -225,6 +237,8 @@ class Relay:
         if pack.count:
             self._aside_in_a_row = 0
         self._rows_max = min(PACK_ROWS_MAX, self._rows_max * 2)
+        if self._rows_max == PACK_ROWS_MAX and self.behind >= BACKLOG_ROWS:
+            self._backlog.start()
         self._store_cursor_soon()
 
     async def _go_back(self, pack: Pack, behind: Behind) -> None:

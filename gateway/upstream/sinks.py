@@ -64,6 +64,8 @@ class Ahead(msgspec.Struct, frozen=True):
 
 
 Verdict: TypeAlias = Taken | Refused | Behind | Ahead
+WHY_MAX = 1_000
+"""What another program said is in it, and it stands in the log and in a retained message."""
 FAILED = "a mistake in the gateway; the log has the details, please report them"
 
 
@@ -74,7 +76,7 @@ class SinkUnavailable(Exception):
     """
 
     def __init__(self, why: str, retry_after_s: float = 0.0, status: int = 0) -> None:
-        super().__init__(why)
+        super().__init__(why[:WHY_MAX])
         self.retry_after_s = retry_after_s
         self.status = status
 

@@ -41,8 +41,9 @@ class StreamChanges:
         try:
             consumer = await self._bound()
             self._message = await self._bus.answer(_next(consumer))
-        except BaseException:
-            self._consumer = None
+        except SinkUnavailable:
+            # With the connection goes what was asked and subscribed to on it.
+            await self.close()
             raise
         if self._message is None:
             # The stream is still; what upstream has to say about that is a message too.
@@ -83,6 +84,8 @@ class StreamChanges:
     async def _make(self, js: JetStreamContext, stream: str) -> None:
         """Make the consumer, unless there is one; one that was made by hand has to be like ours."""
         wanted = ConsumerConfig(
+            # With a name, what is asked bears the subject too, so that a user may be let make this one and no other.
+            name=self._durable,
             durable_name=self._durable,
             filter_subject=self._subject,
             deliver_policy=DeliverPolicy.ALL,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from drivers.transports.cores import roaming
 from gateway.config.schema import Configuration
 from gateway.store.directory_overlay import Batch
 from gateway.upstream.download import DOWNLOAD_FILE
@@ -51,10 +52,11 @@ class VenueAtWork:
 
     async def _run(self, verb: str, *arguments: str) -> str:
         # A process of its own lets the kernel put taps first; a thread would take turns with them.
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway", "directory", verb, *arguments, "--config", str(self._config_path),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        with roaming():
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "gateway", "directory", verb, *arguments, "--config", str(self._config_path),
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
         try:
             _, said = await process.communicate()
         finally:

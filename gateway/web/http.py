@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
 import structlog
 from aiohttp import web
+
+from gateway.web.contract import Problem
 
 log = structlog.get_logger(__name__)
 
@@ -30,14 +32,6 @@ HEADERS = {
     "Server": "venue-gateway",
 }
 TABLET = "/tablet"
-TABLET_HEADERS = {
-    # As the console's, but for the two things a tablet needs: the venue's broker, by TLS, and a camera for its code.
-    **HEADERS,
-    "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace(
-        "connect-src 'self'", "connect-src 'self' wss:"
-    ),
-    "Permissions-Policy": HEADERS["Permissions-Policy"].replace("camera=()", "camera=(self)"),
-}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Shape = TypeVar("Shape")
 
@@ -51,12 +45,29 @@ class Refused(Exception):
         self.status, self.word, self.message, self.retry_after_s = status, word, message, retry_after_s
 
 
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Set on every response what keeps a browser from doing more than it should."""
-    headers = TABLET_HEADERS if request.path == TABLET or request.path.startswith(f"{TABLET}/") else HEADERS
-    for name, value in headers.items():
-        response.headers[name] = value
-    response.headers.setdefault("Cache-Control", "no-store")
+def headers_setter(names: Iterable[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Return what sets on every response what keeps a browser from doing more than it should.
+
+    The tablet's page may reach the broker, which is by the `names` of this computer, and nobody else's.
+    """
+    tablet = _tablet_headers(names)
+
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+        is_tablet = request.path == TABLET or request.path.startswith(f"{TABLET}/")
+        for name, value in (tablet if is_tablet else HEADERS).items():
+            response.headers[name] = value
+        response.headers.setdefault("Cache-Control", "no-store")
+
+    return add_headers
+
+
+def _tablet_headers(names: Iterable[str]) -> Mapping[str, str]:
+    """Return the console's headers but for the two things a tablet needs: the broker by TLS, and a camera."""
+    # A policy can name no IPv6 address; there the tablet takes a name.
+    brokers = " ".join(f"wss://{name}:*" for name in sorted(names) if not name.startswith("["))
+    policy = HEADERS["Content-Security-Policy"].replace("connect-src 'self'", f"connect-src 'self' {brokers}".rstrip())
+    permissions = HEADERS["Permissions-Policy"].replace("camera=()", "camera=(self)")
+    return {**HEADERS, "Content-Security-Policy": policy, "Permissions-Policy": permissions}
 
 
 @web.middleware
@@ -66,17 +77,17 @@ async def tell_refusals(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except Refused as refused:
         after = {"Retry-After": str(max(1, round(refused.retry_after_s)))} if refused.retry_after_s else {}
-        return reply({"error": refused.word, "message": refused.message}, refused.status, after)
+        return reply(Problem(refused.word, refused.message), refused.status, after)
     except web.HTTPException as error:
         if error.status == web.HTTPRequestEntityTooLarge.status_code:
-            return reply({"error": "too_large", "message": f"At most {BODY_BYTES_MAX} bytes."}, error.status)
+            return reply(Problem("too_large", f"At most {BODY_BYTES_MAX} bytes."), error.status)
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return reply({"error": "not_found", "message": error.reason}, error.status, allow)
+        return reply(Problem("not_found", error.reason), error.status, allow)
     except (ConnectionResetError, asyncio.CancelledError):
         raise
     except Exception:
         log.exception("console_failed", what="request")
-        return reply({"error": "failed", "message": "This did not work; the log has the details."}, 500)
+        return reply(Problem("failed", "This did not work; the log has the details."), 500)
 
 
 def reply(data: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -1,4 +1,4 @@
-"""The live side of the page: what changed, at most five times a second, to every screen that looks.
+"""The live side of the page: what happened, at most five times a second, and what has changed, to every screen.
 
 While nobody looks, nothing is worked out: a commit costs a look at its kind. With watchers, each part of the page is
 worked out and encoded once for all of them, and sent where it is not what was sent before.
@@ -25,6 +25,8 @@ from gateway.web.venue import Venue
 log = structlog.get_logger(__name__)
 
 EVERY_S = 0.2
+PARTS_EVERY_S = 0.6
+"""A tap is in the stream at once. What stands at all devices and gates takes longer to work out, so less often."""
 CHARTS_EVERY_S = 5.0
 ROWS_KEPT = 200
 ROWS_SENT_MAX = 60
@@ -81,6 +83,7 @@ class Live:
         self._watchers: dict[Watcher, None] = {}
         self._sent: dict[str, bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._parts_at_s = 0.0
         self._charts_at_s = 0.0
         self._waiting: dict[tuple[str, str], asyncio.Future[Answer]] = {}
 
@@ -179,24 +182,32 @@ class Live:
     def _round(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(EVERY_S, self._round)
+        try:
+            self._tell_rows()
+        except Exception:
+            # A mistake in what is shown must not end the page, still less anything else.
+            log.exception("console_failed", what="live")
+        if loop.time() < self._parts_at_s:
+            return
+        self._parts_at_s = loop.time() + PARTS_EVERY_S - EVERY_S / 2
         # A part a turn: a tap that comes meanwhile waits for one of them and not for all.
         self._next_part(iter(self._makers().items()), [])
 
     def _next_part(self, makers: Iterator[tuple[str, Callable[[], Any]]], changed: list[str]) -> None:
         try:
             if (one := next(makers, None)) is None:
-                self._tell(changed)
+                self._tell_parts(changed)
                 return
             changed += self._compare(*one)
         except Exception:
-            # A mistake in what is shown must not end the page, still less anything else.
             log.exception("console_failed", what="live")
         else:
             asyncio.get_running_loop().call_soon(self._next_part, makers, changed)
 
     def _look(self) -> None:
         """Look at every part at once, and tell what has changed."""
-        self._tell([name for maker in self._makers().items() for name in self._compare(*maker)])
+        self._tell_rows()
+        self._tell_parts([name for maker in self._makers().items() for name in self._compare(*maker)])
 
     def _makers(self) -> dict[str, Callable[[], Any]]:
         makers = dict(self._venue.parts())
@@ -213,14 +224,16 @@ class Live:
         self._sent[name] = body
         return [name]
 
-    def _tell(self, changed: list[str]) -> None:
-        fresh = tuple(self._fresh)
-        self._fresh.clear()
+    def _tell_parts(self, changed: list[str]) -> None:
         if changed:
             # As it was sent last: a newcomer may have been shown something newer meanwhile.
             frame = _frame(b"parts", self._joined(dict.fromkeys(changed)))
             for watcher in self._watchers:
                 watcher.send(frame)
+
+    def _tell_rows(self) -> None:
+        fresh = tuple(self._fresh)
+        self._fresh.clear()
         if fresh:
             frames: dict[bool, bytes] = {}
             for watcher in self._watchers:
@@ -232,8 +245,7 @@ class Live:
         return b"{" + b",".join(b'"%s":%s' % (name.encode(), self._sent[name]) for name in names) + b"}"
 
     def _rows(self, entries: Sequence[Committed], watcher: Watcher) -> bytes:
-        rows = [row(one) for one in entries]
-        return _frame(b"rows", _encode(rows if watcher.sees_guests else [one.for_viewer() for one in rows]))
+        return _frame(b"rows", _encode([row(one, sees_guests=watcher.sees_guests) for one in entries]))
 
 
 def _frame(event: bytes, data: bytes) -> bytes:

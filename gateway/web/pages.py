@@ -6,18 +6,14 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Annotated
 
-import msgspec
 import structlog
 from aiohttp import web
-from msgspec import Meta
 
 from gateway.domain.answers import Answer
 from gateway.flows.desk import Request
-from gateway.flows.lookup import Presented
-from gateway.flows.purchase_data import Reference
-from gateway.web import http
+from gateway.web import browsers, http
+from gateway.web.contract import COOKIE, CSRF_HEADER, ROUTES, AskData, LoginData, LookupData, SignedIn
 from gateway.web.http import Refused, read, reply
 from gateway.web.live import CLIENT_PREFIX, Live, Watcher
 from gateway.web.login import Login
@@ -35,33 +31,7 @@ ANSWER_S = 5.0
 EXPIRES_MS = 10_000
 ASKED_MAX = 32
 """Requests of the console under way at once (I9)."""
-COOKIE = "vg_console"
-CSRF_HEADER = "X-CSRF-Token"
 _is_job = re.compile(r"[0-9a-f-]{36}\Z").match
-
-
-class LoginData(msgspec.Struct, forbid_unknown_fields=True):
-    """What the login form sends."""
-
-    user: Annotated[str, Meta(min_length=1, max_length=63)]
-    password: Annotated[str, Meta(min_length=1, max_length=200)]
-
-
-class AskData(msgspec.Struct, forbid_unknown_fields=True):
-    """A request to the desk, as over MQTT; `expires_at` is the console's own business."""
-
-    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{8,64}\Z")]
-    target: Annotated[str, Meta(min_length=1, max_length=63)]
-    verb: Annotated[str, Meta(min_length=1, max_length=63)]
-    data: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class LookupData(msgspec.Struct, forbid_unknown_fields=True):
-    """Whom to look up: by one of the three."""
-
-    credential: Presented | None = None
-    ref: Reference | None = None
-    holder: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
 class Pages:
@@ -92,24 +62,25 @@ class Pages:
     def application(self) -> web.Application:
         """Return the application, to be run by an AppRunner."""
         app = web.Application(middlewares=[http.tell_refusals, self._check], client_max_size=http.BODY_BYTES_MAX)
-        app.on_response_prepare.append(http.add_headers)
-        for method, path, handler in (
-            ("GET", "/", self._index),
-            ("GET", "/static/{name}", self._static),
-            ("GET", "/tablet", self._tablet),
-            ("GET", "/tablet/{name}", self._tablet),
-            ("POST", "/api/login", self._sign_in),
-            ("POST", "/api/logout", self._sign_out),
-            ("GET", "/api/session", self._session),
-            ("POST", "/api/alive", self._alive),
-            ("GET", "/api/state", self._state),
-            ("GET", "/api/stream", self._stream),
-            ("GET", "/api/receipts/{job}", self._receipt),
-            ("GET", "/api/configuration", self._configuration),
-            ("POST", "/api/lookup", self._lookup),
-            ("POST", "/api/ask", self._ask),
-        ):
-            app.router.add_route(method, path, handler)
+        app.on_response_prepare.append(http.headers_setter(self.names))
+        handlers = {
+            "index": self._index,
+            "static": self._static,
+            "tablet": self._tablet,
+            "tablet_part": self._tablet,
+            "login": self._sign_in,
+            "logout": self._sign_out,
+            "session": self._session,
+            "alive": self._alive,
+            "state": self._state,
+            "stream": self._stream,
+            "receipt": self._receipt,
+            "configuration": self._configuration,
+            "lookup": self._lookup,
+            "ask": self._ask,
+        }
+        for route in ROUTES:
+            app.router.add_route(route.method, route.path, handlers[route.name])
         return app
 
     @web.middleware
@@ -144,9 +115,14 @@ class Pages:
 
     async def _sign_in(self, request: web.Request) -> web.Response:
         asked = await read(request, LoginData)
-        token, session = await self._login.sign_in(asked.user, asked.password, request.remote or "")
+        known = request.cookies.get(browsers.COOKIE, "")
+        token, session, browser = await self._login.sign_in(asked.user, asked.password, request.remote or "", known)
         response = reply(_told(session))
         response.set_cookie(COOKIE, token, httponly=True, samesite="Strict", path="/", secure=self.encrypted)
+        response.set_cookie(
+            browsers.COOKIE, browser, max_age=browsers.LASTS_S,
+            httponly=True, samesite="Strict", path=request.path, secure=self.encrypted,
+        )  # fmt: skip
         return response
 
     async def _sign_out(self, request: web.Request) -> web.Response:
@@ -285,8 +261,8 @@ class Pages:
             self._live.forget(client, asked.id)
 
 
-def _told(session: Session) -> dict[str, str]:
-    return {"user": session.user, "role": session.role, "csrf": session.csrf}
+def _told(session: Session) -> SignedIn:
+    return SignedIn(session.user, session.role, session.csrf)
 
 
 async def _next(watcher: Watcher) -> bytes | None:

@@ -23,7 +23,7 @@ Tone = Literal["good", "bad", "alarm", "info"]
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of the stream. `holder` and `credential` are for staff only; `reason` is a word of `Reason`."""
+    """One line of the stream. `holder`, `credential` and what people typed are for staff; `reason` is a `Reason`."""
 
     seq: int
     at_ms: int
@@ -36,10 +36,6 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     credential: str = ""
     note: str = ""
     amount_minor: int = 0
-
-    def for_viewer(self) -> Row:
-        """The same without who it was."""
-        return msgspec.structs.replace(self, holder="", credential="") if self.holder or self.credential else self
 
 
 _TONES: dict[type, Tone] = {
@@ -93,7 +89,9 @@ _TONES: dict[type, Tone] = {
 """The kinds that are shown. The rest says the same once more, as a gate's pulse after its grant."""
 _PLACES = ("gate", "printer", "drawer", "device", "input", "reader", "zone", "till")
 _SOURCES = ("override_by", "source", "client")
-_NOTES = ("why", "message", "override_reason", "first", "detail", "means", "action")
+_NOTES = ("why", "message", "first", "detail", "means", "action")
+_TYPED = ("override_reason", "reason")
+"""What somebody typed may name a guest. With a refusal `reason` is a word of the list, and no text."""
 
 
 def is_shown(committed: Committed) -> bool:
@@ -101,8 +99,8 @@ def is_shown(committed: Committed) -> bool:
     return type(committed.entry.event) in _TONES
 
 
-def row(committed: Committed) -> Row:
-    """Return the row of an entry that `is_shown`."""
+def row(committed: Committed, *, sees_guests: bool) -> Row:
+    """Return the row of an entry that `is_shown`, for whoever `sees_guests` or may not."""
     entry = committed.entry
     event: Any = entry.event
     reason = getattr(event, "reason", None)
@@ -114,12 +112,16 @@ def row(committed: Committed) -> Row:
         place=_first(event, _PLACES),
         source=_first(event, _SOURCES) or _asker(event),
         reason=reason.value if isinstance(reason, Reason) else "",
-        holder=_text(getattr(event, "holder", "")),
-        credential=_text(getattr(event, "credential", ""))[:REF_CHARS],
-        # With a refusal the reason is a word of the list; with an order it is what a person typed.
-        note=_first(event, _NOTES) or ("" if isinstance(reason, Reason) else _text(reason)),
+        holder=_text(getattr(event, "holder", "")) if sees_guests else "",
+        credential=_text(getattr(event, "credential", ""))[:REF_CHARS] if sees_guests else "",
+        note=(_typed(event) if sees_guests else "") or _first(event, _NOTES),
         amount_minor=getattr(event, "amount_minor", 0) or 0,
     )
+
+
+def _typed(event: Any) -> str:  # noqa: ANN401 - any event
+    texts = (getattr(event, name, "") for name in _TYPED)
+    return next((text for text in texts if text and isinstance(text, str) and not isinstance(text, Reason)), "")
 
 
 def _asker(event: Any) -> str:  # noqa: ANN401 - any event

@@ -8,7 +8,6 @@ from importlib import resources
 import msgspec
 from aiohttp import web
 
-from gateway.domain.feedback_texts import DEFAULTS
 from gateway.domain.reasons import MESSAGES
 
 TYPES = {
@@ -22,7 +21,8 @@ TABLET_TYPES = {
     "index.html": "text/html",
     "tablet.css": "text/css",
     "manifest.json": "application/manifest+json",
-    **dict.fromkeys(("tablet.js", "contract.js", "scan.js", "words.js", "mqtt.esm.js"), "text/javascript"),
+    **dict.fromkeys(("tablet.js", "contract.js", "scan.js", "words.js", "reasons.js"), "text/javascript"),
+    "mqtt.esm.js": "text/javascript",
 }
 
 
@@ -55,9 +55,5 @@ def _file(body: bytes, content_type: str) -> File:
 
 
 def _reasons() -> bytes:
-    """The German of a refusal is what guests read; the English is the sentence for staff."""
-    told = {
-        reason.value: {"de": DEFAULTS[reason].text["de"] if reason in DEFAULTS else "", "en": message}
-        for reason, message in MESSAGES.items()
-    }
-    return msgspec.json.encode(told)
+    """Return the English sentence for staff of every reason; `tablet/reasons.js` has the German."""
+    return msgspec.json.encode({reason.value: message for reason, message in MESSAGES.items()})

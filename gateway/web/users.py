@@ -16,6 +16,7 @@ from typing import Literal, get_args
 import msgspec
 
 from gateway.config.schema import NAME_PATTERN, NAME_RULE
+from gateway.store.owners import make_folder, own_like_folder
 
 Role = Literal["viewer", "staff", "technician"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -102,17 +103,14 @@ class Users:
     def _write(self, users: dict[str, User]) -> None:
         """Replace the file whole, readable by its owner alone."""
         part = self._path.with_name(f".{self._path.name}.part")
-        owner = self._path.parent.stat() if self._path.parent.exists() else None
         try:
-            self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             part.unlink(missing_ok=True)
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(msgspec.json.format(msgspec.json.encode(users), indent=2))
                 file.flush()
+                own_like_folder(file.fileno(), self._path.parent)
                 os.fsync(file.fileno())
-            if owner is not None and os.geteuid() == 0:
-                # Root adds a user for a daemon that runs as its own: whose folder it is has to read it.
-                os.chown(part, owner.st_uid, owner.st_gid)
             part.replace(self._path)
         except OSError as error:
             raise UsersError(

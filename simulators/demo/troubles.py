@@ -42,8 +42,8 @@ async def _kill_amid(stage: Stage, guests: Sequence[Guest]) -> list[Asked]:
     asked = list(await asyncio.gather(*(_ask(stage, guest) for guest in guests[:SENT_FIRST])))
     await stage.turnstile.bell.until(lambda: _answered(stage.turnstile, asked), f"{ANSWERED_FIRST} answers")
     rest = [asyncio.create_task(_ask(stage, guest)) for guest in guests[SENT_FIRST:]]
-    # The broker has taken the first of them, so the gateway is getting them at this moment.
-    await asyncio.wait(rest, return_when=asyncio.FIRST_COMPLETED)
+    # When this returns all of them are written: the first may be answered already, the last is still on its way.
+    await asyncio.sleep(0)
     await stage.gateway.kill()
     return [*asked, *await asyncio.gather(*rest)]
 

@@ -23,6 +23,9 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(shutil.which("chromedriver") is None, reason="Debian's chromium-driver is not installed"),
 ]
+IN_SIGHT = """\
+const link = document.querySelector("nav [aria-current]").getBoundingClientRect();
+return link.left >= 0 && link.right <= innerWidth;"""
 HOSTILE = "<img src=x onerror=document.title='gotcha'><script>alert(1)</script>"
 
 
@@ -103,6 +106,12 @@ async def test_an_operator_signs_in_and_sees_a_tap_as_it_happens(venue: Venue, b
         browser.find("#login input[name=password]").send_keys("wrong password")
         browser.find("#login button.primary").click()
         browser.sees("#login [role=alert]", "wrong")
+        browser.find("#language").click()
+        browser.find("#login input[name=user]").send_keys("ada")
+        browser.find("#login input[name=password]").send_keys("wrong password")
+        browser.find("#login button.primary").click()
+        browser.sees("#login [role=alert]", "Name oder Passwort ist falsch.")
+        browser.find("#language").click()
         browser.sign_in(address(venue), "ada")
         browser.view("taps")
         browser.sees("#events", "let in")
@@ -210,6 +219,7 @@ async def test_a_guest_is_looked_up_in_german_on_a_phone(venue: Venue, browser: 
             browser.until(lambda: len(browser.text("main")) > 40)
             wide = browser.script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wide <= 0, f"{view} is {wide} pixels wider than the phone"
+            assert browser.script(IN_SIGHT), f"the strip of views does not show {view}"
             browser.picture(f"console-{view}-phone")
         browser.find("#language").click()
         browser.size(1280, 900)

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,3 +101,25 @@ async def test_a_stopped_process_feeds_nobody(managed: Any) -> None:
     finally:
         os.kill(venue.daemon.pid, signal.SIGCONT)
     await manager.hear("WATCHDOG=1")
+
+
+async def test_the_loop_and_the_journals_writer_share_one_core_and_what_is_done_aside_does_not(managed: Any) -> None:
+    venue, manager = managed
+    await venue.start_daemon()
+    await manager.hear("READY=1")
+    one, every = {max(os.sched_getaffinity(0))}, os.sched_getaffinity(0)
+    if len(every) == 1:
+        pytest.skip("there is only one core here")
+    pid = venue.daemon.pid
+    assert os.sched_getaffinity(pid) == one
+    # Reading the configuration again is done aside; the thread that writes the log began before the loop.
+    venue.daemon.signal(signal.SIGHUP)
+    await manager.hear("RELOADING=1")
+    await manager.hear("READY=1")
+    cores = cores_of_threads(pid)
+    assert cores.count(one) >= 2
+    assert cores.count(every) >= 2
+
+
+def cores_of_threads(pid: int) -> list[set[int]]:
+    return [os.sched_getaffinity(int(thread.name)) for thread in Path(f"/proc/{pid}/task").iterdir()]

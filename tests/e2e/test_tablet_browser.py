@@ -308,3 +308,15 @@ async def test_a_wrong_password_says_join_again_and_the_tablet_can_be_signed_out
         browser.sees("#line", "no longer right")
 
     await bar.do(out)
+
+
+async def test_a_broker_that_is_no_host_of_the_console_is_not_reached_and_named(bar: Bar) -> None:
+    def join_elsewhere() -> None:
+        bar.press("#forget")
+        bar.browser.driver.switch_to.alert.accept()
+        bar.browser.sees("main", "Join this tablet")
+        bar.paste(json.dumps({**json.loads(bar.code), "wss": "broker.example:8884"}))
+        said = bar.browser.sees("#line", "may not reach the broker broker.example:8884")
+        assert "console: hosts" in said
+
+    await bar.do(join_elsewhere)

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from gateway.flows.desk import RefusedRequest, Request, read_data
 from gateway.mqtt.messages import VERB_DATA
+from gateway.web.contract import AskData, LoginData, LookupData
 from gateway.web.http import Refused, read
-from gateway.web.pages import AskData, LoginData, LookupData
 
 FORMS = (LoginData, LookupData, AskData)
 

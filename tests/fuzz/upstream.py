@@ -39,7 +39,7 @@ def answer_to_events(data: bytes) -> None:
     """What upstream says to a pack of events, with every status."""
     for status in (200, 400, 409, 413, 418, 422):
         with suppress(SinkUnavailable):
-            said = _verdict(Answer(status, {}, data))
+            said = _verdict(Answer(status, {}, data), 0)
             assert not isinstance(said, Refused) or len(said.why) <= WHY_MAX
 
 

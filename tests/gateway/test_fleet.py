@@ -54,3 +54,36 @@ async def test_a_bundle_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(fleet, "DIAGNOSTICS_WITHIN_S", 0.05)
     said = await fleet._bundle(tmp_path / "b.tar.gz", tmp_path / "gateway.yaml")
     assert "was not made within 0.05 s" in said
+
+
+class TroubledGateway:
+    """A gateway whose reload runs into something, once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config_path = folder / "gateway.yaml"
+        self.config_path.write_text("venue: before\n")
+        self.configuration: Any = SimpleNamespace(
+            state_dir=folder / "state", upstream=None, needs_restart=lambda _: "", devices={}
+        )
+        self.supervisor = SimpleNamespace(slots={})
+        self.reloads: list[str] = []
+
+    def files(self) -> list[str]:
+        return sorted(file.name for file in self.config_path.parent.iterdir())
+
+    def read(self, _: Path) -> Any:
+        return SimpleNamespace(upstream=None, digest="new")
+
+    async def reloaded(self) -> None:
+        self.reloads.append(self.config_path.read_text())
+        if len(self.reloads) == 1:
+            raise KeyError("nobody thought of this")
+
+
+async def test_a_trial_that_runs_into_something_goes_back(tmp_path: Path) -> None:
+    gateway = TroubledGateway(tmp_path)
+    carrier = fleet.Fleet(gateway)  # type: ignore[arg-type]
+    with pytest.raises(fleet.RolledBack, match="the one before is in force: 'nobody thought of this'"):
+        await carrier._configuration(order("configuration", b'{"yaml": "venue: new"}'))
+    assert gateway.reloads == ["venue: new", "venue: before\n"]
+    assert gateway.files() == ["gateway.yaml"]

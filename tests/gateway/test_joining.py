@@ -350,6 +350,35 @@ def test_a_tablet_that_cannot_join_changes_nothing(
     assert not list(club.folder.glob(".club*"))
 
 
+def test_a_broker_that_the_page_may_not_reach_is_told(club: Club, capsys: pytest.CaptureFixture[str]) -> None:
+    club.config.write_text(club.config.read_text() + "console: {listen: '127.0.0.1:8443'}\n")
+    told = "only once that stands under `console: hosts:`"
+    assert club.apply() == 0
+    assert told not in capsys.readouterr().out
+    assert club.run("broker", "apply", "--name", "10.0.0.7") == 0
+    assert f"at 10.0.0.7 {told}" in capsys.readouterr().out
+
+
+def test_a_mistake_in_a_grant_is_told_of_the_file_that_people_know(
+    club: Club, capsys: pytest.CaptureFixture[str]
+) -> None:
+    club.apply()
+    assert club.run("client", "add", "door2", "--may", "nothing=print") == 1
+    assert capsys.readouterr().err.startswith(f"{club.config}:")
+    assert not list(club.folder.glob(".*.new"))
+
+
+def test_a_file_that_upstream_may_order_stays_where_it_lies(club: Club) -> None:
+    club.apply()
+    elsewhere = club.folder / "config"
+    elsewhere.mkdir()
+    club.config.rename(elsewhere / club.config.name)
+    club.config.symlink_to(elsewhere / club.config.name)
+    assert club.run(*BAR) == 0
+    assert club.config.is_symlink()
+    assert "bar:" in (elsewhere / club.config.name).read_text()
+
+
 def test_a_tablet_is_told_to_wait_for_the_broker(club: Club, capsys: pytest.CaptureFixture[str]) -> None:
     assert club.run(*BAR) == 1
     assert "run `venue-gateway broker apply` first" in capsys.readouterr().err

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.length import PROVING
-from tests.package.tree import Tree
-from tests.package.variants import never_ready, one_migration_more, variant
+from tests.package.tree import Tree, needs, proving
+from tests.package.variants import ADDED, DROPPED, never_ready
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+STATE = "var/lib/venue-gateway"
 KEY = "etc/venue-gateway/keys/credential.key"
 LOG = "/var/log/venue-gateway.service.log"
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "venue-gateway")
@@ -44,42 +40,12 @@ def test_purge_deletes_data_only_after_a_yes() -> None:
     assert "Default: false" in (ROOT / "packaging/templates").read_text()
 
 
-proving = pytest.mark.skipif(not PROVING, reason="the whole life of a package takes minutes: VENUE_PROVE=1")
-needs = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("debootstrap") is None,
-    reason="a tree is made by root with debootstrap: apt-get install debootstrap",
-)
-
-
-@pytest.fixture(scope="module")
-def packages() -> Iterator[dict[str, Path]]:
-    """0.1.0 as it is built, 0.2.0 with a migration more, 0.3.0 that never becomes ready."""
-    with tempfile.TemporaryDirectory(prefix="vg-deb-") as name:
-        folder = Path(name)
-        if not (given := os.environ.get("VENUE_DEB")):
-            env = {**os.environ, "DEB_BUILDER": sys.executable}
-            subprocess.run([str(ROOT / "scripts/deb"), "amd64"], cwd=ROOT, env=env, check=True, timeout=900)
-            [built] = (ROOT / "dist").glob("venue-gateway_*_amd64.deb")
-        else:
-            built = Path(given)
-        yield {
-            "first": built,
-            "second": variant(built, "0.2.0", folder, one_migration_more),
-            "broken": variant(built, "0.3.0", folder, never_ready),
-            "fourth": variant(
-                built, "0.4.0", folder, lambda gateway: (one_migration_more(gateway), one_migration_more(gateway))
-            ),
-        }
-
-
-@pytest.fixture(scope="module")
-def tree() -> Iterator[Tree]:
-    one = Tree(Path(tempfile.mkdtemp(prefix="vg-tree-")))
-    try:
-        one.make()
-        yield one
-    finally:
-        one.remove()
+def test_a_version_that_is_never_ready_can_be_made_of_this_code(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "gateway/store/migrations", tmp_path / "store/migrations")
+    shutil.copy(ROOT / "gateway/app.py", tmp_path)
+    never_ready(tmp_path)
+    assert "raise SystemExit(3)" in (tmp_path / "app.py").read_text()
+    assert len(list((tmp_path / "store/migrations").glob("*_more.sql"))) == 2
 
 
 def journal(tree: Tree) -> tuple[int, list[int]]:
@@ -88,6 +54,13 @@ def journal(tree: Tree) -> tuple[int, list[int]]:
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
         ((shape,),) = database.execute("PRAGMA user_version").fetchall()
         return shape, [seq for (seq,) in database.execute("SELECT seq FROM journal ORDER BY seq").fetchall()]
+
+
+def files_around(tree: Tree) -> dict[str, bytes]:
+    """What the package has outside its own folder, with the content."""
+    listed = tree.run("dpkg", "-L", "venue-gateway").split()
+    found = [tree.root / one.lstrip("/") for one in [*listed, ADDED, DROPPED] if not one.startswith("/opt")]
+    return {str(one): one.read_bytes() for one in found if one.is_file()}
 
 
 def is_active(tree: Tree) -> bool:
@@ -112,6 +85,9 @@ def test_a_packages_whole_life(tree: Tree, packages: dict[str, Path]) -> None:
     assert outcome.returncode == 0, outcome.stdout
     assert version(tree) == "0.4.0"
     assert is_active(tree)
+    # The failed version is forgotten: the next purge leaves nothing of it.
+    assert not (tree.root / "var/lib/venue-gateway/.package/strays").exists()
+    is_taken_out_and_put_in_newer(tree, packages["fifth"])
     leaves_the_data_unless_asked(tree, packages)
 
 
@@ -168,9 +144,12 @@ def is_upgraded(tree: Tree, package: Path, shape: int, rows: list[int]) -> None:
 
 
 def goes_back_by_itself(tree: Tree, package: Path) -> None:
-    secret, (shape, rows) = (tree.root / KEY).read_bytes(), journal(tree)
+    secret, (shape, rows), around = (tree.root / KEY).read_bytes(), journal(tree), files_around(tree)
     outcome = tree.install(package)
     assert outcome.returncode != 0
+    assert files_around(tree) == around
+    assert (tree.root / DROPPED).exists()
+    assert not (tree.root / ADDED).exists()
     assert "version 0.3.0 did not report ready" in outcome.stdout
     assert "version 0.2.0 runs again" in outcome.stdout, outcome.stdout
     assert is_active(tree)
@@ -193,6 +172,20 @@ def refuses_a_downgrade(tree: Tree, package: Path) -> None:
     assert version(tree) == "0.2.0"
 
 
+def is_taken_out_and_put_in_newer(tree: Tree, package: Path) -> None:
+    """A newer version that does not come as an upgrade finds data to migrate all the same."""
+    shape, rows = journal(tree)
+    tree.run("dpkg", "--remove", "venue-gateway")
+    outcome = tree.install(package)
+    assert outcome.returncode == 0, outcome.stdout
+    assert is_active(tree)
+    assert journal(tree)[0] == shape + 1
+    for kept in ("var/backups/venue-gateway/before-0.5.0/journal.db", f"{STATE}/journal.db.before-schema-{shape + 1}"):
+        with closing(sqlite3.connect(f"file:{tree.root / kept}?mode=ro", uri=True)) as database:
+            assert database.execute("PRAGMA user_version").fetchall() == [(shape,)]
+            assert [seq for (seq,) in database.execute("SELECT seq FROM journal ORDER BY seq")][: len(rows)] == rows
+
+
 def leaves_the_data_unless_asked(tree: Tree, packages: dict[str, Path]) -> None:
     secret = (tree.root / KEY).read_bytes()
     tree.run("dpkg", "--purge", "venue-gateway")
@@ -203,10 +196,8 @@ def leaves_the_data_unless_asked(tree: Tree, packages: dict[str, Path]) -> None:
     outcome = tree.install(packages["second"])
     assert outcome.returncode != 0
     assert "cannot read what a newer version wrote" in outcome.stdout
-    outcome = tree.install(packages["fourth"])
+    outcome = tree.install(packages["fifth"])
     assert outcome.returncode == 0, outcome.stdout
-    answer = "echo 'venue-gateway venue-gateway/purge-data boolean true' | debconf-set-selections"
-    tree.run("sh", "-c", answer)
-    tree.run("dpkg", "--purge", "venue-gateway")
+    tree.purge_with_data()
     for folder in ("var/lib/venue-gateway", "etc/venue-gateway", "var/backups/venue-gateway"):
         assert not (tree.root / folder).exists()

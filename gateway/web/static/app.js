@@ -22,7 +22,7 @@ function theme() {
 function controls() {
   return [
     el("button.quiet", { type: "button", id: "theme", onclick: () => { keep("theme", theme() === "dark" ? "light" : "dark"); theme(); frame(); } }, t(theme() === "dark" ? "bright" : "dark")),
-    el("button.quiet", { type: "button", id: "language", onclick: () => { switchLanguage(); frame(); } }, t("language")),
+    el("button.quiet", { type: "button", id: "language", onclick: () => { switchLanguage(); fill(document.getElementById("toasts")); frame(); } }, t("language")),
   ];
 }
 
@@ -70,6 +70,8 @@ function open() {
 function show(main, may) {
   const wanted = location.hash.slice(1), view = may.includes(wanted) ? wanted : "overview";
   for (const link of nav.children) link.toggleAttribute("aria-current", link.dataset.view === view);
+  // On a phone the views are a strip that is longer than the screen.
+  nav.querySelector("[aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
   main.replaceChildren();
   main.dataset.view = view;
   update = VIEWS[view][0](main);

@@ -1,5 +1,7 @@
 // The line to the gateway: the stream of what changes, and requests with the token that shows they come from here.
 
+import { said, t } from "./words.js";
+
 export const venue = { gateway: {}, devices: [], gates: [], zones: [], printers: [], drawers: [], sync: {}, charts: { series: {} } };
 export const rows = [];
 export const me = { user: "", role: "", csrf: "" };
@@ -15,9 +17,9 @@ export async function call(path, body) {
     method: "POST", body: JSON.stringify(body),
     headers: { "Content-Type": "application/json", "X-CSRF-Token": me.csrf },
   };
-  const response = await fetch(path, options);
+  const response = await fetch(path, options).catch(() => { throw new Error(t("connection_lost")); });
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw Object.assign(new Error(answer.message || response.statusText), { word: answer.error, status: response.status });
+  if (!response.ok) throw Object.assign(new Error(said(`http_${answer.error}`, answer.message || response.statusText)), { word: answer.error, status: response.status });
   return answer;
 }
 

@@ -36,7 +36,7 @@ function guest(one) {
   return [
     el("article.card.guest", {},
       el("header", {}, el("h3", {}, one.holder), one.blocked ? badge("blocked", "alarm") : null, one.fault ? badge(one.fault, "bad") : null),
-      one.ref && el("p.quiet", {}, `${t("card")} ⌗${one.ref.slice(0, 8)} · ${one.credential?.kind || ""} ${one.credential?.state || ""}`),
+      one.ref && el("p.quiet", {}, [`${t("card")} ⌗${one.ref.slice(0, 8)}`, one.credential?.kind && t(`kind_${one.credential.kind}`), one.credential?.state && t(`card_${one.credential.state}`)].filter(Boolean).join(" · ")),
       el("p", {}, `${t("whereabouts")}: ${one.inside ? `${one.inside.zone} (${day(one.inside.since_ms)})` : t("outside")}`),
       one.wallet && el("p.count", {}, el("strong", {}, money(one.wallet.available_minor ?? one.wallet.balance_minor, currency)), el("span.quiet", {}, ` ${t("available")}`),
         one.wallet.held_minor ? el("span.quiet", {}, ` · ${money(one.wallet.held_minor, currency)} ${t("reserved")}`) : null),

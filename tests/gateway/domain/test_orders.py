@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
@@ -64,6 +65,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_is_wrong_has_one_word(wrong: str) -> None:
     changes, word = WRONG[wrong]
     assert refusal(signed(**changes)) == word
+
+
+def test_an_order_from_before_the_enrolment_may_have_been_carried_out_by_another_journal() -> None:
+    enrolled = msgspec.structs.replace(HERE, versions={}, since_ms=GIVEN["issued_at_ms"] + 1)
+    assert refusal(signed(), enrolled) == "replayed"
+    assert opened(signed(issued_at_ms=GIVEN["issued_at_ms"] + 1), enrolled).id == "o-1"
 
 
 def test_i10_an_order_whose_end_nobody_can_judge_is_refused() -> None:

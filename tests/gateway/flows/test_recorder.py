@@ -6,8 +6,9 @@ import pytest
 
 from gateway.domain import events as e
 from gateway.flows import recorder as recorder_module
-from gateway.flows.recorder import Recorder, id_text
+from gateway.flows.recorder import Recorder
 from gateway.store.journal import StorageUnavailable
+from gateway.store.rows import id_text
 from tests.gateway.domain.samples import sample, snapshot
 from tests.gateway.fakes import START_MS, deterministic_ids, settle
 from tests.gateway.flows.house import CLIENT, House

@@ -14,10 +14,11 @@ from gateway.config.schema import Broker
 from gateway.domain import events as e
 from gateway.domain.answers import Answer
 from gateway.flows.desk import Request
-from gateway.flows.recorder import Committed, id_text
+from gateway.flows.recorder import Committed
 from gateway.mqtt.face import MqttFace
 from gateway.mqtt.requests import keyed_digest
 from gateway.mqtt5.connection import Limits
+from gateway.store.rows import id_text
 from tests.gateway.mqtt.broker import WAIT_S, BrokerProcess
 
 NOW_MS = 1_780_000_000_000

@@ -91,6 +91,33 @@ def test_a_power_cut_between_two_files_is_mended_by_the_next_time(
     assert not ensure_certificates(tmp_path, "club", NAMES, NOW).changed
 
 
+@pytest.mark.parametrize("lost", [["ca.key"], ["ca.crt"], ["ca.crt", "ca.key"]], ids="+".join)
+def test_a_lost_authority_is_told_and_never_made_anew_by_itself(tmp_path: Path, lost: list[str]) -> None:
+    ensure_certificates(tmp_path, "club", NAMES, NOW)
+    for name in lost:
+        (tmp_path / name).rename(tmp_path / f"{name}.copy")
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"is gone, .* put ca\.crt and ca\.key back .* Without a copy move"):
+        ensure_certificates(tmp_path, "club", ["10.0.0.1"], NOW)
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+    for name in lost:
+        (tmp_path / f"{name}.copy").rename(tmp_path / name)
+    assert ensure_certificates(tmp_path, "club", ["10.0.0.1"], NOW).changed
+
+
+def test_without_its_key_the_authority_serves_as_long_as_nothing_is_to_be_signed(tmp_path: Path) -> None:
+    ensure_certificates(tmp_path, "club", NAMES, NOW)
+    (tmp_path / "ca.key").unlink()
+    assert not ensure_certificates(tmp_path, "club", NAMES, NOW).changed
+
+
+def test_what_the_message_of_a_lost_authority_says_begins_anew(tmp_path: Path) -> None:
+    first = ensure_certificates(tmp_path, "club", NAMES, NOW).fingerprint
+    for left in [*tmp_path.glob("ca.*"), *tmp_path.glob("broker.*")]:
+        left.unlink()
+    assert ensure_certificates(tmp_path, "club", NAMES, NOW).fingerprint != first
+
+
 def test_the_key_of_another_authority_signs_nothing(tmp_path: Path) -> None:
     for name in ("here", "there"):
         (tmp_path / name).mkdir()

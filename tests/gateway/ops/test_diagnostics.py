@@ -89,6 +89,36 @@ def test_a_wrong_configuration_is_what_the_bundle_is_for(tmp_path: Path) -> None
     assert "password: [redacted]" in parts["configuration.yaml"]
 
 
+@pytest.mark.parametrize("wrong", ["nonsense: 1\n", "gates: {north: {to: nowhere}}\n"])
+def test_i12_a_wrong_configuration_still_names_the_secrets(venue: Configuration, tmp_path: Path, wrong: str) -> None:
+    token, made = "hunter2-and-more", "Zk3pQ9xLw2Vn7RtY5bHs8dFg"
+    (tmp_path / "upstream.token").write_text(token + "\n")
+    config = tmp_path / "venue.yaml"
+    config.write_text(
+        config.read_text() + "upstream: {url: 'https://up.example', token_file: upstream.token}\n" + wrong
+    )
+    secret = (venue.state_dir / "credential.key").read_bytes()
+    log = tmp_path / "gateway.log"
+    log.write_text("\n".join([PASSWORD, secret.hex(), token, f"of a client nobody knows: {made}", TRACE, "gate-north"]))
+    parts = bundle(tmp_path, "--log", str(log))
+    assert parts["problems.txt"]
+    text = "\n".join(parts.values())
+    for word in (PASSWORD, secret.hex(), token, made):
+        assert word not in text, word
+    assert TRACE in parts["log.txt"]
+    assert "gate-north" in parts["log.txt"]
+
+
+def test_i12_a_log_beside_a_file_that_is_no_yaml_is_left_out(venue: Configuration, tmp_path: Path) -> None:
+    (tmp_path / "venue.yaml").write_text("bracket: [\n")
+    log = tmp_path / "gateway.log"
+    log.write_text(PASSWORD)
+    parts = bundle(tmp_path, "--log", str(log))
+    assert "log.txt" not in parts
+    assert "A log is left out" in parts["configuration.yaml"]
+    assert PASSWORD not in "\n".join(parts.values())
+
+
 def test_a_log_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     configuration(tmp_path)
     command = ["diagnostics", str(tmp_path / "b"), "--log", str(tmp_path / "no.log")]

@@ -15,7 +15,7 @@ from gateway import cli
 from gateway.config.schema import Configuration
 from gateway.domain import events as e
 from gateway.mqtt.authority import ensure_certificates, hand_over
-from gateway.ops import doctor, files, machine
+from gateway.ops import doctor, files, machine, permissions
 from gateway.ops.findings import Finding
 from gateway.store.credentials import CredentialKey
 from gateway.store.locking import is_running, lock_state_dir
@@ -96,6 +96,42 @@ def test_a_key_that_lies_apart_from_the_data_is_the_one_that_is_judged(
     assert files.check_directory(config, NOW_S).level == "ok"
     (keys / "credential.key").write_bytes(os.urandom(32))
     assert "another credential key" in files.check_directory(config, NOW_S).found
+
+
+def test_what_broker_apply_makes_is_not_for_a_person_to_put_there(tmp_path: Path) -> None:
+    (tmp_path / "broker").mkdir()
+    tls = tmp_path / "state/tls"
+    pair = f"certificate_file: {tls}/console.crt, private_key_file: {tls}/console.key"
+    config = configuration(tmp_path, YAML + f"console: {{listen: '127.0.0.1:8443', {pair}}}\n")
+    import_guests(config, "anna")
+    assert [one.do for one in files.check_secrets(config)] == [files.MAKE_OWN]
+    assert [one.do for one in files.check_certificates(config, datetime.now(UTC))] == [files.MAKE_OWN]
+    ensure_certificates(tmp_path / "broker", "hall", ["10.0.0.1"], datetime.now(UTC))
+    (tmp_path / "broker/ca.key").unlink()
+    [gone, *_] = files.check_certificates(config, datetime.now(UTC), tmp_path / "broker")
+    assert (gone.level, "ca.key is gone" in gone.found) == ("warning", True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may open what is not its own")
+def test_root_judges_what_the_gateways_own_user_may(tmp_path: Path) -> None:
+    config = configuration(tmp_path, YAML + "upstream: {url: 'https://up.example', token_file: up.token}\n")
+    import_guests(config, "anna")
+    token = tmp_path / "up.token"
+    token.write_text("a token of upstream's")
+    token.chmod(0o600)
+    for one in (config.state_dir, *config.state_dir.rglob("*")):
+        os.chown(one, 65534, 65534)
+    [keys] = files.check_secrets(config)
+    assert (keys.level, keys.do) == ("bad", f"run: chown nobody: {token}")
+    assert [one.level for one in permissions.check_permissions(config)] == ["ok"]
+    os.chown(token, 65534, 0)
+    assert [one.level for one in files.check_secrets(config)] == ["ok"]
+    (config.state_dir / "clients").mkdir()
+    (config.state_dir / "clients/bar.password").touch()
+    (config.state_dir / ".package").mkdir()
+    [foreign] = permissions.check_permissions(config)
+    assert f"{config.state_dir / 'clients'} and 1 more: not nobody's" in foreign.found
+    assert foreign.do == f"run: chown -R nobody: {config.state_dir}"
 
 
 def test_the_clock_is_judged_by_ntp_and_by_the_journal() -> None:

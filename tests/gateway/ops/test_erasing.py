@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -205,14 +206,22 @@ def test_an_erased_guest_leaves_the_journals_that_a_restore_kept(
     assert kept is not None
     broken = kept.with_name("journal.db.before-1")
     broken.write_bytes(f"no database, but {HOLDER}".encode())
+    older = kept.with_name("journal.db.before-schema-2")
+    shutil.copy(kept, older)
+    with closing(sqlite3.connect(older)) as connection:
+        connection.execute("PRAGMA user_version = 0")
     upgrades = tmp_path / "backups"
     (upgrades / "before-0.2.0").mkdir(parents=True)
     monkeypatch.setattr(erasing, "PACKAGED_STATE", venue.state_dir)
     monkeypatch.setattr(erasing, "PACKAGED_BACKUPS", upgrades)
     done = erasing.erase(venue, HOLDER, "request 1", NOW_MS)
     # What could not be rewritten is named.
-    assert done.copies == (broken, upgrades / "before-0.2.0")
+    assert done.copies == (broken, older, upgrades / "before-0.2.0")
+    with closing(sqlite3.connect(older)) as connection:
+        # It stays what an older version can read.
+        assert connection.execute("PRAGMA user_version").fetchall() == [(0,)]
     broken.unlink()
+    older.unlink()
     assert places_of(venue, HOLDER, ref) == []
     assert sorted(one.name for one in venue.state_dir.glob("*.before-*")) == [kept.name]
     assert audit.verify(kept).bad_seq is None

@@ -62,6 +62,9 @@ def _problems(folder: Path, *lines: str) -> list[tuple[int, str]]:
         ),
         ('{"type":"zone","id":7}', "id: Expected `str`, got `int`"),
         ('{"type":"zone","id":""}', "id: Expected `str` of length >= 1"),
+        ('{"type":"04A1B2C3D4","id":"a"}', "type: Invalid value '…', expected credential"),
+        ('{"type":"zone","id":"a","04A1B2C3D4":5}', "Object contains unknown field `…`"),
+        (CREDENTIAL + ',"state":"04A1B2C3D4"}', "state: Invalid enum value '…'"),
         ('{"type":"zone","id":"a","capacity":5}', "Object contains unknown field `capacity`"),
         ('{"type":"credential","technology":"nfc","value":"1"}', "Object missing required field `holder`"),
         (CREDENTIAL + ',"state":"lost"}', "state: Invalid enum value 'lost'"),
@@ -288,3 +291,11 @@ def test_being_gentle_is_to_run_only_when_nobody_else_wants_to() -> None:
 def _policy_when_gentle() -> int:
     be_gentle()
     return os.sched_getscheduler(0)
+
+
+def test_an_import_that_may_not_be_gentle_is_made_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", forbidden)
+    be_gentle()

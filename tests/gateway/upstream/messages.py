@@ -126,7 +126,7 @@ class Reader:
         return await self.readers[name](Answer(status, {"Content-Digest": digest(body), **headers}, body))
 
     async def _events(self, answer: Answer) -> object:
-        return https._verdict(answer)
+        return https._verdict(answer, 7)
 
     async def _changes(self, answer: Answer) -> object:
         arrived = directory_changes.Arrived(answer.body, answer.headers.get("Content-Digest"))

@@ -7,11 +7,14 @@ import json
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 import nats
 from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
+from nats.js.errors import NotFoundError
 
 READY_S = 20.0
 
@@ -97,29 +100,32 @@ class Consumer:
 
     def __init__(self, urls: Sequence[str], **login: Any) -> None:
         self._urls, self._login = list(urls), login
-        self._client: nats.NATS | None = None
+        self.client: Any = None
         self.js: JetStreamContext
 
     async def __aenter__(self) -> Self:
-        self._client = await nats.connect(self._urls, error_cb=_quietly, max_reconnect_attempts=-1, **self._login)
-        self.js = self._client.jetstream(timeout=10)
+        self.client = await nats.connect(self._urls, error_cb=_quietly, max_reconnect_attempts=-1, **self._login)
+        self.js = self.client.jetstream(timeout=10)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._client is not None
-        await self._client.close()
+        await self.client.close()
 
-    async def messages(self, stream: str = "EVENTS", subject: str = ">") -> list[nats.aio.msg.Msg]:
-        """Return all there is, in the stream's order."""
-        reader = await self.js.subscribe(subject, stream=stream, ordered_consumer=True)
+    def asking(self, timeout_s: float) -> JetStreamContext:
+        """Return another way to ask, for what may not be answered."""
+        return self.client.jetstream(timeout=timeout_s)
+
+    async def messages(self, stream: str = "EVENTS") -> list[RawStreamMsg]:
+        """Return all there is, in the stream's order, one by one from whoever leads it.
+
+        A subscription may be served by any replica, and that of a leader which was killed can have something that was
+        never agreed upon (nats-server 2.9.10; see docs/upstream.md).
+        """
+        state = (await self.js.stream_info(stream)).state
         found = []
-        wanted = (await self.js.stream_info(stream)).state.messages if subject == ">" else None
-        while wanted is None or len(found) < wanted:
-            try:
-                found.append(await reader.next_msg(timeout=10 if wanted is not None else 1))
-            except nats.errors.TimeoutError:
-                break
-        await reader.unsubscribe()
+        for seq in range(state.first_seq, state.last_seq + 1):
+            with suppress(NotFoundError):
+                found.append(await self.js.get_msg(stream, seq))
         return found
 
 

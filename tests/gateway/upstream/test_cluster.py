@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import os
 import resource
 import time
 from pathlib import Path
@@ -18,13 +17,15 @@ from simulators.upstream_directory import digest
 from tests.gateway.upstream.fleet import SmallVenue
 from tests.gateway.upstream.nats_server import Consumer, NatsServer, cluster
 from tests.gateway.upstream.waiting import until
+from tests.length import PROVING, length
 
-FULL = bool(os.environ.get("VENUE_PROVE"))
-VENUES = 1000 if FULL else 24
-EVENTS = 400 if FULL else 300
+VENUES = length(short=12, full=1000)
+EVENTS = length(short=300, full=400)
 LATE_EVENTS = 100
-CHANGES = 5
-WAIT_S = 900.0 if FULL else 60.0
+CHANGES = length(short=3, full=5)
+WAIT_S = length(short=60.0, full=900.0)
+ASK_S = length(short=1.0, full=3.0)
+"""As long as nobody leads, what is asked is lost and not answered."""
 
 
 async def publish(above: Consumer, venue: str, cursor: int) -> None:
@@ -33,18 +34,19 @@ async def publish(above: Consumer, venue: str, cursor: int) -> None:
     headers = {"Content-Digest": digest(body), "Nats-Msg-Id": f"{venue}-{cursor}"}
     while True:
         try:
-            await above.js.publish(f"venues.{venue}.directory", body, headers=headers, timeout=3)
+            await above.js.publish(f"venues.{venue}.directory", body, headers=headers, timeout=ASK_S)
             return
         except nats.errors.Error:
             await asyncio.sleep(0.1)
 
 
 async def made_streams(above: Consumer) -> None:
+    asking = above.asking(ASK_S)
     async with asyncio.timeout(30):
         for name, subject in (("EVENTS", "venues.*.events"), ("DIRECTORY", "venues.*.directory")):
             while True:
                 try:
-                    await above.js.add_stream(name=name, subjects=[subject], num_replicas=3)
+                    await asking.add_stream(name=name, subjects=[subject], num_replicas=3)
                     break
                 except nats.errors.Error:
                     # The servers are still choosing who leads.
@@ -56,16 +58,13 @@ async def leader(above: Consumer, servers: list[NatsServer]) -> NatsServer:
     return next(server for server in servers if server.name == info.cluster.leader)
 
 
-@pytest.mark.skipif(
-    not FULL, reason="three servers and their elections take from 10 s to a minute: part of `make prove`"
-)
-@pytest.mark.timeout(1800 if FULL else 120)
+@pytest.mark.timeout(length(short=120, full=1800))
 async def test_i05_a_server_killed_mid_load_loses_nothing_and_repeats_nothing(
     tmp_path: Path, record_property, monkeypatch: pytest.MonkeyPatch
 ):
     # What died with a server is waited for in vain, and that is most of the time this takes.
     for where, name in ((bus, "ANSWER_S"), (stream, "WAIT_S"), (stream, "ACK_S")):
-        monkeypatch.setattr(where, name, getattr(where, name) if FULL else 2.0)
+        monkeypatch.setattr(where, name, getattr(where, name) if PROVING else 2.0)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(65_536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     servers = cluster(tmp_path / "nats")
     await asyncio.gather(*(server.start() for server in servers))

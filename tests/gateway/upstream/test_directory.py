@@ -1,11 +1,14 @@
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
+
+import pytest
 
 from gateway.config.upstream import Endpoint
 from gateway.store.credentials import CredentialKey
@@ -16,6 +19,7 @@ from gateway.store.importing import ImportRefused, import_directory
 from gateway.upstream.changes import Changes
 from gateway.upstream.directory import Above, DirectorySync
 from gateway.upstream.download import DOWNLOAD_FILE
+from gateway.upstream.freshness import VenueTime
 from gateway.upstream.http import Client
 from simulators.upstream import Faults, Upstream
 from tests.gateway.upstream.served import ready_folder
@@ -86,7 +90,7 @@ async def venue(folder: Path, port: int, changes: Changes | None = None) -> Asyn
     client = Client(Endpoint(url=f"http://127.0.0.1:{port}"), "stadthalle")
     made.sync = DirectorySync(
         Above(client, changes), made.directory, ChangeFile(folder), made.key, made, Random(1),
-        lambda: 2_000_000_000_000,
+        VenueTime(lambda: 2_000_000_000_000),
         made.facts.append,
     )  # fmt: skip
     task = asyncio.get_running_loop().create_task(made.sync.run())
@@ -107,6 +111,20 @@ async def upstream(folder: Path, count: int = 50) -> AsyncIterator[tuple[Upstrea
         yield made, port
     finally:
         await made.stop()
+
+
+async def test_a_snapshot_that_would_leave_the_journal_no_room_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    disk = os.statvfs(tmp_path)
+    monkeypatch.setattr("gateway.upstream.download.DISK_KEPT_BYTES", disk.f_bavail * disk.f_frsize * 2)
+    async with upstream(tmp_path / "up") as (_, port), venue(tmp_path / "venue", port) as here:
+        await until(lambda: here.sync.refused)
+        assert "are kept for the journal; make room there" in here.sync.trouble()
+        assert not here.sync.download.path.exists()
+        monkeypatch.setattr("gateway.upstream.download.DISK_KEPT_BYTES", 0)
+        here.sync.try_now()
+        await until(lambda: here.directory.cursor == 1 and not here.sync.refused)
 
 
 async def test_a_snapshot_and_then_every_change(tmp_path: Path):

@@ -12,6 +12,7 @@ from gateway.config.upstream import Endpoint
 from gateway.store.directory_overlay import ChangeFile
 from gateway.upstream import changes as directory_changes
 from gateway.upstream.directory import Above, DirectorySync
+from gateway.upstream.freshness import VenueTime
 from gateway.upstream.http import Client
 from simulators.authority import Fault
 from simulators.upstream import Faults, Upstream
@@ -58,7 +59,14 @@ class Site:
         client = Client(Endpoint(url=f"https://127.0.0.1:{self.port}", ca_file=ca_file), "stadthalle")
         here, file = self.here, ChangeFile(self.folder / "venue")
         return DirectorySync(
-            Above(client), here.directory, file, here.key, here, Random(1), lambda: 2_000_000_000_000, here.facts.append
+            Above(client),
+            here.directory,
+            file,
+            here.key,
+            here,
+            Random(1),
+            VenueTime(lambda: 2_000_000_000_000),
+            here.facts.append,
         )
 
     def change(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,10 +18,13 @@ import pytest
 from gateway.config.upstream import Endpoint
 from gateway.domain.orders import KeyGiven, Order, RefusedOrder, Situation
 from gateway.ops.enrolling import EnrolRefused, Wanted, enroll
+from gateway.store.directory import Directory
+from gateway.store.directory_fold import fold_directory
 from gateway.store.directory_overlay import ChangeFile
 from gateway.upstream.changes import Changes
 from gateway.upstream.directory import Above, DirectorySync
 from gateway.upstream.fleet import FleetLink
+from gateway.upstream.freshness import VenueTime
 from gateway.upstream.http import Client
 from gateway.upstream.identity import Identity
 from gateway.upstream.seal import Seal
@@ -144,7 +148,44 @@ async def test_a_certificate_that_has_ended_is_said_with_what_to_do(tmp_path: Pa
             await asked(client_of(identity, above, url))
 
 
+async def test_the_time_of_enrolment_is_pinned_by_the_clock_of_upstream(tmp_path: Path):
+    async with upstream(tmp_path / "up") as (above, url):
+        began_ms = now_ms()
+        identity = await enrolled(tmp_path / "venue", above, url)
+        assert began_ms - 1000 <= identity.trust().since_ms <= now_ms()
+
+
+async def test_the_key_can_lie_apart_from_the_data_and_stays_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    apart = ready_folder(tmp_path / "keys")
+    async with upstream(tmp_path / "up") as (above, url):
+        first = await enrolled(tmp_path / "venue", above, url)
+        first.key_file.rename(apart / "identity.key")
+        # As systemd hands it over: the group of the service may read it.
+        (apart / "identity.key").chmod(0o440)
+        assert not first.enrolled
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(apart))
+        identity = Identity(tmp_path / "venue/state")
+        assert identity.enrolled
+        assert await asked(client_of(identity, above, url)) == 204
+        identity.take_certificate(above.fleet.renew(VENUE, identity.request_pem(VENUE))["certificate"], VENUE)
+        assert await asked(client_of(identity, above, url)) == 204
+        before = identity.key_file.read_bytes()
+        again = await enrolled(tmp_path / "venue", above, url, replace=True)
+        assert again.key_file == apart / "identity.key"
+        assert again.key_file.read_bytes() != before
+        assert again.key_file.stat().st_mode & 0o777 == 0o600
+        assert sorted(file.name for file in again.folder.iterdir()) == ["identity.crt", "trust.json"]
+        assert await asked(client_of(again, above, url)) == 204
+        (again.folder / "identity.key").write_bytes(before)
+        with pytest.raises(SinkUnavailable, match=r"is another key than .* move the wrong one away"):
+            await asked(client_of(again, above, url))
+
+
 # What is signed.
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @asynccontextmanager
@@ -152,7 +193,7 @@ async def syncing(folder: Path, client: Client, changes: Changes | None = None) 
     here = FakeVenue(ready_folder(folder))
     here.sync = DirectorySync(
         Above(client, changes), here.directory, ChangeFile(folder), here.key, here, Random(1),
-        lambda: 2_000_000_000_000,
+        VenueTime(now_ms),
         here.facts.append,
     )  # fmt: skip
     task = asyncio.get_running_loop().create_task(here.sync.run())
@@ -170,7 +211,7 @@ async def directory(tmp_path: Path, *faults: Faults) -> AsyncIterator[tuple[Upst
         identity = await enrolled(tmp_path / "venue", above, url)
         above.faults = list(faults)
         async with syncing(tmp_path / "directory", client_of(identity, above, url)) as here:
-            await until(lambda: here.directory.cursor == 1)
+            await until(lambda: here.directory.confirmed_ms)
             yield above, here, identity
 
 
@@ -180,6 +221,54 @@ async def test_a_signed_directory_is_taken_and_so_are_its_changes(tmp_path: Path
         await until(lambda: here.state(3) == "blocked")
         assert here.sync is not None
         assert here.sync.refused == ""
+
+
+HOUR_S = 3600.0
+
+
+async def test_a_recorded_word_that_nothing_is_newer_makes_the_directory_no_younger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.upstream.changes.POLL_S", 0.2)
+    async with directory(tmp_path) as (above, here, _):
+        sync = here.sync
+        assert sync is not None
+        assert now_ms() - here.directory.as_of_ms < 20_000
+        above.faults = [Faults(path="/changes", sealed_ago_s=HOUR_S)]
+        await until(lambda: "an old one that was sent again" in sync.refused)
+        known_ms, asked = here.directory.as_of_ms, len(above.requests)
+        sync.try_now()
+        await until(lambda: len(above.requests) > asked + 1)
+        assert "compare upstream's clock with this one" in sync.trouble()
+        assert here.directory.as_of_ms == known_ms
+        assert [type(fact).__name__ for fact in here.facts] == ["DirectoryRefused"]
+        above.faults = []
+        sync.try_now()
+        above.directory.change([{"row": credential(3, state="blocked")}])
+        await until(lambda: here.state(3) == "blocked" and not sync.trouble())
+        await until(lambda: here.directory.as_of_ms > known_ms)
+
+
+async def test_a_recorded_snapshot_makes_the_directory_no_younger(tmp_path: Path):
+    async with directory(tmp_path, Faults(path="/snapshot", sealed_ago_s=HOUR_S)) as (above, here, _):
+        assert HOUR_S * 1000 - 1 <= now_ms() - here.directory.as_of_ms < HOUR_S * 1000 + 20_000
+        # Nor does a restart, nor a file that is built anew here.
+        confirmed_ms = here.directory.as_of_ms
+        assert fold_directory(here.folder) == 1
+        here.directory.reload()
+        assert here.directory.as_of_ms == confirmed_ms
+        assert Directory.open(here.folder).as_of_ms == confirmed_ms
+        assert above.faults
+
+
+async def test_changes_with_a_seal_from_the_future_act_and_say_nothing_of_the_age(tmp_path: Path):
+    async with directory(tmp_path, Faults(path="/changes", sealed_ago_s=-HOUR_S)) as (above, here, _):
+        known_ms = here.directory.as_of_ms
+        above.directory.change([{"row": credential(3, state="blocked")}])
+        await until(lambda: here.state(3) == "blocked" and here.sync is not None and here.sync.untimely)
+        assert here.sync is not None
+        assert "nobody can say how old the directory is" in here.sync.trouble()
+        assert here.directory.as_of_ms == known_ms
 
 
 UNSEALED: dict[str, tuple[Faults, str]] = {

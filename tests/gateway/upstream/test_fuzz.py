@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
@@ -110,6 +110,7 @@ def test_bytes_that_are_no_json_are_refused_in_words(reader: Reader, name: str) 
     loop = asyncio.new_event_loop()
 
     @fuzzed
+    @example(b'{"so deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
     @given(st.one_of(st.binary(max_size=80), st.integers(0, len(right)).map(lambda end: right[:end])))
     def tried(body: bytes) -> None:
         loop.run_until_complete(outcome(reader, name, status, body))

@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from gateway.upstream.sinks import SinkUnavailable
 from tests.gateway.store.journals import append
@@ -111,3 +113,17 @@ async def test_a_sink_that_nobody_serves_says_so(tmp_path: Path):
         with pytest.raises(SinkUnavailable, match=r"127\.0\.0\.1 cannot be reached .*; check the network"):
             await sink.deliver(pack)
         await sink.close()
+
+
+@pytest.mark.parametrize("body", ["<html>Welcome to the Wi-Fi of this hall</html>", "", '{"through_seq": 2}', "{}"])
+async def test_i05_a_server_that_answers_200_to_anything_is_given_nothing_for_good(tmp_path: Path, body: str):
+    async def anything(_: web.Request) -> web.Response:
+        return web.Response(text=body, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", anything)
+    async with venue(tmp_path / "venue", 3) as made, TestServer(app, host="127.0.0.1") as server:
+        relay = made.begin(https(f"http://127.0.0.1:{server.port}"))
+        await until(lambda: relay.why)
+        assert relay.why.startswith("upstream answers 200 ")
+        assert (relay.through_seq, relay.set_aside_count) == (0, 0)

@@ -35,8 +35,8 @@ def sink(url: str, **more: Any) -> MqttSink:
 class Above:
     """A consumer with a session that outlives its connection; what it has got is in `messages`."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, topic: str = TOPIC) -> None:
+        self._port, self._topic = port, topic
         self.messages: list[aiomqtt.Message] = []
         self.subscribed = asyncio.Event()
 
@@ -49,7 +49,7 @@ class Above:
                     "127.0.0.1", self._port, identifier="above", protocol=aiomqtt.ProtocolVersion.V5,
                     clean_start=False, properties=lasting,
                 ) as client:  # fmt: skip
-                    await client.subscribe(TOPIC, qos=1)
+                    await client.subscribe(self._topic, qos=1)
                     self.subscribed.set()
                     async for message in client.messages:
                         self.messages.append(message)
@@ -76,8 +76,8 @@ def broker_with(listener: str) -> BrokerProcess:
 
 
 @asynccontextmanager
-async def above(broker: BrokerProcess) -> AsyncIterator[Above]:
-    made = Above(broker.port)
+async def above(broker: BrokerProcess, topic: str = TOPIC) -> AsyncIterator[Above]:
+    made = Above(broker.port, topic)
     task = asyncio.get_running_loop().create_task(made.run())
     await made.subscribed.wait()
     try:

@@ -1,6 +1,7 @@
 """The directory's changes from a real JetStream: the same checks as over HTTPS, and a durable place."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -13,6 +14,7 @@ from gateway.config.upstream import ChangeStream
 from gateway.upstream.changes import Changes
 from gateway.upstream.making import make_changes
 from simulators.upstream import Upstream
+from simulators.upstream_directory import digest
 from tests.gateway.upstream import test_fleet as fleet
 from tests.gateway.upstream.nats_server import Consumer, NatsServer
 from tests.gateway.upstream.test_directory import FakeVenue, credential, entitlement, upstream, venue
@@ -46,9 +48,10 @@ class Above:
             spoilt = body.replace(b"active", b"lost", 1) if spoil else body
             await self.publish(spoilt[:-1] if spoilt == body and spoil else spoilt, headers)
 
-    async def confirm(self) -> None:
+    async def confirm(self, ago_s: float = 0.0) -> None:
         cursor = self.upstream.directory.cursor
-        body, headers = self.upstream.sealed_changes(self._venue, {"after": cursor, "cursor": cursor, "changes": []})
+        nothing = {"after": cursor, "cursor": cursor, "changes": []}
+        body, headers = self.upstream.sealed_changes(self._venue, nothing, ago_s)
         await self.publish(body, headers)
 
 
@@ -100,6 +103,7 @@ async def test_what_upstream_confirms_counts_and_silence_does_not(tmp_path: Path
     ):
         await until(lambda: here.directory.cursor == 1)
         here.directory.confirmed(1)
+        assert here.directory.as_of_ms == 1
         await up.confirm()
         await until(lambda: here.directory.as_of_ms == 2_000_000_000_000)
         assert here.facts == []
@@ -145,6 +149,19 @@ async def test_a_batch_with_one_wrong_row_changes_nothing(tmp_path: Path):
         assert here.state(7) == "active"
 
 
+async def test_i09_what_is_said_of_data_that_is_refused_is_short(tmp_path: Path):
+    async with (
+        NatsServer(tmp_path / "nats") as server,
+        above(tmp_path / "up", server) as (up, port),
+        venue(tmp_path / "venue", port, changes_from(server)) as here,
+    ):
+        await until(lambda: here.directory.cursor == 1)
+        body = json.dumps({"after": 1, "cursor": "x" * 50_000, "changes": [{"op": "y" * 50_000}]}).encode()
+        await up.publish(body, {"Content-Digest": digest(body)})
+        await until(lambda: here.sync.refused)
+        assert len(here.facts[-1].why) <= 1_000
+
+
 async def test_a_consumer_that_would_mix_up_the_order_is_not_used(tmp_path: Path):
     async with NatsServer(tmp_path / "nats") as server, above(tmp_path / "up", server) as (up, port):
         await up.js.add_consumer(
@@ -177,7 +194,7 @@ async def enrolled(folder: Path, server: NatsServer) -> AsyncIterator[tuple[Abov
         client = fleet.client_of(await fleet.enrolled(folder / "venue", up, url), up, url)
         changes = make_changes(ChangeStream(url=server.url), fleet.VENUE)
         async with fleet.syncing(folder / "directory", client, changes) as here:
-            await until(lambda: here.directory.cursor == 1)
+            await until(lambda: here.directory.confirmed_ms)
             yield Above(up, consumer, fleet.VENUE), here
 
 
@@ -199,7 +216,9 @@ async def test_an_enrolled_venue_takes_what_bears_its_seal_and_nothing_else(tmp_
                 signed.replace("k1=", "k9=", 1),
                 "no key of upstream that is known",
             ),
-            "no signature": ("k1=:?:", "no key of upstream that is known"),
+            "no signature": ("at=1, k1=:?:", "no key of upstream that is known"),
+            "one without a time": (signed.partition(", ")[2], "has no time (`at=`)"),
+            "that of another time": (signed.replace("at=1", "at=2", 1), "does not fit"),
         }
         for number, (which, (signature, said)) in enumerate(wrong.items()):
             await up.publish(body, good | ({"Upstream-Signature": signature} if signature else {}))
@@ -213,3 +232,33 @@ async def test_an_enrolled_venue_takes_what_bears_its_seal_and_nothing_else(tmp_
         assert (here.state(3), here.sync.trouble()) == ("active", "")
         assert [type(fact).__name__ for fact in here.facts].count("DirectoryRefused") == len(wrong)
         assert not [one for one in up.upstream.requests if "/changes" in one]
+
+
+async def test_a_word_under_seal_that_is_sent_again_makes_the_directory_no_younger(tmp_path: Path):
+    async with NatsServer(tmp_path / "nats") as server, enrolled(tmp_path, server) as (up, here):
+        first_ms = here.directory.as_of_ms
+        await up.confirm()
+        await until(lambda: here.directory.as_of_ms > first_ms)
+        known_ms = here.directory.as_of_ms
+        recorded = await up.js.get_last_msg("DIRECTORY", f"venues.{fleet.VENUE}.directory")
+        assert recorded.data is not None
+        assert recorded.headers is not None
+        await up.publish(recorded.data, recorded.headers)
+        # One that somebody held back for an hour is an hour old, and what comes after both still acts.
+        await up.confirm(ago_s=3600)
+        await up.change({"row": credential(4, state="blocked")})
+        before_ms = known_ms
+        await until(lambda: here.state(4) == "blocked")
+        assert here.directory.as_of_ms > before_ms
+        assert here.sync.trouble() == ""
+        assert here.imports == 1
+        settled = await up.js.consumer_info("DIRECTORY", f"venue-{fleet.VENUE}")
+        assert settled.delivered.stream_seq == 4
+
+
+async def test_a_word_that_waited_in_the_stream_is_as_old_as_it_is(tmp_path: Path):
+    async with NatsServer(tmp_path / "nats") as server, enrolled(tmp_path, server) as (up, here):
+        here.directory.confirmed(1)
+        await up.confirm(ago_s=3600)
+        await until(lambda: here.directory.as_of_ms > 1)
+        assert 3_600_000 <= fleet.now_ms() - here.directory.as_of_ms < 3_620_000

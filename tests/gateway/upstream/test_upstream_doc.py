@@ -26,7 +26,7 @@ LINES_MAX = 100
 
 
 def program(folder: Path) -> Served:
-    code = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    code = re.search(r'```python\n("""A small upstream.*?)```', PAGE, re.DOTALL)
     assert code is not None
     assert len(code[1].splitlines()) <= LINES_MAX
     folder.mkdir()

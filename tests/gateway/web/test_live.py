@@ -10,7 +10,16 @@ from gateway.domain.answers import Answer, failed
 from gateway.domain.event import RequestRef
 from gateway.domain.reasons import Reason
 from gateway.flows.recorder import Committed
-from gateway.web.live import EVERY_S, FRAMES_WAITING_MAX, ROWS_KEPT, ROWS_SENT_MAX, SCREENS_MAX, WATCHERS_MAX, Live
+from gateway.web.live import (
+    EVERY_S,
+    FRAMES_WAITING_MAX,
+    PARTS_EVERY_S,
+    ROWS_KEPT,
+    ROWS_SENT_MAX,
+    SCREENS_MAX,
+    WATCHERS_MAX,
+    Live,
+)
 from gateway.web.rows import is_shown, row
 from tests.gateway.domain.samples import EVENT_TYPES, sample
 from tests.gateway.fakes import VirtualClockLoop
@@ -59,7 +68,7 @@ def test_a_newcomer_gets_everything_and_then_what_changes():
         await passed(loop, 2)
         assert frames(watcher) == [], "nothing changed, so nothing is sent"
         venue.shown = {**venue.shown, "devices": [{"name": "x"}]}
-        await passed(loop, EVERY_S)
+        await passed(loop, PARTS_EVERY_S)
         assert frames(watcher) == [("parts", {"devices": [{"name": "x"}]})]
         live.leave(watcher)
         assert live._timer is None
@@ -176,10 +185,25 @@ def test_i12_every_kind_of_event_makes_a_row_or_none_and_no_row_has_a_whole_refe
         one = entry(1, sample(event_type, **fields))
         if is_shown(one):
             shown += 1
-            made = row(one)
+            made = row(one, sees_guests=True)
             assert made.kind == event_type.__struct_config__.tag
             assert reference not in str(made)
     assert shown > 30
+
+
+def test_what_somebody_typed_may_name_a_guest_and_is_not_for_viewers():
+    name = "Ada Lovelace lost her ticket"
+    typed = 0
+    for event_type in EVENT_TYPES:
+        free = [one for one in ("override_reason", "reason") if event_type.__annotations__.get(one) == "str"]
+        one = entry(1, sample(event_type, **dict.fromkeys(free, name)))
+        if free and is_shown(one):
+            typed += 1
+            assert row(one, sees_guests=True).note == name
+            assert name not in str(row(one, sees_guests=False))
+    assert typed >= 6
+    denied = entry(1, sample(e.EntryDenied))
+    assert row(denied, sees_guests=False).reason == row(denied, sees_guests=True).reason != ""
 
 
 def test_a_look_at_everything_is_a_turn_for_each_part_and_sends_what_is_newest():

@@ -7,13 +7,19 @@ import json
 from collections.abc import Callable
 
 import pytest
+from aiohttp.test_utils import TestClient
+from msgspec.structs import replace
 from yarl import URL
 
 from gateway.domain.answers import Answer
+from gateway.web import browsers
+from gateway.web.contract import COOKIE, ROUTES
 from gateway.web.http import BODY_BYTES_MAX
 from gateway.web.live import SCREENS_MAX, WATCHERS_MAX
-from gateway.web.pages import ASKED_MAX, COOKIE
+from gateway.web.login import NAME_TRIES
+from gateway.web.pages import ASKED_MAX
 from gateway.web.throttle import LEAK_S, TRIES
+from gateway.web.users import ROLES
 from tests.e2e.bulletin import poll
 from tests.gateway.web.conftest import JOB, PASSWORD
 
@@ -172,6 +178,36 @@ async def test_a_flood_of_logins_is_slowed_down_and_tells_nothing(house, clock):
     assert await house.sign_in() == 429, "the right password waits too"
     clock.now_s += LEAK_S
     assert await house.sign_in() == 200
+
+
+async def test_a_browser_that_knew_the_password_once_is_not_held_up_by_a_flood(house, clock):
+    """As through `ssh -L`, where everybody comes from 127.0.0.1."""
+    assert await house.sign_in() == 200
+    async with TestClient(house.client.server) as stranger:
+        wrong = {"user": "ada", "password": "wrong password"}
+        for _ in range(NAME_TRIES):
+            clock.now_s += LEAK_S
+            assert (await stranger.post("/api/login", json=wrong)).status == 401
+        while (await stranger.post("/api/login", json=wrong)).status == 401:
+            pass
+        assert await house.sign_in() == 200
+        # Whoever has such a cookie has tries of their own, and no more of them.
+        assert [await house.sign_in("ada", "wrong password") for _ in range(TRIES + 1)] == [401] * TRIES + [429]
+        assert await house.sign_in() == 429
+        clock.now_s += LEAK_S
+        assert await house.sign_in() == 200
+
+
+async def test_a_browser_is_known_for_one_name_and_one_password(house):
+    assert await house.sign_in() == 200
+    ada = house.users.get("ada")
+    [kept] = [one for one in house.client.session.cookie_jar if one.key == browsers.COOKIE]
+    assert (kept["httponly"], kept["samesite"], kept["path"]) == (True, "Strict", "/api/login")
+    assert browsers.known(kept.value, "ada", ada)
+    assert not browsers.known(kept.value, "bea", house.users.get("bea"))
+    assert not browsers.known(kept.value, "ada", replace(ada, digest="00" * 32))
+    for made_up in ("", ".", "a.b", "\udcff.\udcff", "a." + "0" * 64, kept.value[1:]):
+        assert not browsers.known(made_up, "ada", ada)
 
 
 async def test_many_logins_at_once_are_not_many_tries(house):
@@ -339,3 +375,20 @@ async def test_a_mistake_in_the_gateway_tells_nothing(house):
     answer = await house.post("/api/ask", ASK)
     assert answer.status == 500
     assert "4A00" not in await answer.text()
+
+
+PUBLISHED = [route for route in ROUTES if route.role is not None]
+
+
+@pytest.mark.parametrize("route", PUBLISHED, ids=lambda one: one.name)
+@pytest.mark.parametrize(("name", "role"), [("", ""), ("vic", "viewer"), ("bea", "staff"), ("ada", "technician")])
+async def test_the_published_role_is_the_one_that_is_asked_for(house, route, name, role):
+    if name:
+        await house.sign_in(name)
+    headers = {"X-CSRF-Token": house.csrf}
+    path = route.path.replace("{job}", JOB)
+    answer = await house.client.request(route.method, path, json={} if route.takes else None, headers=headers)
+    enough = role and ROLES.index(role) >= ROLES.index(route.role)
+    assert (answer.status in {200, 400}) is bool(enough), await answer.text()
+    assert enough or answer.status == (403 if name else 401)
+    answer.close()

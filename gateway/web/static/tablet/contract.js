@@ -41,7 +41,7 @@ export class Gateway {
     this.base = `venue/${invitation.venue}`;
     this.mine = `${this.base}/clients/${invitation.user}`;
     this.invitation = invitation;
-    this.line = "connecting"; // or "up", "down", "refused" (wrong password), "unreachable" (never worked)
+    this.line = "connecting"; // or "up", "down", "refused" (wrong password), "unreachable" (never worked), "forbidden" (by the page's policy)
     this.state = { state: "offline", why: [] };
     this.info = { currency: "EUR", name: invitation.venue };
     this.devices = [];
@@ -51,6 +51,13 @@ export class Gateway {
     this.tries = 0;
     this.onChange = onChange;
     this.onAgain = onAgain;
+    // The page may reach the gateway's computer by the names it is known by, and no other.
+    this.forbidden = (event) => {
+      if (event.effectiveDirective !== "connect-src") return;
+      this.line = "forbidden";
+      this.end();
+      this.onChange();
+    };
   }
 
   connect() {
@@ -62,6 +69,7 @@ export class Gateway {
     this.client.on("connect", () => this.begin());
     this.client.on("message", (topic, payload) => this.take(topic, payload.toString()));
     this.client.on("close", () => this.lost());
+    document.addEventListener("securitypolicyviolation", this.forbidden);
     this.client.on("error", (error) => {
       if (error.code !== 134 && error.code !== REFUSED) return;
       this.line = "refused";
@@ -71,7 +79,10 @@ export class Gateway {
   }
 
   // Leaves the venue for good, as when another tablet is to be joined here.
-  end() { this.client?.end(true); }
+  end() {
+    document.removeEventListener("securitypolicyviolation", this.forbidden);
+    this.client?.end(true);
+  }
 
   begin() {
     this.tries = 0;
@@ -88,7 +99,7 @@ export class Gateway {
     this.tries += 1;
     // Nobody knows how the gateway is now; its next word makes whatever is open be asked again.
     this.state = { state: "offline", why: [] };
-    if (this.line !== "refused") this.line = this.line === "up" || this.line === "down" ? "down" : this.tries > 2 ? "unreachable" : "connecting";
+    if (this.line !== "refused" && this.line !== "forbidden") this.line = this.line === "up" || this.line === "down" ? "down" : this.tries > 2 ? "unreachable" : "connecting";
     this.onChange();
   }
 

@@ -266,7 +266,7 @@ function deviceNote(name) {
 }
 
 function banner() {
-  if (gateway.line !== "up") return el("p.banner.bad", { id: "line", role: "status" }, t(`line_${gateway.line}`));
+  if (gateway.line !== "up") return el("p.banner.bad", { id: "line", role: "status" }, t(`line_${gateway.line}`, { host: gateway.invitation.wss }));
   if (gateway.state.state === "offline") return el("p.banner.bad", { id: "line", role: "status" }, t("gateway_offline"));
   if (gateway.state.state === "degraded") return el("p.banner.near", { id: "line", role: "status" }, t("degraded", { why: gateway.state.why.join(", ") }));
   return el("p.banner.good", { id: "line", role: "status" }, t("ready"));
