@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.config.schema import VERBS
 from gateway.store.rows import GENESIS, Row, chain
+from tests.simulation.faults import Faults
 from tests.simulation.money import Money
 from tests.simulation.timeline import Timeline
 
@@ -122,6 +123,7 @@ class Observers:
         self.acknowledged: list[tuple[float, int]] = []
         self.cursor_written = 0
         self.stats: Counter[str] = Counter()
+        self.faults = Faults()
         self.feed_floor = 0
         self.feed_begun = False
         self.money = Money(self)

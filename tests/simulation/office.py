@@ -39,8 +39,9 @@ class Office:
         self.timeline = timeline
         self.random = random
         self.observers = observers
-        # Half of all venues have one, so that what is found without it is found as often as ever.
-        self.is_there = random.random() < 0.5
+        self.faults = observers.faults
+        # One venue in four has one, so that what is found without it is found as often as ever.
+        self.is_there = random.random() < 0.25
         self.has_seq = 0
         self.forgot = False
         self.reachable = True
@@ -54,7 +55,7 @@ class Office:
         if self.has_seq:
             self.has_seq = self.random.randrange(self.has_seq)
             self.forgot = True
-            self.observers.stats["office forgot"] += 1
+            self.faults.count("upstream", "went back to a backup")
 
     def mend(self) -> None:
         self.reachable, self.loses, self.hangs = True, 0.0, 0.0
@@ -75,7 +76,7 @@ class Office:
                 self.observers.violated("I5", what)
             return Behind(self.has_seq)
         if pack.after_seq < self.has_seq:
-            self.observers.stats["office repeats"] += 1
+            self.faults.count("upstream", "was sent a repeat")
             if self.has_seq < pack.through_seq and self.random.random() < 0.5:
                 return Ahead(self.has_seq)
         numbers = [int(event["sequence"]) for event in events]
@@ -105,13 +106,15 @@ class SimSink:
         office.observers.told_upstream(events, parts)
         await asyncio.sleep(random.choice((0.002, 0.03, 0.2)))
         if random.random() < office.hangs:
+            office.faults.count("upstream", "hung")
             await asyncio.sleep(HANG_S)
         if not office.reachable or random.random() < office.loses:
+            office.faults.count("upstream", "lost a pack" if office.reachable else "unreachable")
             raise SinkUnavailable("the line is down")
         verdict = office.take(pack, events)
         await asyncio.sleep(random.choice((0.002, 0.03, 0.2)))
         if random.random() < office.loses:
-            office.observers.stats["office answers lost"] += 1
+            office.faults.count("upstream", "lost an answer")
             raise SinkUnavailable("the line broke before an answer came")
         return verdict
 

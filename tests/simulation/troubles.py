@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.config.schema import Configuration
 from tests.simulation import venue
+from tests.simulation.faults import BOARD_TROUBLES, PRINTER_TROUBLES
 from tests.simulation.observers import Asked
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-GATE_TROUBLES = ("offline", "refuses", "deaf", "mute", "hangs")
 CHAOS_S = 13.0
 MENDED_S = 12.0
 """How long the gateway has to find back to its work once all is mended."""
@@ -20,7 +20,6 @@ PROBE_S = 6.0
 SENT_UP_S = 2.0
 """What was on disk so long ago is upstream as well, when all is well."""
 DECISIONS = ("entry.granted", "entry.denied")
-PRINTER_TROUBLES = ("offline", "fails", "hangs")
 BACK_S = 3.0
 """How long a device may take to be back once its trouble is over, and the journal after a full disk."""
 RESPONSE_S = 0.5
@@ -147,7 +146,7 @@ class Troubles:
             thing.lose(RuntimeError("a bug in a driver"))
             thing.trouble = "crash"
         elif thing in self.world.boards:
-            thing.trouble = random.choice(GATE_TROUBLES)
+            thing.trouble = random.choice(BOARD_TROUBLES)
         elif thing in self.world.printers:
             if random.random() < 0.4:
                 thing.set_paper(paper=False)
@@ -179,7 +178,10 @@ class Troubles:
 
     def _clock_jump(self) -> None:
         """Somebody sets the clock an hour wrong, and it is set right after a while."""
+        off_before_ms = self.world.machine.off_ms
         self.world.machine.jump()
+        ahead = self.world.machine.off_ms > off_before_ms
+        self.world.observers.faults.count("clock", "an hour ahead" if ahead else "an hour back")
         self.world.observers.note("jump", self.world.machine.off_ms)
         # Whoever comes just then has a ticket that is valid now, and would not be an hour before or after.
         reader = self.world.readers[self.random.choice(("reader-n", "reader-s"))]
@@ -188,6 +190,8 @@ class Troubles:
 
     def _ntp(self) -> None:
         """NTP comes, where there is any."""
+        if not self.world.machine.ntp:
+            self.world.observers.faults.count("clock", "set right late")
         self.world.machine.comes_right()
         self.world.observers.note("ntp")
 

@@ -37,6 +37,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.clock import MachineClock
 from tests.simulation.devices import Board, Reader, ReceiptPrinter, driver_table
 from tests.simulation.disk import Disk
+from tests.simulation.faults import Faults
 from tests.simulation.observers import Observers
 from tests.simulation.office import UPSTREAM, Office, upstream_of
 from tests.simulation.people import Clients, Guests
@@ -71,6 +72,7 @@ class Result(msgspec.Struct):
     violations: list[str]
     invariants: list[str]
     stats: dict[str, int]
+    faults: Faults
     lines: list[str] = []
 
 
@@ -177,6 +179,7 @@ class World:
             [str(one) for one in observers.violations],
             [one.invariant for one in observers.violations],
             dict(observers.stats),
+            observers.faults,
             observers.lines or [],
         )
 
@@ -239,9 +242,11 @@ class World:
             self.journal._reader.close()
             self.journal = None
         if self.outbox is not None:
-            self.outbox._close()
+            self.outbox._packing.close()
             self.outbox = None
         if self.power_cut:
+            if not self.machine.battery:
+                self.observers.faults.count("clock", "lost with the power")
             self.machine.power_cut()
         self.observers.opened_image(self.disk.rows(), power_cut=self.power_cut)
         self.observers.life_ended(self._cursor_age_s())
@@ -263,6 +268,7 @@ class World:
         if self.gateway is not None and not self.over and not self.timeline.killed:
             self.power_cut = power_cut
             self.timeline.killed = True
+            self.observers.faults.count("process", "lost its power" if power_cut else "killed")
 
     def keep_open(self, outbox: Outbox) -> Outbox:
         """Remember what reads the journal for upstream; its connection goes with the process."""
@@ -273,12 +279,15 @@ class World:
         """Ask the gateway to stop, as the service manager does."""
         if self.gateway is not None:
             self.stopping = True
+            if not self.over:
+                self.observers.faults.count("process", "stopped")
             self.gateway.stop()
 
     def read_configuration(self, _path: Path) -> Configuration:
         """What a reload finds in the YAML."""
         found = self.troubles.yaml
         if found is None:
+            self.observers.faults.count("people", "made the configuration nonsense")
             raise ConfigurationError((Problem(Path("/simulated.yaml"), 3, 1, "gates", "is nonsense"),))
         self.configuration = found
         return found
