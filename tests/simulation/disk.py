@@ -53,7 +53,7 @@ class Disk:
         self.slow_until_s = 0.0
         self.troubled_until_s = 0.0
         self.writer: SimWriter | None = None
-        self.kill: object = None
+        self.kill: Callable[..., None] | None = None
         self.doomed: Work | None = None
         self.kill_between = 0.0
         self._begin_life(0)
@@ -243,8 +243,7 @@ class SimWriter:
         elif self._error is None:
             self._write(work)
             if work.rows and disk.random.random() < disk.kill_between:
-                disk.faults.count("process", "killed between commit and news")
-                disk.kill()
+                disk.kill(moment="killed between commit and news")
                 return
         self._next = disk.timeline.after(disk.random.uniform(0.00002, 0.0004), self._tell, self._error)
 

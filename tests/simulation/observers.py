@@ -118,7 +118,7 @@ class Observers:
         self.kicked: set[str] = set()
         self.printed: Counter[str] = Counter()
         self.finals: dict[tuple[str, str], tuple[Any, ...]] = {}
-        self.published: dict[int, tuple[str, str]] = {}
+        self.published: dict[int, tuple[str, bytes]] = {}
         self.arrived_seq = 0
         self.acknowledged: list[tuple[float, int]] = []
         self.cursor_written = 0
@@ -405,10 +405,12 @@ class Observers:
         if seq > self.durable_seq or row is None:
             self.violated("I1", f"row {seq} was published and is not on disk")
             return
-        identity = entry["id"], sha256(row.body).hexdigest()
+        identity = entry["id"], row.body
         if row.id.hex() != entry["id"].replace("-", "") or self.published.setdefault(seq, identity) != identity:
             self.violated("I5", f"row {seq} was published under another id")
-        event = {name: value for name, value in entry.items() if name not in ("seq", "id", "at")}
+        event = entry.copy()
+        for name in ("seq", "id", "at"):
+            event.pop(name, None)
         if event != self.events[seq]:
             self.violated("I5", f"row {seq} was published with other words than are on disk")
 

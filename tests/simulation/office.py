@@ -40,8 +40,8 @@ class Office:
         self.random = random
         self.observers = observers
         self.faults = observers.faults
-        # One venue in four has one, so that what is found without it is found as often as ever.
-        self.is_there = random.random() < 0.25
+        # One venue in six has one, so that what is found without it is found as often as ever.
+        self.is_there = random.random() < 0.17
         self.has_seq = 0
         self.forgot = False
         self.reachable = True

@@ -263,12 +263,12 @@ class World:
             return None
         return 0.1 if self.in_order else 7.0
 
-    def kill(self, *, power_cut: bool = False) -> None:
+    def kill(self, *, power_cut: bool = False, moment: str = "killed") -> None:
         """End the process here and now."""
         if self.gateway is not None and not self.over and not self.timeline.killed:
             self.power_cut = power_cut
             self.timeline.killed = True
-            self.observers.faults.count("process", "lost its power" if power_cut else "killed")
+            self.observers.faults.count("process", "lost its power" if power_cut else moment)
 
     def keep_open(self, outbox: Outbox) -> Outbox:
         """Remember what reads the journal for upstream; its connection goes with the process."""
