@@ -91,7 +91,10 @@ class Link:
         broker.timeline.after(at_s - now_s, function, *args)
 
     def _arrived(self, packet: mqtt5.Packet) -> None:
-        if not self.open or self.broker.frozen:
+        if not self.open:
+            return
+        if self.broker.frozen:
+            self.broker.faults.count("broker", "swallowed while frozen")
             return
         if isinstance(packet, mqtt5.PublishPacket):
             # Nearly all are, and looking through the others first would be a good part of the whole delivery.
@@ -126,6 +129,8 @@ class Link:
     def deliver(self, topic: str, payload: bytes, *, retain: bool, **properties: Any) -> None:
         if not self.open or not any(matches(pattern, topic) for pattern in self.filters):
             return
+        if retain:
+            self.broker.faults.count("broker", "handed out retained requests")
         self._packet_id = self._packet_id % 0xFFFF + 1
         packet = mqtt5.PublishPacket(
             topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, retain=retain, packet_id=self._packet_id, **properties
@@ -135,6 +140,7 @@ class Link:
     def _send(self, data: bytes, acknowledges: int | None = None) -> None:
         random = self.broker.random
         if len(data) > 2 and random.random() < 0.05:
+            self.broker.faults.count("network", "packet in pieces")
             cut = random.randrange(1, len(data))
             self._cross("down", self._deliver_bytes, data[:cut], None)
             data = data[cut:]
@@ -159,6 +165,7 @@ class Link:
         """The network or the broker ended it."""
         if self.open:
             self.open = False
+            self.broker.faults.count("broker", "cut the connection")
             self.broker.lost(self, self._will)
             if not self.broker.timeline.killed:
                 self._say_lost(error)
@@ -181,6 +188,7 @@ class Broker:
         self.timeline = timeline
         self.random = random
         self.observers = observers
+        self.faults = observers.faults
         self.base = base
         self.events_topic = f"{base}/events"
         self.retained: dict[str, bytes] = {}
@@ -190,6 +198,7 @@ class Broker:
         self.slow = 1.0
         self.receive_max = random.choice((1, 3, 20, 1000))
         self.on_response: Callable[[str, bytes], None] | None = None
+        self._published = self._forwarded = 0
 
     def delay_s(self) -> float:
         return DELAYS_S[int(self.random.random() * len(DELAYS_S))] * self.slow
@@ -197,6 +206,7 @@ class Broker:
     async def connect(self, protocol_factory: Callable[[], asyncio.Protocol]) -> tuple[SimTransport, asyncio.Protocol]:
         await asyncio.sleep(self.delay_s())
         if not self.up:
+            self.faults.count("broker", "refused a connection")
             raise ConnectionRefusedError
         protocol = protocol_factory()
         self.link = Link(self, protocol)
@@ -207,16 +217,28 @@ class Broker:
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, **properties: Any) -> None:
         """A client publishes. Each topic is a lane of its own, so that topics overtake one another."""
         if not self.up:
+            self.faults.count("broker", "lost a request")
             return
         if retain:
             self.retained[topic] = payload
-        copies = 2 if self.random.random() < 0.08 else 1
+        self._published += 1
+        copies = 1
+        if self.random.random() < 0.08:
+            copies = 2
+            self.faults.count("broker", "delivered twice")
+        if self.slow > 1:
+            self.faults.count("broker", "crawled")
         for _ in range(copies):
-            self.timeline.after(self.delay_s(), self._forward, topic, payload, retain, properties)
+            self.timeline.after(self.delay_s(), self._forward, self._published, topic, payload, retain, properties)
 
-    def _forward(self, topic: str, payload: bytes, retain: bool, properties: dict[str, Any]) -> None:
-        if self.link is not None and self.up and not self.frozen:
-            self.link.deliver(topic, payload, retain=retain, **properties)
+    def _forward(self, number: int, topic: str, payload: bytes, retain: bool, properties: dict[str, Any]) -> None:
+        if self.link is None or not self.up or self.frozen:
+            self.faults.count("broker", "lost a request")
+            return
+        if number < self._forwarded:
+            self.faults.count("broker", "let topics overtake")
+        self._forwarded = max(self._forwarded, number)
+        self.link.deliver(topic, payload, retain=retain, **properties)
 
     def route(self, packet: mqtt5.PublishPacket) -> list[int]:
         """Take what the gateway published. Returns the numbers of the rows of the feed in it."""

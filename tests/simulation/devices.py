@@ -26,6 +26,7 @@ from drivers.api import (
 from drivers.document import Document, Text
 from drivers.drawers.drawer_kick import DrawerKick
 from gateway.devices.registry import DriverEntry
+from tests.simulation.faults import BOARD_TROUBLES, PRINTER_TROUBLES
 from tests.simulation.observers import Observers
 from tests.simulation.timeline import Timeline
 
@@ -57,7 +58,13 @@ class Thing:
 
     def unplug(self) -> None:
         self.plugged = False
+        if self.driver is not None:
+            self.fault("device", "unplugged")
         self.lose(DeviceOffline(f"{self.name} was unplugged"))
+
+    def fault(self, part: str, kind: str) -> None:
+        if not self.timeline.killed:
+            self.observers.faults.count(part, kind)
 
     def lose(self, error: Exception) -> None:
         if self.driver is not None and not self.timeline.killed:
@@ -84,6 +91,8 @@ class Reader(Thing):
         return True
 
     def babble(self) -> None:
+        if self.driver is not None:
+            self.fault("reader", "babbled")
         for _ in range(50):
             self.emit(Noise(200, "no frame"))
 
@@ -141,6 +150,8 @@ class ReceiptPrinter(Thing):
 
     def set_paper(self, *, paper: bool) -> None:
         self.paper = paper
+        if not paper and self.driver is not None:
+            self.fault("printer", "no paper")
         if not self.silent:
             self.emit(self.status())
 
@@ -165,8 +176,10 @@ class LinkDriver:
         thing = self.thing
         await asyncio.sleep(thing.random.uniform(0.001, 0.05))
         if not thing.plugged:
+            thing.fault("device", "not there")
             raise DeviceOffline(f"there is no {thing.name}")
         if thing.trouble == "crash":
+            thing.fault("device", "bug in its driver")
             raise RuntimeError("a bug in a driver")
         self._lost = asyncio.get_running_loop().create_future()
         thing.driver = self
@@ -196,6 +209,8 @@ class BoardDriver(LinkDriver):
         self._require()
         board: Board = self.thing
         trouble = board.trouble
+        if trouble in BOARD_TROUBLES:
+            board.fault("board", trouble)
         if trouble == "offline":
             raise DeviceOffline("the board takes nothing")
         if trouble == "refuses":
@@ -220,6 +235,8 @@ class PrinterDriver(LinkDriver):
         self._require()
         printer: ReceiptPrinter = self.thing
         trouble = printer.trouble
+        if trouble in PRINTER_TROUBLES:
+            printer.fault("printer", trouble)
         if trouble == "offline":
             raise DeviceOffline("the printer takes nothing")
         if not printer.timeline.killed:
@@ -234,6 +251,7 @@ class PrinterDriver(LinkDriver):
         self._require()
         printer: ReceiptPrinter = self.thing
         if printer.silent:
+            printer.fault("printer", "silent")
             await asyncio.sleep(1.0)
             return None
         await asyncio.sleep(printer.random.uniform(0.001, 0.02))

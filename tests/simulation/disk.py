@@ -45,6 +45,7 @@ class Disk:
         self.timeline = timeline
         self.random = random
         self.observers = observers
+        self.faults = observers.faults
         self._folder = folder
         self.full = False
         self.failing = False
@@ -52,7 +53,7 @@ class Disk:
         self.slow_until_s = 0.0
         self.troubled_until_s = 0.0
         self.writer: SimWriter | None = None
-        self.kill: object = None
+        self.kill: Callable[..., None] | None = None
         self.doomed: Work | None = None
         self.kill_between = 0.0
         self._begin_life(0)
@@ -74,15 +75,19 @@ class Disk:
 
     def latency_s(self) -> float:
         if self.timeline.now_s < self.slow_until_s:
+            self.faults.count("disk", "stalled")
             return self.random.uniform(0.5, 1.0) * (self.slow_until_s - self.timeline.now_s) + 0.001
         return self.random.choice((0.0003, 0.0008, 0.002, 0.006))
 
     def trouble(self) -> StorageUnavailable | None:
         if self.full:
+            self.faults.count("disk", "full")
             return from_sqlite(_sqlite_error(sqlite3.SQLITE_FULL, "SQLITE_FULL", "full"), self.path)
         if self.failing:
+            self.faults.count("disk", "I/O error")
             return from_sqlite(_sqlite_error(sqlite3.SQLITE_IOERR, "SQLITE_IOERR_WRITE", "i/o error"), self.path)
         if self.fsync_fails:
+            self.faults.count("disk", "sync failed")
             error = _sqlite_error(sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC", "sync failed")
             return from_sqlite(error, self.path)
         return None
@@ -110,10 +115,13 @@ class Disk:
         if power_cut and synced < end:
             # Some of what was written and never synced may have reached the disk, the last of it torn.
             end = self.random.choice((synced, self.random.randint(synced, end)))
+            what = "lost what was not synced" if end == synced else "kept a part of what was not synced"
+            self.faults.count("disk", what)
         return data[:end]
 
     def _keep_after_all(self, work: Work) -> None:
         """After a failed sync the kernel may show the next process what the last one was told is not there."""
+        self.faults.count("disk", "kept what a failed sync lost")
         committer = Committer(self.path)
         committer.commit(work)
         committer.close()
@@ -235,7 +243,7 @@ class SimWriter:
         elif self._error is None:
             self._write(work)
             if work.rows and disk.random.random() < disk.kill_between:
-                disk.kill()
+                disk.kill(moment="killed between commit and news")
                 return
         self._next = disk.timeline.after(disk.random.uniform(0.00002, 0.0004), self._tell, self._error)
 

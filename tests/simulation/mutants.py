@@ -23,6 +23,8 @@ from gateway.mqtt.feed import Feed
 from gateway.mqtt5.connection import Outcome
 from gateway.store.committer import Committer
 from gateway.store.journal import Journal, StorageUnavailable
+from gateway.upstream.relay import Relay
+from gateway.upstream.sinks import SinkUnavailable, Taken
 
 
 @contextmanager
@@ -112,6 +114,19 @@ def feed_skips_what_was_lost() -> AbstractContextManager[None]:
         return lambda _outcome: acknowledged(Outcome.DELIVERED)
 
     return patched(Feed, "_acknowledgement", acknowledgement)
+
+
+def upstream_counts_what_was_lost() -> AbstractContextManager[None]:
+    """A pack that upstream may not have counts as delivered."""
+    original = Relay._deliver
+
+    async def deliver(self, pack):
+        try:
+            return await original(self, pack)
+        except SinkUnavailable:
+            return Taken()
+
+    return patched(Relay, "_deliver", deliver)
 
 
 def expired_requests_are_served() -> AbstractContextManager[None]:
@@ -226,6 +241,7 @@ REQUIRED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
 MUTANTS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     **REQUIRED,
     "feed-skips-what-was-lost": feed_skips_what_was_lost,
+    "upstream-counts-what-was-lost": upstream_counts_what_was_lost,
     "expired-requests-are-served": expired_requests_are_served,
     "interrupted-jobs-print-again": interrupted_jobs_are_printed_again,
     "no-grants": no_grants,

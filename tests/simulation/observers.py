@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.config.schema import VERBS
 from gateway.store.rows import GENESIS, Row, chain
+from tests.simulation.faults import Faults
 from tests.simulation.money import Money
 from tests.simulation.timeline import Timeline
 
@@ -117,11 +118,12 @@ class Observers:
         self.kicked: set[str] = set()
         self.printed: Counter[str] = Counter()
         self.finals: dict[tuple[str, str], tuple[Any, ...]] = {}
-        self.published: dict[int, tuple[str, str]] = {}
+        self.published: dict[int, tuple[str, bytes]] = {}
         self.arrived_seq = 0
         self.acknowledged: list[tuple[float, int]] = []
         self.cursor_written = 0
         self.stats: Counter[str] = Counter()
+        self.faults = Faults()
         self.feed_floor = 0
         self.feed_begun = False
         self.money = Money(self)
@@ -364,6 +366,19 @@ class Observers:
         elif name.startswith("clients/") and name.endswith("/responses"):
             self._check_answer(name.split("/")[1], msgspec.json.decode(payload))
 
+    def told_upstream(self, events: list[dict[str, Any]], parts: Collection[bytes]) -> None:
+        """The gateway begins to send these CloudEvents up: each is a row that is on disk, in its own words."""
+        for part in parts:
+            self.seen("an event that went up", part)
+        for event in events:
+            seq = int(event["sequence"])
+            row = self.rows.get(seq)
+            if seq > self.durable_seq or row is None:
+                self.violated("I1", f"row {seq} went up and is not on disk")
+            elif event["id"].replace("-", "") != row.id.hex() or event["data"] != self.events[seq]:
+                self.violated("I5", f"row {seq} went up with another id or other words than are on disk")
+        self.note("up", [event["sequence"] for event in events])
+
     def _check_resumption(self, seq: int) -> None:
         """A new life begins the feed where its cursor is, and that is at most some seconds old."""
         if not self.feed_begun and seq <= self.feed_floor:
@@ -390,10 +405,12 @@ class Observers:
         if seq > self.durable_seq or row is None:
             self.violated("I1", f"row {seq} was published and is not on disk")
             return
-        identity = entry["id"], sha256(row.body).hexdigest()
+        identity = entry["id"], row.body
         if row.id.hex() != entry["id"].replace("-", "") or self.published.setdefault(seq, identity) != identity:
             self.violated("I5", f"row {seq} was published under another id")
-        event = {name: value for name, value in entry.items() if name not in ("seq", "id", "at")}
+        event = entry.copy()
+        for name in ("seq", "id", "at"):
+            event.pop(name, None)
         if event != self.events[seq]:
             self.violated("I5", f"row {seq} was published with other words than are on disk")
 

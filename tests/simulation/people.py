@@ -39,6 +39,7 @@ class Guests:
         card = self.card()
         self.readers[name].tap(card)
         if random.random() < 0.25:
+            self.observers.faults.count("people", "one ticket at two gates")
             others = [one for one in self.readers if one != name]
             again = random.choice([card, card, *venue.COPIED_CARDS])
             delay_s = random.choice((0.0, 0.0, 0.0005, 0.003))
@@ -68,6 +69,7 @@ class Guests:
 
     def force(self) -> None:
         """Somebody climbs over a gate."""
+        self.observers.faults.count("people", "forced a gate")
         gate = self.random.choice(list(self.place))
         board, channel = self.place[gate]
         self.timeline.after(0.0, board.contact, channel, True)
@@ -137,9 +139,12 @@ class Clients:
         """Ask for what is not granted, or send what is no request."""
         random = self.random
         kind = random.random()
+        is_request = kind < 0.7
+        what = "asked for what is not granted" if is_request else "sent what is no request"
+        self.observers.faults.count("people", what)
         if kind < 0.4:
             self.ask("stranger", "drawer-1", "open", {"reason": "mine"}, expires_in_s=10.0)
-        elif kind < 0.7:
+        elif is_request:
             self.ask("turnstile", "printer-1", "print", None, expires_in_s=None)
         else:
             topic = f"{self.broker.base}/clients/bar-tablet/requests/drawer-1/open"
@@ -183,6 +188,11 @@ class Clients:
         asked = random.choice(mine) if reuse and mine else None
         if asked is not None:
             request_id = asked.id
+            observers.faults.count("people", "used an id again")
+        if retain:
+            observers.faults.count("people", "sent a retained request")
+        if expires_in_s is not None and expires_in_s < 0:
+            observers.faults.count("people", "sent an expired request")
         if data is None:
             text = f"#{client}/{request_id}# {self._count}"
             data = {"document": {"lines": [{"type": "text", "text": text}, {"type": "cut"}]}}
@@ -201,5 +211,6 @@ class Clients:
         observers.note("ask", client, request_id, target, verb, expires_in_s)
         self.broker.publish(topic, payload, retain=retain)
         while repeats and random.random() < 0.35:
+            observers.faults.count("people", "sent a request twice")
             self.timeline.after(random.choice((0.0, 0.002, 0.3, 2.0, 6.0)), self.broker.publish, topic, payload)
         return asked

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.simulation.faults import Faults
 from tests.simulation.mutants import MUTANTS, mutated
 from tests.simulation.venue import close_directories
 from tests.simulation.world import Result, play
@@ -103,15 +104,17 @@ def show_seed(seed: int, mutant: str) -> int:
 
 def run_seeds(count: int, begin: int) -> int:
     """Play many seeds and print what they saw."""
-    began, totals, failed = time.monotonic(), Counter[str](), list[Result]()
+    began, totals, faults, failed = time.monotonic(), Counter[str](), Faults(), list[Result]()
     with workplace() as folder:
         for result in play_seeds(range(begin, begin + count), folder):
             totals.update(result.stats)
+            faults.update(result.faults)
             if result.violations:
                 failed.append(result)
     print(
         f"{count} seeds in {time.monotonic() - began:.1f} s: " + ", ".join(f"{n} {k}" for k, n in totals.most_common())
     )
+    print(f"what went wrong in them:\n{faults.table()}")
     for result in failed[:SHOWN_MAX]:
         print(f"\nseed {result.seed} FAILED, digest {result.digest}: {result.violations[0]}")
         print(f"    replay it: make sim SEED={result.seed}")

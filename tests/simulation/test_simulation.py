@@ -9,18 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.faults import Faults
 from tests.simulation.running import MUTANT_SEEDS, SEEDS, catch_mutants, mutant_table, play_seeds, workplace
-from tests.simulation.world import play
+from tests.simulation.world import Result, play
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(480)
-def test_every_invariant_holds_in_every_run() -> None:
+def test_every_invariant_holds_in_every_run_and_every_kind_of_trouble_comes_up() -> None:
+    faults, failed = Faults(), list[Result]()
     with workplace() as folder:
-        failed = [result for result in play_seeds(range(SEEDS), folder) if result.violations]
+        for result in play_seeds(range(SEEDS), folder):
+            faults.update(result.faults)
+            if result.violations:
+                failed.append(result)
     told = [f"{result.violations[0]}\n    replay it: make sim SEED={result.seed}" for result in failed]
     assert not failed, "\n".join(told)
+    assert not faults.missing, f"none of {SEEDS} seeds had: {faults.missing}"
 
 
 def test_one_seed_is_one_run() -> None:

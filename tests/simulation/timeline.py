@@ -143,7 +143,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         timeline, ready, timers = self._timeline, self._ready, self._timers
         self._steps = 0
         while True:
-            self._move_on()
+            self._steps += 1
+            if not ready or timeline.killed or self._steps > STEPS_MAX:
+                self._move_on()
             end_s = timeline.now_s + SAME_MOMENT_S
             while timers and timers[0][0] < end_s:
                 ready.append(heappop(timers)[2])
@@ -162,15 +164,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _move_on(self) -> None:
         """Where the loop has nothing to do, play the next thing of the world or go to the next timer."""
         timeline, timers = self._timeline, self._timers
-        while timers and timers[0][2].is_cancelled:
-            heappop(timers)
         if timeline.killed:
             raise Killed
+        if self._steps > STEPS_MAX:
+            raise Livelock("the loop turned without end")
+        while timers and timers[0][2].is_cancelled:
+            heappop(timers)
         timer_s = timers[0][0] if timers else inf
-        if self._ready or timer_s <= timeline.now_s:
-            self._steps += 1
-            if self._steps > STEPS_MAX:
-                raise Livelock("the loop turned without end")
+        if timer_s <= timeline.now_s:
             return
         self._steps = 0
         timeline.go_on(timer_s)

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.config.schema import Configuration
 from tests.simulation import venue
+from tests.simulation.faults import BOARD_TROUBLES, PRINTER_TROUBLES
 from tests.simulation.observers import Asked
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-GATE_TROUBLES = ("offline", "refuses", "deaf", "mute", "hangs")
 CHAOS_S = 13.0
 MENDED_S = 12.0
 """How long the gateway has to find back to its work once all is mended."""
 PROBE_S = 6.0
+SENT_UP_S = 2.0
+"""What was on disk so long ago is upstream as well, when all is well."""
 DECISIONS = ("entry.granted", "entry.denied")
-PRINTER_TROUBLES = ("offline", "fails", "hangs")
 BACK_S = 3.0
 """How long a device may take to be back once its trouble is over, and the journal after a full disk."""
 RESPONSE_S = 0.5
@@ -49,6 +50,7 @@ class Troubles:
             (self._disk_trouble, 3),
             (self._broker_trouble, 4),
             (self._device_trouble, 6),
+            (self._upstream_trouble, 3),
             (self._reload, 3),
             (self._fold, 4),
             (self._clock_jump, 2),
@@ -64,6 +66,7 @@ class Troubles:
         after(0.3, world.tills.open)
         after(CHAOS_S, self.mend)
         after(CHAOS_S + MENDED_S, self.probe)
+        after(CHAOS_S + MENDED_S + PROBE_S - SENT_UP_S, world.office.mark_due)
         after(CHAOS_S + MENDED_S + PROBE_S, self.check_probes)
 
     # Troubles.
@@ -109,6 +112,19 @@ class Troubles:
             broker.frozen = True
             after(random.choice((0.5, 3.0, 12.0)), self._broker_mended)
 
+    def _upstream_trouble(self) -> None:
+        office, random = self.world.office, self.random
+        kind = random.random()
+        if kind < 0.4:
+            office.reachable = False
+        elif kind < 0.7:
+            office.loses = random.choice((0.2, 0.7))
+        elif kind < 0.85:
+            office.hangs = 0.7
+        else:
+            office.forget()
+        self.world.timeline.after(random.choice((0.3, 2.0, 8.0)), office.mend)
+
     def _broker_mended(self) -> None:
         broker = self.world.broker
         broker.up, broker.slow = True, 1.0
@@ -130,7 +146,7 @@ class Troubles:
             thing.lose(RuntimeError("a bug in a driver"))
             thing.trouble = "crash"
         elif thing in self.world.boards:
-            thing.trouble = random.choice(GATE_TROUBLES)
+            thing.trouble = random.choice(BOARD_TROUBLES)
         elif thing in self.world.printers:
             if random.random() < 0.4:
                 thing.set_paper(paper=False)
@@ -152,7 +168,7 @@ class Troubles:
             return
         self.yaml = self.random.choice((None, venue.CONFIGURATION, venue.REVISED))
         if self.yaml is not None:
-            self.yaml = self.world.with_clock(self.yaml)
+            self.yaml = self.world.of_this_run(self.yaml)
         self.world.gateway.reload()
 
     def _fold(self) -> None:
@@ -162,7 +178,10 @@ class Troubles:
 
     def _clock_jump(self) -> None:
         """Somebody sets the clock an hour wrong, and it is set right after a while."""
+        off_before_ms = self.world.machine.off_ms
         self.world.machine.jump()
+        ahead = self.world.machine.off_ms > off_before_ms
+        self.world.observers.faults.count("clock", "an hour ahead" if ahead else "an hour back")
         self.world.observers.note("jump", self.world.machine.off_ms)
         # Whoever comes just then has a ticket that is valid now, and would not be an hour before or after.
         reader = self.world.readers[self.random.choice(("reader-n", "reader-s"))]
@@ -171,6 +190,8 @@ class Troubles:
 
     def _ntp(self) -> None:
         """NTP comes, where there is any."""
+        if not self.world.machine.ntp:
+            self.world.observers.faults.count("clock", "set right late")
         self.world.machine.comes_right()
         self.world.observers.note("ntp")
 
@@ -222,6 +243,7 @@ class Troubles:
         disk = self.world.disk
         disk.slow_until_s, disk.kill_between = 0.0, 0.0
         self._broker_mended()
+        self.world.office.mend()
         for thing in self.world.things.values():
             self._device_mended(thing)
         for board in self.world.boards:

@@ -30,13 +30,16 @@ from gateway.flows.venue_clock import VenueClock
 from gateway.store.directory import Directory
 from gateway.store.errors import StorageUnavailable
 from gateway.store.journal import Journal
+from gateway.upstream.outbox import Outbox
 from tests.simulation import disk as disk_module
 from tests.simulation import venue
 from tests.simulation.broker import Broker
 from tests.simulation.clock import MachineClock
 from tests.simulation.devices import Board, Reader, ReceiptPrinter, driver_table
 from tests.simulation.disk import Disk
+from tests.simulation.faults import Faults
 from tests.simulation.observers import Observers
+from tests.simulation.office import UPSTREAM, Office, upstream_of
 from tests.simulation.people import Clients, Guests
 from tests.simulation.till import Tills
 from tests.simulation.timeline import Killed, Livelock, Timeline, VirtualLoop
@@ -69,6 +72,7 @@ class Result(msgspec.Struct):
     violations: list[str]
     invariants: list[str]
     stats: dict[str, int]
+    faults: Faults
     lines: list[str] = []
 
 
@@ -103,6 +107,8 @@ class World:
             self.observers.lines = []
         self.disk = Disk(folder, self.timeline, self.dice("disk"), self.observers)
         self.disk.kill = self.kill
+        self.office = Office(self.timeline, self.dice("office"), self.observers)
+        self.outbox: Outbox | None = None
         self.broker = Broker("venue/sim", self.timeline, self.dice("broker"), self.observers)
         self._build_things()
         self.guests = Guests(self.timeline, self.dice("guests"), self.observers, self.readers, self.boards)
@@ -113,7 +119,7 @@ class World:
         self.observers.machine = self.machine
         self.clock_rules = Clock(untrusted=luck.choice(("flag", "deny", "last_known")))
         self.observers.clock_policy = self.clock_rules.untrusted
-        self.configuration = self.with_clock(venue.CONFIGURATION)
+        self.configuration = self.of_this_run(venue.CONFIGURATION)
         self.gateway: Gateway | None = None
         self.journal: Journal | None = None
         self.life = 0
@@ -127,9 +133,10 @@ class World:
         for reader in self.readers.values():
             reader.on_tap = self.troubles.tapped
 
-    def with_clock(self, configuration: Configuration) -> Configuration:
-        """The configuration with this run's rules about the clock."""
-        return msgspec.structs.replace(configuration, clock=self.clock_rules)
+    def of_this_run(self, configuration: Configuration) -> Configuration:
+        """The configuration with this run's rules about the clock, and with or without upstream."""
+        upstream = UPSTREAM if self.office.is_there else None
+        return msgspec.structs.replace(configuration, clock=self.clock_rules, upstream=upstream)
 
     def dice(self, name: str) -> Random:
         """A source of luck of its own, so that one part's throws do not shift those of another."""
@@ -172,6 +179,7 @@ class World:
             [str(one) for one in observers.violations],
             [one.invariant for one in observers.violations],
             dict(observers.stats),
+            observers.faults,
             observers.lines or [],
         )
 
@@ -233,7 +241,12 @@ class World:
             # The process is gone, and with it every connection it had open.
             self.journal._reader.close()
             self.journal = None
+        if self.outbox is not None:
+            self.outbox._packing.close()
+            self.outbox = None
         if self.power_cut:
+            if not self.machine.battery:
+                self.observers.faults.count("clock", "lost with the power")
             self.machine.power_cut()
         self.observers.opened_image(self.disk.rows(), power_cut=self.power_cut)
         self.observers.life_ended(self._cursor_age_s())
@@ -250,22 +263,31 @@ class World:
             return None
         return 0.1 if self.in_order else 7.0
 
-    def kill(self, *, power_cut: bool = False) -> None:
+    def kill(self, *, power_cut: bool = False, moment: str = "killed") -> None:
         """End the process here and now."""
         if self.gateway is not None and not self.over and not self.timeline.killed:
             self.power_cut = power_cut
             self.timeline.killed = True
+            self.observers.faults.count("process", "lost its power" if power_cut else moment)
+
+    def keep_open(self, outbox: Outbox) -> Outbox:
+        """Remember what reads the journal for upstream; its connection goes with the process."""
+        self.outbox = outbox
+        return outbox
 
     def stop(self) -> None:
         """Ask the gateway to stop, as the service manager does."""
         if self.gateway is not None:
             self.stopping = True
+            if not self.over:
+                self.observers.faults.count("process", "stopped")
             self.gateway.stop()
 
     def read_configuration(self, _path: Path) -> Configuration:
         """What a reload finds in the YAML."""
         found = self.troubles.yaml
         if found is None:
+            self.observers.faults.count("people", "made the configuration nonsense")
             raise ConfigurationError((Problem(Path("/simulated.yaml"), 3, 1, "gates", "is nonsense"),))
         self.configuration = found
         return found
@@ -284,6 +306,7 @@ class World:
             self.observers.violated(
                 "I5", f"the feed is at {self.observers.arrived_seq} of {self.observers.durable_seq}"
             )
+        self.office.check_the_end()
         self.over = True
         self.stop()
 
@@ -373,7 +396,7 @@ def play(seed: int, folder: Path, *, keep_lines: bool = False) -> Result:
     shutil.rmtree(place, ignore_errors=True)
     try:
         world = World(seed, place, venue.directory(folder), keep_lines=keep_lines)
-        with logs_to(world):
+        with logs_to(world), upstream_of(world):
             return world.play()
     finally:
         shutil.rmtree(place, ignore_errors=True)
