@@ -23,7 +23,7 @@ _home = ALLOWED
 def settle() -> None:
     """Keep the running loop's thread, and those it starts from here on, on the last core: the first serves interrupts.
 
-    What is done aside, by `asyncio.to_thread`, uses every core.
+    What is done aside, by `asyncio.to_thread`, uses the others.
     """
     global _home  # noqa: PLW0603 - one process has one loop that settles
     _home = frozenset({max(ALLOWED)})
@@ -32,8 +32,12 @@ def settle() -> None:
 
 
 def roam() -> None:
-    """Let this thread use every core: for work that lets go of the interpreter's lock and would hold up the loop."""
-    _bind(ALLOWED)
+    """Let this thread use every core but the loop's: for work that lets go of the interpreter's lock.
+
+    Also work that gives way to all others would hold up the loop on its core: until the next tick of a few
+    milliseconds, by a kernel that does not interrupt a process for another.
+    """
+    _bind(ALLOWED - _home or ALLOWED)
 
 
 @contextmanager

@@ -54,6 +54,8 @@ _EMPTY = "there is no credential in it, so nobody could come in; if that is what
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 _encode = msgspec.msgpack.Encoder().encode
+_STATES = {state: place for place, state in enumerate(CREDENTIAL_STATES)}
+_KINDS = {kind: place for place, kind in enumerate(CREDENTIAL_KINDS)}
 
 
 class ImportReport(msgspec.Struct, frozen=True):
@@ -197,7 +199,7 @@ class Import:
             raise RowError("value: an em4100 number has ten hexadecimal digits, as its reader sends them")
         ref = bytes.fromhex(self._key.ref(row.technology, row.value))
         valid_until_ms = to_ms(row.valid_until, "valid_until", self._timezone)
-        state, kind = CREDENTIAL_STATES.index(row.state), CREDENTIAL_KINDS.index(row.kind or "")
+        state, kind = _STATES[row.state], _KINDS[row.kind or ""]
         self._credentials.append((ref, row.holder, state, valid_until_ms, kind, number))
 
     def _take_entitlement(self, number: int, row: EntitlementRow) -> None:
