@@ -74,8 +74,7 @@ def run(config_path: Path) -> int:
     try:
         lock = lock_state_dir(configuration.state_dir)
     except PermissionError:
-        # The command line says who may.
-        raise
+        raise  # the command line says who may
     except OSError as error:
         print(f"{configuration.state_dir}: {error}", file=sys.stderr)
         return EXIT_REFUSED

@@ -18,7 +18,7 @@ import msgspec
 from gateway.upstream.packing import PACK_ROWS_MAX, PACK_ROWS_MIN, Packing, Wanted
 
 LENGTH_BYTES = 4
-NICER = 10
+NICENESS = 10
 """Taps come first, also where a core is shared."""
 _OUTPUT = 1
 
@@ -39,7 +39,7 @@ def framed(content: bytes) -> bytes:
 def main() -> None:
     """Serve one order."""
     with suppress(OSError):
-        os.nice(NICER)
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     packing = Packing(Path(sys.argv[1]), sys.argv[2], mapped=True)
     packing.source()
     _write(framed(b""))
