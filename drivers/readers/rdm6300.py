@@ -52,6 +52,7 @@ class Rdm6300Reader:
         self._decoder = Rdm6300Decoder()
         try:
             async with await open_transport(self._options.port, self._on_bytes) as transport:
+                await transport.forget_held()
                 self._emit(Online())
                 raise await transport.lost()
         finally:

@@ -99,6 +99,7 @@ class WiegandSerialReader:
         self._decoder = WiegandDecoder(options.layout)
         try:
             async with await open_transport(options.port, self._on_bytes, baud=options.baud) as transport:
+                await transport.forget_held()
                 self._emit(Online())
                 raise await transport.lost()
         finally:

@@ -39,6 +39,7 @@ class SerialScanner:
         self._decoder = self._new_decoder()
         try:
             async with await open_transport(self._options.port, self._on_bytes, baud=self._options.baud) as transport:
+                await transport.forget_held()
                 self._emit(Online())
                 raise await transport.lost()
         finally:

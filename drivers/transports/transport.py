@@ -18,6 +18,8 @@ MAX_BYTES_PER_SECOND = 64 * 1024
 """Far above what any reader, board or printer says, far below what would starve the other devices."""
 
 CLOSE_TIMEOUT_S = 1.0
+HELD_S = 0.05
+"""USB adapters hand over what they hold within a millisecond of the first read, the slowest (FTDI's) within 16."""
 
 
 class Transport(asyncio.Protocol):
@@ -118,6 +120,18 @@ class Transport(asyncio.Protocol):
         if self._pipe is not None:
             self._pipe.resume_reading()
 
+    async def forget_held(self) -> None:
+        """Throw away what the device held while nobody read it, which comes at once when somebody does.
+
+        A reader calls this before it says that it is online: whoever showed a card to a gateway that was not there has
+        gone, and a gate that opens now opens for whoever stands there.
+        """
+        on_bytes, self._on_bytes = self._on_bytes, _forget
+        try:
+            await asyncio.wait({self.closed}, timeout=HELD_S)
+        finally:
+            self._on_bytes = on_bytes
+
     def data_received(self, data: bytes) -> None:
         """Pass bytes on; a device that babbles is read no faster than `MAX_BYTES_PER_SECOND`."""
         self._on_bytes(data)
@@ -163,3 +177,7 @@ async def is_lost_within(link: Transport, wait_s: float | None) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _forget(_: bytes) -> None:
+    """Take bytes that are for nobody."""
