@@ -64,6 +64,7 @@ class WedgeDecoder:
         self._pause_s = pause_s
         self._typed = 0
         self._last_s = 0.0
+        self._has_hole = False
         self._begin()
 
     def key(self, code: int, value: int, at_s: float) -> list[ScannedLine | Refused]:
@@ -73,6 +74,9 @@ class WedgeDecoder:
             self._released(code)
             return refused
         if code in (ENTER, KEYPAD_ENTER, TAB):
+            if value == 1 and self._has_hole:
+                self._has_hole = False
+                return [*refused, *self._drop("keys were lost")]
             if value == 1:
                 self._type(self._dead + "\r")
                 self._dead = ""
@@ -83,8 +87,9 @@ class WedgeDecoder:
         return [*refused, *self._lines]
 
     def lost(self) -> list[ScannedLine | Refused]:
-        """Note that the kernel dropped events: the code being typed has a hole in it."""
+        """Note that the kernel dropped events: the code being typed has a hole in it, and so has what comes up to Enter."""
         self._begin()
+        self._has_hole = True
         return self._drop("keys were lost")
 
     def _begin(self) -> None:
@@ -95,7 +100,10 @@ class WedgeDecoder:
 
     def _after_pause(self, at_s: float) -> list[ScannedLine | Refused]:
         pause_s, self._last_s = at_s - self._last_s, at_s
-        return self._drop("no Enter after a code") if self._typed and pause_s > self._pause_s else []
+        if pause_s <= self._pause_s:
+            return []
+        self._has_hole = False
+        return self._drop("no Enter after a code") if self._typed else []
 
     def _drop(self, why: str) -> list[ScannedLine | Refused]:
         count, self._typed, self._dead = self._typed, 0, ""

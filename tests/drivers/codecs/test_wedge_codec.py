@@ -104,10 +104,21 @@ def test_half_a_code_does_not_spoil_the_next():
     assert one.scan([(2, 0, "1")]) == [Refused(2, "no Enter after a code"), ScannedLine("1")]
 
 
-def test_a_hole_in_a_code_spoils_it_and_not_the_next():
+def test_a_hole_in_a_code_spoils_all_of_it_up_to_enter_and_not_the_next():
     one = Typist("us")
     one.press(30)
     assert one.decoder.lost() == [Refused(1, "keys were lost")]
+    # What follows the hole is the end of a code, and no code of its own.
+    assert one.scan([(2, 0, "1")]) == [Refused(1, "keys were lost")]
+    one.events.clear()
+    assert one.scan([(3, 0, "2")]) == [ScannedLine("2")]
+
+
+def test_after_a_hole_a_pause_too_begins_a_code():
+    one = Typist("us", pause_s=0.5)
+    one.press(30)
+    one.decoder.lost()
+    one.now_s += 0.6
     assert one.scan([(2, 0, "1")]) == [ScannedLine("1")]
 
 
