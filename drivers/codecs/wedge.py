@@ -87,7 +87,7 @@ class WedgeDecoder:
         return [*refused, *self._lines]
 
     def lost(self) -> list[ScannedLine | Refused]:
-        """Note that the kernel dropped events: the code being typed has a hole in it, and so has what comes up to Enter."""
+        """Note that the kernel dropped events: the code being typed has a hole, and all of it up to Enter is refused."""
         self._begin()
         self._has_hole = True
         return self._drop("keys were lost")
