@@ -87,7 +87,7 @@ class WedgeDecoder:
         return [*refused, *self._lines]
 
     def lost(self) -> list[ScannedLine | Refused]:
-        """Note that the kernel dropped events: the code being typed has a hole, and all of it up to Enter is refused."""
+        """Note that the kernel dropped events: the code being typed has a hole, so it is refused, up to Enter."""
         self._begin()
         self._has_hole = True
         return self._drop("keys were lost")
