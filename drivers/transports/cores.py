@@ -51,6 +51,6 @@ def roaming() -> Iterator[None]:
 
 
 def _bind(cores: frozenset[int]) -> None:
-    # Where a container forbids it, a gateway that is a little slower is better than none.
-    with suppress(PermissionError):
+    # Where a container forbids it, or a core has gone, a gateway that is a little slower is better than none.
+    with suppress(OSError):
         os.sched_setaffinity(THIS_THREAD, cores)

@@ -124,13 +124,16 @@ class Transport(asyncio.Protocol):
         """Throw away what the device held while nobody read it, which comes at once when somebody does.
 
         A reader calls this before it says that it is online: whoever showed a card to a gateway that was not there has
-        gone, and a gate that opens now opens for whoever stands there.
+        gone, and a gate that opens now opens for whoever stands there. Raises DeviceOffline when the connection is lost
+        meanwhile.
         """
         on_bytes, self._on_bytes = self._on_bytes, _forget
         try:
             await asyncio.wait({self.closed}, timeout=HELD_S)
         finally:
             self._on_bytes = on_bytes
+        if self.closed.done():
+            raise self.closed.result()
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on; a device that babbles is read no faster than `MAX_BYTES_PER_SECOND`."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from drivers.api import Driver, Emit, Reading
+from drivers.api import DeviceOffline, Driver, Emit, Online, Reading
 from drivers.codecs.rdm6300 import encode_frame
 from drivers.readers.rdm6300 import Rdm6300Options, Rdm6300Reader
 from drivers.readers.wiegand_serial import WiegandSerialOptions, WiegandSerialReader
@@ -64,3 +64,20 @@ async def test_i06_what_a_reader_held_while_nobody_read_it_opens_nothing(
     assert opened == 1
     assert read.value == case.value
     assert len(events.of(Reading)) == 1
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+async def test_a_reader_that_is_lost_meanwhile_never_says_that_it_is_online(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, forget_held = Events(), Transport.forget_held
+    with PtyDevice() as device:
+
+        async def lose_and_forget(transport: Transport) -> None:
+            device.unplug()
+            await forget_held(transport)
+
+        monkeypatch.setattr(Transport, "forget_held", lose_and_forget)
+        with pytest.raises(DeviceOffline):
+            await case.make(device.path, events).run()
+    assert not events.of(Online)
