@@ -110,7 +110,8 @@ class Relay:
         self.through_seq = self._stored_seq = journal.cursor(self._cursor)
         self._settling = Settling(sink.keep_s)
         self._backoff = Backoff(random)
-        self._woken = asyncio.Event()
+        self._news = asyncio.Event()
+        self._retry = asyncio.Event()
         self._reached_seq = self.through_seq
         self._went_back_to: int | None = None
         self._aside: dict[int, None] = {}
@@ -148,14 +149,14 @@ class Relay:
             await self.sink.close()
 
     def news(self) -> None:
-        """Something was committed."""
-        if self._failing_since_s is None:
-            self._woken.set()
+        """Something was committed. It shortens no pause: only the network's word does."""
+        self._news.set()
 
     def try_now(self) -> None:
         """The network has changed: whatever pause is on is over."""
         self._backoff.worked()
-        self._woken.set()
+        self._retry.set()
+        self._news.set()
 
     @property
     def done_seq(self) -> int:
@@ -176,10 +177,10 @@ class Relay:
 
     async def _next(self) -> None:
         """Deliver one pack, or wait for something to deliver."""
-        self._woken.clear()
+        self._news.clear()
         pack = await self._take_ahead() or await self._pack(self.through_seq)
         if pack is None:
-            await self._woken.wait()
+            await self._news.wait()
             await asyncio.sleep(GATHER_S)
             return
         self._delivering = True
@@ -302,11 +303,11 @@ class Relay:
             self._lost = UpstreamLost(sink=self.name, through_seq=self.through_seq, since_ms=since_ms, why=self.why)
             self._record(self._lost)
         self._store_cursor()
-        self._woken.clear()
+        self._retry.clear()
         pause_s = self._backoff.pause_s(getattr(error, "retry_after_s", 0.0))
         with suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
-                await self._woken.wait()
+                await self._retry.wait()
 
     def _store_cursor_soon(self) -> None:
         if self._timer is None and not self._closed:

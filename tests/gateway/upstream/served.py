@@ -115,11 +115,11 @@ def ready_folder(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def venue(folder: Path, rows: int) -> AsyncIterator[Venue]:
+async def venue(folder: Path, rows: int, outbox: type[Outbox] = Outbox) -> AsyncIterator[Venue]:
     ready_folder(folder)
     journal = Journal.open(folder / "journal.db")
     await fill(journal, rows)
-    made = Venue(journal, Outbox(folder / "journal.db", "stadthalle"))
+    made = Venue(journal, outbox(folder / "journal.db", "stadthalle"))
     try:
         yield made
     finally:

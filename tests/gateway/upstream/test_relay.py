@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 
 from gateway.domain.upstream_events import EventSetAside
+from gateway.store.journal import StorageUnavailable
+from gateway.upstream.outbox import Outbox
+from gateway.upstream.packing import Wanted
 from gateway.upstream.relay import ASIDE_IN_A_ROW_MAX
 from gateway.upstream.sinks import Behind, Pack, Refused, SinkUnavailable, Taken, Verdict
 from tests.gateway.store.journals import append, fold
@@ -75,6 +78,31 @@ async def test_i05_an_outage_skips_nothing_and_ends_when_the_network_is_back(tmp
         await until(lambda: sink.through == 700, wait_s=0.5)
         assert sink.taken == list(range(1, 701))
         assert relay.why == ""
+
+
+async def test_i05_a_journal_that_could_not_be_read_for_a_moment_keeps_no_later_event_back(tmp_path: Path):
+    class Unsteady(Outbox):
+        fails = False
+
+        async def pack(self, after_seq: int, wanted: Wanted | None = None) -> Pack | None:
+            if self.fails:
+                self.fails = False
+                raise StorageUnavailable("the disk does not answer")
+            return await super().pack(after_seq, wanted)
+
+    async with venue(tmp_path, 10, Unsteady) as made:
+        sink = FakeSink()
+        relay = made.begin(sink)
+        await until(lambda: sink.through == 10)
+        made.outbox.fails = True
+        # It looks, fails, pauses, looks again and finds nothing; then something is committed.
+        relay.news()
+        await until(lambda: relay.why and not made.outbox.fails)
+        relay.try_now()
+        await asyncio.sleep(0)
+        await append(made.journal, *some_rows(11, 1))
+        relay.news()
+        await until(lambda: sink.through == 11)
 
 
 async def test_i05_a_mistake_of_ours_keeps_no_event_back(tmp_path: Path):
