@@ -47,7 +47,7 @@ class Fence:
             await self._read(process, on_line)
         finally:
             self._process = None
-            await _end(process)
+            await end_process(process)
 
     def send(self, line: bytes) -> None:
         """Write one line to the process. Raises DeviceOffline while there is none, DeviceFault where it reads none."""
@@ -97,13 +97,13 @@ class Fence:
         return DriverFailed(f"{self._name}: its process crashed ({how}) and is started anew", "crash")
 
 
-async def _end(process: Process) -> None:
-    """End it for good: a hung library hears nothing softer."""
+async def end_process(process: Process) -> None:
+    """End a child with pipes for good: what hangs hears nothing softer. Nothing of it is left when this returns."""
     with suppress(ProcessLookupError):
         process.kill()
     if process.stdin is not None:
         process.stdin.close()
-    # Shielded: also when the device itself is being stopped, nothing may be left behind.
+    # Shielded: also when the one who waits is itself being stopped, nothing may be left behind.
     await asyncio.shield(_gone(process))
 
 
@@ -114,3 +114,6 @@ async def _gone(process: Process) -> None:
             while process.stdout is not None and await process.stdout.read(_UNREAD_BYTES_MAX):
                 continue
             await process.wait()
+            if process.stdin is not None:
+                with suppress(OSError):
+                    await process.stdin.wait_closed()

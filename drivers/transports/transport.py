@@ -18,8 +18,10 @@ MAX_BYTES_PER_SECOND = 64 * 1024
 """Far above what any reader, board or printer says, far below what would starve the other devices."""
 
 CLOSE_TIMEOUT_S = 1.0
-HELD_S = 0.05
-"""USB adapters hand over what they hold within a millisecond of the first read, the slowest (FTDI's) within 16."""
+QUIET_S = 0.05
+"""USB adapters hand over what they hold within a millisecond of the first read, the slowest (FTDI's) within 16, and a
+serial line that pauses for so long has ended what it had to say."""
+QUIET_WITHIN_S = 1.0
 
 
 class Transport(asyncio.Protocol):
@@ -121,15 +123,23 @@ class Transport(asyncio.Protocol):
             self._pipe.resume_reading()
 
     async def forget_held(self) -> None:
-        """Throw away what the device held while nobody read it, which comes at once when somebody does.
+        """Throw away what the device held while nobody read it, which comes when somebody does, until it pauses.
 
-        A reader calls this before it says that it is online: whoever showed a card to a gateway that was not there has
-        gone, and a gate that opens now opens for whoever stands there. Raises DeviceOffline when the connection is lost
-        meanwhile.
+        One that never pauses is read from its middle on. A reader calls this before it says that it is online: whoever
+        showed a card to a gateway that was not there has gone, and a gate that opens now opens for whoever stands
+        there. Raises DeviceOffline when the connection is lost meanwhile.
         """
-        on_bytes, self._on_bytes = self._on_bytes, _forget
+        now_s = self._loop.time
+        last_s, until_s = now_s(), now_s() + QUIET_WITHIN_S
+
+        def forget(_: bytes) -> None:
+            nonlocal last_s
+            last_s = now_s()
+
+        on_bytes, self._on_bytes = self._on_bytes, forget
         try:
-            await asyncio.wait({self.closed}, timeout=HELD_S)
+            while not self.closed.done() and (left_s := min(last_s + QUIET_S, until_s) - now_s()) > 0:
+                await asyncio.wait({self.closed}, timeout=left_s)
         finally:
             self._on_bytes = on_bytes
         if self.closed.done():
@@ -180,7 +190,3 @@ async def is_lost_within(link: Transport, wait_s: float | None) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _forget(_: bytes) -> None:
-    """Take bytes that are for nobody."""

@@ -11,13 +11,14 @@ import asyncio
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Callable
 from typing import Any, Self
 
 import usb.core
 import usb.util
 
-from drivers.api import DeviceFault, DeviceOffline, DriverError
+from drivers.api import DeviceFault, DeviceOffline, DriverError, DriverFailed
 from drivers.codecs.hid_keyboard import BootKeyboard
 from drivers.transports.errors import why_lost
 from drivers.transports.hid import HidThread
@@ -28,6 +29,10 @@ SLICE_MS = 200
 QUIET_S = 0.3
 """A scanner that typed no key for so long has told all that it held; its keys are some 10 ms apart."""
 QUIET_WITHIN_S = 2.0
+REPEAT_S = 0.005
+"""One that ignores SET_IDLE, or answers with nothing at once, is asked no oftener: a key is down for longer than that."""
+REPORTS_A_SECOND_MAX = 1500
+"""Changes only. A scanner at full speed has at most 1,000; what has more is broken, and costs others their turn (I8)."""
 _HID = 3
 _BOOT_KEYBOARD = (_HID, 1, 1)
 _SET_IDLE, _SET_PROTOCOL = (0x21, 0x0A), (0x21, 0x0B)
@@ -77,13 +82,21 @@ class UsbKeyboard:
                 raise DeviceOffline(f"{self._address} types on and on: let go of its trigger, take the code away")
 
     async def lost(self) -> DriverError:
-        """Read until the keyboard is gone, and return why."""
+        """Read until the keyboard is gone, or floods, and return why."""
         loop = asyncio.get_running_loop()
+        window_ends_s, reports = loop.time() + 1, 0
         while True:
             try:
                 report = await self._thread.call(self._link.read)
             except DriverError as error:
                 return error
+            if loop.time() >= window_ends_s:
+                window_ends_s, reports = loop.time() + 1, 0
+            reports += bool(report)
+            if reports > REPORTS_A_SECOND_MAX:
+                return DriverFailed(
+                    f"{self._address} floods: more than {REPORTS_A_SECOND_MAX} reports a second", "flood"
+                )
             for code, value in self._keys.report(report):
                 self._on_key(code, value, loop.time())
 
@@ -119,6 +132,7 @@ class _Link:
         self._address = address
         self._device = device
         self._endpoint = endpoint
+        self._last = b""
 
     @classmethod
     def open(cls, address: str, backend: Callable[[], Any]) -> _Link:
@@ -144,7 +158,7 @@ class _Link:
         if keyboard is None or endpoint is None:
             raise DeviceFault(
                 f"{address} is no keyboard that can be read over USB: set the scanner to keyboard (HID), or name it "
-                "by its input device under /dev/input/by-id"
+                "by its input device under /dev/input/by-id, run 'sudo venue-gateway scanners apply' again, and restart"
             )
         # A scanner may type some characters as another keyboard, which is not to be the computer's either.
         for interface in interfaces:
@@ -154,9 +168,19 @@ class _Link:
         return cls(address, device, endpoint)
 
     def read(self, within_s: float = SLICE_MS / 1000) -> bytes:
-        """The next report; empty when there is none within a moment. Raises DeviceOffline when the keyboard is gone."""
+        """The next report that is another; empty when none comes within a moment. Raises DeviceOffline when it is gone."""
+        until_s = time.monotonic() + min(within_s, SLICE_MS / 1000)
+        while (left_s := until_s - time.monotonic()) > 0:
+            report = self._read_once(left_s)
+            if report and report != self._last:
+                self._last = report
+                return report
+            time.sleep(min(REPEAT_S, left_s))
+        return b""
+
+    def _read_once(self, within_s: float) -> bytes:
         # To libusb no time at all means without end.
-        within_ms = max(1, min(SLICE_MS, round(within_s * 1000)))
+        within_ms = max(1, round(within_s * 1000))
         try:
             return bytes(self._endpoint.read(self._endpoint.wMaxPacketSize, within_ms))
         except usb.core.USBTimeoutError:

@@ -99,10 +99,10 @@ def apply(kinds: Iterable[Kind], places: Places | None = None, *, run: Run | Non
         _write(places.rules, _rules_text(wanted))
     else:
         places.rules.unlink(missing_ok=True)
-    run(["udevadm", "control", "--reload"])
-    run(["udevadm", "trigger", "--settle", "--subsystem-match=usb"])
+    told = run(["udevadm", "control", "--reload"]) and run(["udevadm", "trigger", "--settle", "--subsystem-match=usb"])
     for vendor, product in wanted:
-        say(f"{vendor:04x}:{product:04x} types on no console from now on; the gateway may read it.")
+        since = "from now on" if told else "once this computer was restarted: udevadm did not succeed"
+        say(f"{vendor:04x}:{product:04x} types on no console {since}; the gateway may read it.")
     for vendor, product in sorted(set(before) - set(wanted)):
         say(f"{vendor:04x}:{product:04x} is a keyboard again once it was plugged out and in after a restart.")
     return _tell_kernel(wanted, before, places, run, say)
@@ -184,7 +184,10 @@ def _read(file: Path) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace a file at once and for good: a computer that loses power meanwhile must still start."""
+    """Replace a file at once, and write it through to the disk before that.
+
+    On the FAT of a Raspberry Pi's boot partition no more can be done; elsewhere the old file or the new one is there.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f"{file.name}.new")
     with fresh.open("w") as stream:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from drivers.transports.cores import roaming
+from drivers.transports.fence import end_process
 from gateway.upstream import packer
 from gateway.upstream.packer import LENGTH_BYTES, Order
 from gateway.upstream.sinks import Pack
@@ -26,7 +26,6 @@ SILENCE_S = 30.0
 """A process that is silent for so long is hung."""
 PAUSE_S = 60.0
 """After a process that failed."""
-ENDING_S = 5.0
 UNREAD_BYTES = 64 << 10
 FRAME_BYTES_MAX = 64 << 20
 
@@ -80,7 +79,7 @@ class Backlog:
         starting.cancel()
         await asyncio.wait({starting})
         if not starting.cancelled() and starting.exception() is None:
-            await _end(starting.result())
+            await end_process(starting.result())
 
     async def _start(self) -> Process:
         spawning = asyncio.get_running_loop().create_task(self._spawn())
@@ -88,12 +87,12 @@ class Backlog:
             process = await asyncio.shield(spawning)
         except asyncio.CancelledError:
             # A process that is half started would be left behind.
-            await _end(await spawning)
+            await end_process(await spawning)
             raise
         try:
             await _frame(process)
         except BaseException:
-            await _end(process)
+            await end_process(process)
             raise
         return process
 
@@ -128,24 +127,3 @@ async def _frame(process: Process) -> bytes:
         if length > FRAME_BYTES_MAX:
             raise ValueError(f"a frame of {length} bytes")
         return await output.readexactly(length)
-
-
-async def _end(process: Process) -> None:
-    with suppress(ProcessLookupError):
-        process.kill()
-    if process.stdin is not None:
-        process.stdin.close()
-    # Shielded: also when the relay itself is being stopped, nothing may be left behind.
-    await asyncio.shield(_gone(process))
-
-
-async def _gone(process: Process) -> None:
-    """Wait for the end; asyncio does not see it while output lies unread (CPython gh-119710)."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(ENDING_S):
-            while process.stdout is not None and await process.stdout.read(UNREAD_BYTES):
-                continue
-            await process.wait()
-            if process.stdin is not None:
-                with suppress(OSError):
-                    await process.stdin.wait_closed()

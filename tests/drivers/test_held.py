@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -81,3 +82,26 @@ async def test_a_reader_that_is_lost_meanwhile_never_says_that_it_is_online(
         with pytest.raises(DeviceOffline):
             await case.make(device.path, events).run()
     assert not events.of(Online)
+
+
+async def test_i06_a_queue_that_takes_its_time_is_thrown_away_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, events, forget_held = CASES["serial-scanner"], Events(), Transport.forget_held
+    with PtyDevice() as device:
+
+        async def hand_over_slowly(transport: Transport) -> None:
+            forgetting = asyncio.create_task(forget_held(transport))
+            for _ in range(50):
+                # A character a hundredth of a second, as from a slow line: longer in all than one pause.
+                device.send(b"1")
+                await asyncio.sleep(0.01)
+            device.send(b"23\r")
+            await forgetting
+
+        # So long that no busy machine makes a pause of it; the queue takes longer than one.
+        monkeypatch.setattr("drivers.transports.transport.QUIET_S", 0.4)
+        monkeypatch.setattr("drivers.transports.transport.QUIET_WITHIN_S", 10.0)
+        monkeypatch.setattr(Transport, "forget_held", hand_over_slowly)
+        async with running(case.make(device.path, events), events):
+            device.send(case.shown)
+            (read,) = await events.wait_for(Reading)
+    assert read.value == case.value

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 import usb.core
 
-from drivers.api import DeviceFault, DeviceOffline, Online, Reading
+from drivers.api import DeviceFault, DeviceOffline, DriverFailed, Online, Reading
 from drivers.scanners.wedge import WedgeOptions, WedgeScanner
 from drivers.transports.usb_keyboard import open_usb_keyboard
 from tests.drivers.pty_device import Events, running
@@ -167,6 +167,33 @@ async def test_one_that_types_without_end_is_not_online_and_let_go_again(
         await asyncio.wait_for(scanner_at(events).run(), 5)
     assert not events.of(Online)
     assert not plugged.claims
+
+
+async def test_i08_one_that_floods_is_stopped_and_counted(plugged: UsbScanner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.transports.usb_keyboard.REPORTS_A_SECOND_MAX", 20)
+    events = Events()
+    keys = itertools.cycle((bytes([0, 0, A, 0, 0, 0, 0, 0]), bytes(8)))
+    async with running(scanner_at(events), events) as task:
+        plugged.says_always = lambda: next(keys)
+        with pytest.raises(DriverFailed, match="floods") as failed:
+            await asyncio.wait_for(asyncio.shield(task), 5)
+    assert failed.value.fault == "flood"
+    assert not plugged.claims
+
+
+async def test_one_that_answers_with_nothing_at_once_is_not_asked_without_end(plugged: UsbScanner) -> None:
+    asked = itertools.count()
+
+    def nothing() -> bytes:
+        next(asked)
+        return b""
+
+    events = Events()
+    async with running(scanner_at(events), events):
+        plugged.says_always = nothing
+        plugged.say(bytes([0, 0, A, 0, 0, 0, 0, 0]))
+        plugged.scan(ENTER)
+        assert await events.wait_for(Reading) == [Reading("barcode", "a")]
 
 
 async def test_one_that_repeats_a_report_types_nothing_by_it(plugged: UsbScanner) -> None:

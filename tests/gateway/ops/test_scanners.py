@@ -77,6 +77,15 @@ def test_a_raspberry_pi_is_told_by_its_line_and_what_stood_there_stays(house: Ho
     assert not list(pi.parent.glob("*.new"))
 
 
+def test_what_udev_did_not_do_is_not_promised(house: House, pi: Path) -> None:
+    house.succeeds = False
+    house.apply(HONEYWELL)
+    assert house.said[0].startswith("0c2e:0b61 types on no console once this computer was restarted: udevadm did not")
+    house.succeeds = True
+    house.apply(HONEYWELL)
+    assert "0c2e:0b61 types on no console from now on; the gateway may read it." in house.said
+
+
 def test_somebody_elses_quirk_stays_and_the_kernel_is_never_given_too_many(house: House, pi: Path) -> None:
     pi.write_text('a=1 usbhid.quirks=0x0eef:0x0005:0x0040  b="x  y"\nsecond line\n')
     house.apply(HONEYWELL, NETUM, (1, 1), (2, 2))
