@@ -30,9 +30,9 @@ QUIET_S = 0.3
 """A scanner that typed no key for so long has told all that it held; its keys are some 10 ms apart."""
 QUIET_WITHIN_S = 2.0
 REPEAT_S = 0.005
-"""One that ignores SET_IDLE, or answers with nothing at once, is asked no oftener: a key is down for longer than that."""
+"""One that ignores SET_IDLE, or answers with nothing at once, is asked no oftener; a key is down for longer."""
 REPORTS_A_SECOND_MAX = 1500
-"""Changes only. A scanner at full speed has at most 1,000; what has more is broken, and costs others their turn (I8)."""
+"""Changes only. A scanner at full speed has at most 1,000; one that has more is broken, at the cost of others (I8)."""
 _HID = 3
 _BOOT_KEYBOARD = (_HID, 1, 1)
 _SET_IDLE, _SET_PROTOCOL = (0x21, 0x0A), (0x21, 0x0B)
@@ -94,9 +94,8 @@ class UsbKeyboard:
                 window_ends_s, reports = loop.time() + 1, 0
             reports += bool(report)
             if reports > REPORTS_A_SECOND_MAX:
-                return DriverFailed(
-                    f"{self._address} floods: more than {REPORTS_A_SECOND_MAX} reports a second", "flood"
-                )
+                why = f"{self._address} floods: more than {REPORTS_A_SECOND_MAX} reports a second"
+                return DriverFailed(why, "flood")
             for code, value in self._keys.report(report):
                 self._on_key(code, value, loop.time())
 
@@ -168,7 +167,7 @@ class _Link:
         return cls(address, device, endpoint)
 
     def read(self, within_s: float = SLICE_MS / 1000) -> bytes:
-        """The next report that is another; empty when none comes within a moment. Raises DeviceOffline when it is gone."""
+        """The next report that is another; empty when none comes in a moment. Raises DeviceOffline when it is gone."""
         until_s = time.monotonic() + min(within_s, SLICE_MS / 1000)
         while (left_s := until_s - time.monotonic()) > 0:
             report = self._read_once(left_s)

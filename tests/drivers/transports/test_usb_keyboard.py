@@ -181,21 +181,6 @@ async def test_i08_one_that_floods_is_stopped_and_counted(plugged: UsbScanner, m
     assert not plugged.claims
 
 
-async def test_one_that_answers_with_nothing_at_once_is_not_asked_without_end(plugged: UsbScanner) -> None:
-    asked = itertools.count()
-
-    def nothing() -> bytes:
-        next(asked)
-        return b""
-
-    events = Events()
-    async with running(scanner_at(events), events):
-        plugged.says_always = nothing
-        plugged.say(bytes([0, 0, A, 0, 0, 0, 0, 0]))
-        plugged.scan(ENTER)
-        assert await events.wait_for(Reading) == [Reading("barcode", "a")]
-
-
 async def test_one_that_repeats_a_report_types_nothing_by_it(plugged: UsbScanner) -> None:
     plugged.says_always = lambda: SHIFT_A
     events = Events()
