@@ -69,7 +69,7 @@ def test_the_watchdog_and_the_stop_leave_the_daemon_its_time() -> None:
 
 
 def test_the_unit_requires_neither_broker_nor_clock() -> None:
-    [wanted], [after] = settings("Wants"), settings("After")
+    wanted, after = " ".join(settings("Wants")), " ".join(settings("After"))
     assert {"mosquitto.service", "time-sync.target"} <= set(wanted.split()) & set(after.split())
     assert not settings("Requires")
     assert not settings("BindsTo")
