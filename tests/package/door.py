@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import select
+import shlex
 import socket
 import time
 from itertools import count
@@ -119,7 +120,7 @@ class Door:
         """Wait for words in what the present run of the service, or its manager about it, has logged."""
         run = self.shows("InvocationID")
         told = f"journalctl -q -o cat _SYSTEMD_INVOCATION_ID={run} + INVOCATION_ID={run}"
-        self.machine.until(f"{told} | grep -qF '{what}'", within_s=within_s)
+        self.machine.until(f"{told} | grep -qF {shlex.quote(what)}", within_s=within_s)
 
     def another_run(self, before: str, *, within_s: float = 150) -> None:
         """Wait until another run than `before` (an InvocationID) serves, and let somebody in by it."""
@@ -129,13 +130,11 @@ class Door:
 
     def write(self, path: str, text: str) -> None:
         """Write a file in the computer."""
-        self.machine.run(f"python3 -c 'import sys; open(sys.argv[1], \"w\").write(sys.argv[2])' {path} {_quoted(text)}")
+        self.machine.run(
+            f"python3 -c 'import sys; open(sys.argv[1], \"w\").write(sys.argv[2])' {path} {shlex.quote(text)}"
+        )
 
     def close(self) -> None:
         """Hang both lines up."""
         self.reader.close()
         self.relay.close()
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"

@@ -3,7 +3,7 @@ import { chart, gauge } from "./charts.js";
 import { el, fill, follow } from "./dom.js";
 import { ask, me, rows, venue, wanted } from "./live.js";
 import * as words from "./words.js";
-import { ago, clock, day, money, reason, t } from "./words.js";
+import { ago, clock, day, detail, money, reason, t } from "./words.js";
 
 // A state is always a colour and a word.
 const TONES = {
@@ -26,7 +26,7 @@ export function deviceCard(one) {
   return el(`article.card.${TONES[one.state] || "calm"}`, { "data-name": one.name },
     el("header", {}, el("h3", {}, one.name), badge(one.state)),
     el("p.quiet", {}, `${t(one.kind)} · ${one.driver}`),
-    one.detail && el("p.detail", {}, one.detail),
+    one.detail && el("p.detail", {}, detail(one.detail)),
     troubles(one.status),
     el("p.last", {}, said(one.last)));
 }
@@ -55,7 +55,7 @@ export function rowLine(row) {
     el("time", {}, clock(row.at_ms)),
     el("span.what", {}, t(row.kind)),
     el("span.where", {}, where),
-    el("span.detail", {}, [reason(row.reason), money_, row.note && words.said(row.note), row.credential && `⌗${row.credential}`, row.source !== where && row.source].filter(Boolean).join(" · "), row.holder && [" · ", el("a", { href: "#guests", onclick: () => { wanted.holder = row.holder; } }, row.holder)]));
+    el("span.detail", {}, [reason(row.reason), money_, row.note && (row.kind.startsWith("device.") ? detail(row.note) : words.said(row.note)), row.credential && `⌗${row.credential}`, row.source !== where && row.source].filter(Boolean).join(" · "), row.holder && [" · ", el("a", { href: "#guests", onclick: () => { wanted.holder = row.holder; } }, row.holder)]));
 }
 
 const watching = { onlyBad: false, paused: null };

@@ -1,5 +1,6 @@
 // Every word of the page, in German and English. The browser's language is the first choice; the switch is kept.
 
+import { inGerman } from "./details.js";
 import { REASONS_DE } from "/tablet/reasons.js";
 
 const WORDS = {
@@ -78,6 +79,8 @@ export function reason(word) {
   const sentences = language === "de" ? REASONS_DE : reasons;
   return word ? (Object.hasOwn(sentences, word) && sentences[word]) || t(word) : "";
 }
+// What a driver says of its device.
+export function detail(text) { return language === "de" && text ? inGerman(text) : text; }
 export function switchLanguage() {
   language = language === "de" ? "en" : "de";
   keep("language", language);
