@@ -5,6 +5,7 @@ const SENTENCES_DE = [
   ["the configuration changed or the gateway stops", "die Konfiguration wurde geändert, oder das Gateway endet"],
   ["it says more than {} things a second; check its cable, its settings and itself", "es meldet mehr als {} Dinge je Sekunde; Kabel, Einstellungen und das Gerät selbst prüfen"],
   ["it did not open within {} s; unplug it and plug it in again", "es ging nach {} s nicht auf; ausstecken und wieder einstecken"],
+  ["what answers is no {} or is set up otherwise; check the address and its settings", "was antwortet, ist kein {} oder anders eingestellt; Adresse und Einstellungen prüfen"],
   ["the driver stopped itself", "der Treiber hat sich selbst beendet"],
   ["the driver ended by itself", "der Treiber hat von selbst aufgehört"],
   ["the driver {} failed; the log has the details", "der Treiber {} ist gescheitert; Näheres steht im Log"],
