@@ -1,4 +1,4 @@
-// What drivers say of a device, for a German reader. `{}` stands for what only the sentence of the moment knows: a port, a
+// What is said of a device, by its driver or at the bench, for a German reader. `{}` stands for what only the sentence of the moment knows: a port, a
 // system's own words; it stays as it is, and in its order. What is not listed is shown as it came.
 
 const SENTENCES_DE = [
@@ -11,6 +11,38 @@ const SENTENCES_DE = [
   ["the driver {} failed; the log has the details", "der Treiber {} ist gescheitert; Näheres steht im Log"],
   ["its bus {} was left behind and is started anew", "sein Bus {} hing und wird neu gestartet"],
   ["{} is not connected yet", "{} ist noch nicht verbunden"],
+
+  ["answers status requests", "beantwortet Statusanfragen"],
+  ["cannot say whether it has paper", "kann nicht sagen, ob Papier da ist"],
+  ["cannot say whether it has labels", "kann nicht sagen, ob Etiketten da sind"],
+  ["{} relays, {} inputs", "{} Relais, {} Eingänge"],
+  ["unit {}", "Einheit {}"],
+  ["keys were lost", "Tasten gingen verloren"],
+  ["no Enter after a code", "kein Enter nach einem Code"],
+  ["neither a status reply nor an automatic status", "weder eine Statusantwort noch ein selbsttätiger Status"],
+  ["a status reply that nobody asked for", "eine Statusantwort, nach der niemand gefragt hat"],
+  ["an automatic status that broke off", "ein selbsttätiger Status, der abbrach"],
+  ["answer to another request", "Antwort auf eine andere Anfrage"],
+  ["late answer or one to another request", "späte Antwort, oder eine auf eine andere Anfrage"],
+  ["late or broken answer", "späte oder kaputte Antwort"],
+  ["nothing was asked", "niemand hat gefragt"],
+  ["no answer to this request", "keine Antwort auf diese Anfrage"],
+  ["no end of line", "kein Zeilenende"],
+  ["no frame", "kein Rahmen"],
+  ["wrong checksum", "falsche Prüfsumme"],
+  ["wrong CRC", "falsche Prüfsumme (CRC)"],
+  ["wrong parity", "falsche Parität"],
+  ["a card with wrong parity", "eine Karte mit falscher Parität"],
+
+  ["The device is not there: {}", "Das Gerät ist nicht da: {}"],
+  ["The device did not answer in time.", "Das Gerät hat nicht rechtzeitig geantwortet."],
+  ["The driver failed; the log has the details.", "Der Treiber ist gescheitert; Näheres steht im Log."],
+  ["The disk took too long; nothing was sent. Try again.", "Der Speicher war zu langsam; nichts wurde gesendet. Noch einmal versuchen."],
+  ["The contact could not be read: {}", "Der Kontakt war nicht lesbar: {}"],
+  ["Nobody can say how its contact stands, so there is nothing to calibrate.", "Niemand kann sagen, wie ihr Kontakt steht; es gibt nichts einzumessen."],
+  ["It read {} all the time: the drawer stayed shut, has no contact, or its cable does not carry it.", "Gelesen wurde die ganze Zeit {}: die Lade blieb zu, hat keinen Kontakt, oder ihr Kabel führt ihn nicht."],
+  ["Shut it reads {}, open {}. So it is configured already.", "Zu meldet sie {}, offen {}. So steht es schon in der Konfiguration."],
+  ["Shut it reads {}, open {}. Write this under devices: {}", "Zu meldet sie {}, offen {}. Das gehört unter devices: {}"],
 
   ["{} does not exist: check the cable and the name; {}", "{} gibt es nicht: Kabel und Namen prüfen; {}"],
   ["{} may not be opened by user {}: run 'sudo adduser {} dialout' and start again", "{} darf vom Benutzer {} nicht geöffnet werden: 'sudo adduser {} dialout' ausführen und neu starten"],

@@ -17,7 +17,7 @@ export const maySee = () => me.role === "staff" || me.role === "technician";
 function said(last) {
   if (!last) return el("span.quiet", {}, t("never"));
   const told = Object.entries(last.data).filter(([, value]) => value !== null && value !== false && value !== "")
-    .map(([name, value]) => (value === true ? t(name) : (name === "why" ? String(value) : `${t(name)} ${t(value)}`))).join(", ");
+    .map(([name, value]) => (value === true ? t(name) : (name === "why" ? detail(String(value)) : `${t(name)} ${t(value)}`))).join(", ");
   const at = Date.parse(last.at);
   return el("span", {}, `${t(last.kind)} `, told && el("em", {}, told), el("span.quiet", {}, ` · ${clock(at)}`));
 }
@@ -48,6 +48,9 @@ export function gateCard(one) {
     one.why && el("p.detail", {}, one.why));
 }
 
+// What a driver or the bench says is a sentence of ours; in other rows somebody may have typed it.
+const note = (row) => (row.kind.startsWith("device.") || row.kind === "bench.ended" ? detail(row.note) : words.said(row.note));
+
 export function rowLine(row) {
   const where = row.place || (row.kind.startsWith("zone.") ? venue.gateway.name : row.source || "");
   const money_ = row.amount_minor ? money(row.amount_minor, venue.gateway.currency) : "";
@@ -55,7 +58,7 @@ export function rowLine(row) {
     el("time", {}, clock(row.at_ms)),
     el("span.what", {}, t(row.kind)),
     el("span.where", {}, where),
-    el("span.detail", {}, [reason(row.reason), money_, row.note && (row.kind.startsWith("device.") ? detail(row.note) : words.said(row.note)), row.credential && `⌗${row.credential}`, row.source !== where && row.source].filter(Boolean).join(" · "), row.holder && [" · ", el("a", { href: "#guests", onclick: () => { wanted.holder = row.holder; } }, row.holder)]));
+    el("span.detail", {}, [reason(row.reason), money_, row.note && note(row), row.credential && `⌗${row.credential}`, row.source !== where && row.source].filter(Boolean).join(" · "), row.holder && [" · ", el("a", { href: "#guests", onclick: () => { wanted.holder = row.holder; } }, row.holder)]));
 }
 
 const watching = { onlyBad: false, paused: null };
