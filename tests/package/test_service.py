@@ -344,5 +344,7 @@ def test_a_purge_leaves_the_data_and_the_next_installation_serves_it(door: Door)
     door.machine.until("! systemctl is-active -q install && test -e /usr/bin/venue-gateway", within_s=220)
     door.machine.run("! systemctl is-failed -q install")
     door.is_ready()
+    # The broker, too, has left Debian's own files for the venue's.
+    door.machine.until(f"systemctl show -p StatusText {UNIT} | grep -q 'broker connected'")
     door.lets_one_in()
     door.machine.run("venue-gateway journal verify")
