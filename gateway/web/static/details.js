@@ -45,6 +45,13 @@ const SENTENCES_DE = [
   ["Shut it reads {}, open {}. Write this under devices: {}", "Zu meldet sie {}, offen {}. Das gehört unter devices: {}"],
 
   ["{} does not exist: check the cable and the name; {}", "{} gibt es nicht: Kabel und Namen prüfen; {}"],
+  ["plugged in now: {}", "gerade eingesteckt: {}"],
+  ["nothing is plugged in under {}", "unter {} ist nichts eingesteckt"],
+  ["plugged in of this kind: {}", "von dieser Art eingesteckt: {}"],
+  ["none of this kind is plugged in", "von dieser Art ist nichts eingesteckt"],
+  ["ended by signal {}", "durch Signal {} beendet"],
+  ["exit status {}", "mit Status {} beendet"],
+  ["closed its output", "hat seine Ausgabe geschlossen"],
   ["{} may not be opened by user {}: run 'sudo adduser {} dialout' and start again", "{} darf vom Benutzer {} nicht geöffnet werden: 'sudo adduser {} dialout' ausführen und neu starten"],
   ["{} is in use by {}: stop that, or name another port", "{} wird von {} benutzt: das beenden oder einen anderen Anschluss nennen"],
   ["{} is there but no device answers behind it: plug it out and in again", "{} ist da, aber dahinter antwortet kein Gerät: ausstecken und wieder einstecken"],
@@ -158,7 +165,8 @@ export function inGerman(text) {
   for (const [pattern, german] of patterns) {
     const found = pattern.exec(text);
     if (found) {
-      const parts = found.slice(1);
+      // What stands in a sentence may be one of ours again, as what is plugged in instead.
+      const parts = found.slice(1).map(inGerman);
       return german.replaceAll("{}", () => parts.shift());
     }
   }
