@@ -102,6 +102,7 @@ class Panel:
     _display_rows: int
     _housing: m.LocalStatus | None
     _forgotten: int
+    _answered: int
 
     def __init__(
         self,
