@@ -46,6 +46,7 @@ class Transport(asyncio.Protocol):
         self._sent = asyncio.Event()
         self._sent.set()
         self._closing = False
+        self._took_all = False
         self._taken_bytes = 0
         self._window_start_s = 0.0
         self._window_bytes = 0
@@ -104,12 +105,14 @@ class Transport(asyncio.Protocol):
     async def arrive(self) -> None:
         """Return when every byte written has left this process, and on a network has arrived; raises as `drain` does.
 
-        Wait for this, for a time, and then `abort`, where a command is worth nothing later.
+        Wait for this, for a time, and then `abort`, where a command is worth nothing later. A printer that took it all
+        and then closed the connection has it.
         """
-        await self.drain()
+        await self._sent.wait()
         while self.undelivered_bytes:
             await asyncio.wait({self.closed}, timeout=LOOK_S)
-        self._require_open()
+        if not self._took_all:
+            self._require_open()
 
     async def lost(self) -> DeviceOffline:
         """Wait until the connection is gone and return why, for `raise await transport.lost()`."""
@@ -198,6 +201,8 @@ class Transport(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits; the pipe calls this once."""
+        # A pipe that we ended has thrown away what it had.
+        self._took_all = exc is None and not self._closing and not self.undelivered_bytes
         self._pipe = None
         if self._resume_timer is not None:
             self._resume_timer.cancel()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from drivers.api import DeviceFault, DeviceTimeout
+from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout
 from drivers.codecs import modbus_rtu
 from drivers.codecs.escpos import drawer_pulse
 from drivers.codecs.lcus import encode_switch
@@ -89,6 +89,26 @@ async def test_who_is_stopped_in_good_order_sends_what_was_written(peer: Jammed)
     await peer.jam(link)
     await given_up(link, None)
     assert (await peer.got()).endswith(LATE)
+
+
+async def test_one_that_takes_all_and_hangs_up_has_all_and_one_that_breaks_off_has_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        for takes in (True, False):
+            link = await open_transport(address, lambda _: None)
+            peer, _ = listener.accept()
+            link.write(LATE)
+            if takes:
+                assert peer.recv(4) == LATE
+            # Closing with something unread breaks the connection off.
+            peer.close()
+            await asyncio.wait_for(link.lost(), 5)
+            if takes:
+                await link.arrive()
+            else:
+                with pytest.raises(DeviceOffline):
+                    await link.arrive()
+            await link.close()
 
 
 async def test_i06_a_relay_behind_a_converter_is_not_closed_when_the_network_is_back(peer: Jammed) -> None:
