@@ -99,17 +99,21 @@ class Door:
             rows.append({"type": "entitlement", "id": f"ticket-{card}", "holder": holder, "zones": ["club"]})
         return "".join(f"{json.dumps(row)}\n" for row in rows)
 
-    def lets_one_in(self) -> None:
-        """One more guest holds a wristband to the reader, and the relay opens and shuts."""
+    def opens(self) -> None:
+        """One more guest holds a wristband to the reader, and the relay opens."""
         self.relay.heard()
         self.reader.send(encode_frame(f"{next(self._cards):010X}"))
         self.relay.until(OPEN)
+
+    def lets_one_in(self) -> None:
+        """The relay opens for one more guest, and shuts."""
+        self.opens()
         self.relay.until(SHUT)
 
-    def is_ready(self) -> None:
+    def is_ready(self, *, within_s: float = 150) -> None:
         """Wait until the service is active with reader and relay online."""
         # An emulated processor takes half a minute for a start.
-        self.machine.until(f"systemctl is-active -q {UNIT}", within_s=150)
+        self.machine.until(f"systemctl is-active -q {UNIT}", within_s=within_s)
         self.machine.until(f"systemctl show -p StatusText {UNIT} | grep -q '2 of 3 devices online'", within_s=90)
 
     def shows(self, name: str) -> str:
