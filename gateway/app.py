@@ -348,7 +348,7 @@ class Gateway:
     async def _shut_down(self, *last: asyncio.Task[None]) -> None:
         log.info("gateway_stopping")
         self.lifeline.stopping()
-        self.desk.configure({}, {}, 0)
+        self.desk.close()
         await self.metering.close()
         await self.console.close()
         self.trials.close()

@@ -233,7 +233,9 @@ class GateFlow:
             # Replaced while the lock took the pulse: the flow that took over waits for the guest.
             return
         loop = asyncio.get_running_loop()
-        self._passage_timer = loop.call_later(self._gate.passage_timeout_s, self._timed_out, entry)
+        # While the lock is open they can still walk through: nothing goes back before it is shut (I4).
+        at_s = max(loop.time() + self._gate.passage_timeout_s, self._lock_open_until_s)
+        self._passage_timer = loop.call_at(at_s, self._timed_out, entry)
 
     def _expect_closing(self) -> None:
         loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ import pytest
 
 from gateway import app, logs
 from gateway.housekeeping import EXIT_STORAGE
+from gateway.reporting import Reporter
 from gateway.staging import Staging
 from gateway.store.locking import lock_state_dir
 
@@ -53,6 +54,15 @@ async def test_a_reload_that_fails_is_over_for_the_service_manager_too() -> None
     with pytest.raises(RuntimeError):
         await app.Gateway.reloaded(gateway)
     assert told == ["reloading", "ready"]
+
+
+def test_a_gate_that_a_reload_has_not_wired_yet_is_listed_without_verbs() -> None:
+    configuration = SimpleNamespace(devices={}, gates={"north": None}, tills={"bar": None})
+    gateway: Any = SimpleNamespace(
+        configuration=configuration, drivers={}, wiring=SimpleNamespace(handlers=lambda: {"bar": {"count": None}})
+    )
+    reporter: Any = SimpleNamespace(_gateway=gateway)
+    assert [(one.name, one.verbs) for one in Reporter._listed(reporter)] == [("north", ()), ("bar", ("count",))]
 
 
 def test_a_second_start_does_not_undo_the_trial_of_the_first(
