@@ -158,7 +158,7 @@ def entry_line(row: StoredRow) -> str:
     try:
         at, body = at_text(row.at_ms), row.body.decode()
     except (ArithmeticError, OSError, ValueError):
-        body = ""
+        at = body = ""
     if body[:1] != "{":
         return f'{{"seq":{row.seq},"damaged":"{row.body.hex()}"}}'
     digits = row.id.hex()
