@@ -225,8 +225,8 @@ class Gateway:
         self.recorder.restore()
         self.clock.start(self.configuration.clock)
         unknown = self._cut_short()
-        state = self.recorder.state
-        waited = [*purchases.after_restart(state.ledger), *redemptions.after_restart(state.redemptions)]
+        ledger, redeemed = self.recorder.state.ledger, self.recorder.state.redemptions
+        waited: list[e.AnyEvent] = [*purchases.after_restart(ledger), *redemptions.after_restart(redeemed)]
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
         self.recorder.record(started, *unknown, *waited)
         self.fleet.after_start()
