@@ -342,12 +342,16 @@ class Wiring:
 
     def _configure_drawers(self, configuration: Configuration, slots: Slots) -> None:
         wanted = {name: one for name, one in configuration.devices.items() if self.is_part(one)}
+        before: dict[str, DrawerFlow] = {}
         for name in [name for name, digest in self._drawer_digests.items() if _digest(wanted.get(name)) != digest]:
-            self.drawers.pop(name).close()
+            before[name] = self.drawers.pop(name)
+            before[name].close()
             del self._drawer_ports[name], self._drawer_digests[name]
         for name, device in wanted.items():
             if name not in self.drawers:
                 self._add_drawer(device, slots)
+                if name in before:
+                    self.drawers[name].take_over(before[name])
         self._drawer_of_contact = {
             (found[0].device, found[0].channel): (name, found[1])
             for name, device in wanted.items()

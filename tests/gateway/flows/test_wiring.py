@@ -323,6 +323,21 @@ async def test_a_drawer_found_open_when_its_board_comes_is_no_alarm_and_one_open
     till.close()
 
 
+async def test_a_drawer_that_is_configured_anew_while_it_opens_raises_no_alarm() -> None:
+    drivers = DRIVERS | {"coil": DriverEntry("drawer", Coil, CoilOptions, "")}
+    cabinet = Cabinet(drivers, Device("till", "coil", CoilOptions(), "till"))
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(4, True))
+    cabinet.house.serve("till", cabinet.wiring.drawers["till"].handlers())
+    cabinet.house.ask("till", "open", {"reason": "sale"}, expires_in_s=5)
+    await settle()
+    cabinet.till = Device("till", "coil", CoilOptions(left_open_s=30.0), "another")
+    cabinet.configure(NORTH)
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(4, False))
+    await asyncio.sleep(2)
+    assert cabinet.house.kinds() == ["DrawerOpening", "DrawerOpened"]
+    cabinet.wiring.drawers["till"].close()
+
+
 class Coil:
     def __init__(self, options: CoilOptions, board: FakeLock) -> None:
         self._board = board
