@@ -332,6 +332,7 @@ async def test_a_drawer_that_is_configured_anew_while_it_opens_raises_no_alarm()
     await settle()
     cabinet.till = Device("till", "coil", CoilOptions(left_open_s=30.0), "another")
     cabinet.configure(NORTH)
+    await settle()
     cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(4, False))
     await asyncio.sleep(2)
     assert cabinet.house.kinds() == ["DrawerOpening", "DrawerOpened"]
