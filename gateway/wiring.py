@@ -166,29 +166,27 @@ class Wiring:
         elif isinstance(event, InputChanged):
             self._contact_moved(slot.name, event)
             self._active[slot.name, event.channel] = event.active
-            self._drawer_contact_moved(slot.name, event.channel, active=event.active)
+            drawer, open_is_active = self._drawer_of_contact.get((slot.name, event.channel), ("", True))
+            if drawer:
+                self.drawers[drawer].contact_changed(is_open=event.active == open_is_active)
         elif isinstance(event, PrinterStatus):
             self._statuses[slot.name] = event
             self._printer_changed(slot, event)
 
     def _tell_anew(self, slots: Slots) -> None:
         """Tell flows that are new what is known already: boards and printers speak of changes only."""
-        for slot in self._boards.values():
-            if slot.online:
-                self._drawer_contacts_answer(slot.name)
         told = {key: active for key, active in self._active.items() if key[0] in slots and slots[key[0]].online}
         for (board, channel), active in told.items():
             if active:
                 self._contact_moved(board, InputChanged(channel, active=True))
-            self._drawer_contact_moved(board, channel, active=active)
+        for key, (drawer, open_is_active) in self._drawer_of_contact.items():
+            if key in told:
+                self.drawers[drawer].contact_changed(is_open=told[key] == open_is_active)
+            elif slots[key[0]].online:
+                self.drawers[drawer].contact_answers(rests_open=not open_is_active)
         for name, port in self._drawer_ports.items():
             if (status := self._statuses.get(port.carrier.name)) is not None:
                 self.drawers[name].printer_changed(status)
-
-    def _drawer_contact_moved(self, board: str, channel: int, *, active: bool) -> None:
-        drawer, open_is_active = self._drawer_of_contact.get((board, channel), ("", True))
-        if drawer:
-            self.drawers[drawer].contact_changed(is_open=active == open_is_active)
 
     def _contact_moved(self, board: str, event: InputChanged) -> None:
         flows = [self.gates[name] for name in self._gates_of_contact.get((board, event.channel), ())]
