@@ -65,13 +65,13 @@ for name in re.findall(r"^DeviceAllow=char-(\\S+)", text, re.M):
         nodes[name] = (0o020000, os.makedev(majors[name], 200))
     else:
         print(name, "unknown")
-os.mkdir("/root/nodes")
+os.mkdir("/srv/nodes")
 for name, (kind, number) in nodes.items():
-    os.mknod(f"/root/nodes/{name}", 0o600 | kind, number)
+    os.mknod(f"/srv/nodes/{name}", 0o600 | kind, number)
 open("/sys/fs/cgroup/system.slice/venue-gateway.service/cgroup.procs", "w").write(str(os.getpid()))
 for name in nodes:
     try:
-        os.close(os.open(f"/root/nodes/{name}", os.O_RDWR | os.O_NONBLOCK))
+        os.close(os.open(f"/srv/nodes/{name}", os.O_RDWR | os.O_NONBLOCK))
     except OSError as error:
         print(name, errno.errorcode[error.errno])
     else:
@@ -87,9 +87,9 @@ print(urllib.request.urlopen(request, timeout=60, context=context).read().decode
 
 
 def put(disk: Path, source: Path, name: str) -> None:
-    """Write a file into /root of a disk that no computer has."""
+    """Write a file into /srv of a disk that no computer has."""
     done = subprocess.run(
-        ["debugfs", "-w", "-R", f"write {source} /root/{name}", str(disk)], capture_output=True, text=True, check=True
+        ["debugfs", "-w", "-R", f"write {source} /srv/{name}", str(disk)], capture_output=True, text=True, check=True
     )
     assert "Allocated inode" in done.stderr + done.stdout, done.stderr
 
@@ -132,7 +132,7 @@ def door(folder: Path) -> Iterator[Door]:
         one = Door(machine, folder)
         try:
             machine.until("systemctl is-active -q multi-user.target", within_s=180)
-            machine.run("tar -C /root -xf /root/simulators.tar")
+            machine.run("tar -C /srv -xf /srv/simulators.tar")
             machine.run(
                 f"venue-gateway init --id club --timezone Europe/Vienna --tablet bar; venue-gateway check {CONFIG}"
             )
@@ -153,8 +153,8 @@ def is_plugged_in_later(door: Door) -> None:
     head = text[: text.index("devices:")].rstrip("# \n")
     console = text[text.index("console:") :]
     door.write(CONFIG, f"{head}\n{DEVICES}{console}")
-    door.write("/root/guests.ndjson", door.guests())
-    door.machine.run("venue-gateway directory import /root/guests.ndjson")
+    door.write("/srv/guests.ndjson", door.guests())
+    door.machine.run("venue-gateway directory import /srv/guests.ndjson")
     door.machine.run(f"systemctl reload {UNIT}")
     door.is_ready()
     door.lets_one_in()
@@ -188,7 +188,7 @@ def test_it_serves_behind_the_whole_of_its_walls(door: Door) -> None:
 
 
 def test_it_may_open_the_hardware_of_a_venue_and_nothing_else(door: Door) -> None:
-    said = dict(line.split() for line in door.machine.run("python3 /root/opens.py").splitlines())
+    said = dict(line.split() for line in door.machine.run("python3 /srv/opens.py").splitlines())
     assert [said.pop(name) for name in ("disk", "memory", "screen")] == ["EPERM"] * 3
     # What is unknown here is a Raspberry Pi's, or comes with a parallel port.
     assert {name for name, tried in said.items() if tried == "unknown"} <= {"ttyAMA", "lp"}
@@ -207,14 +207,14 @@ def test_its_keys_are_handed_over_and_lie_where_it_cannot_reach(door: Door) -> N
     run(f"cmp {handed}/credential.key {KEYS}/credential.key; test ! -e {STATE}/credential.key")
     run(f"! runuser -u {UNIT} -- cat {KEYS}/credential.key")
     run(
-        "mkdir /var/above; systemd-run -q --unit above -p WorkingDirectory=/root "
+        "mkdir /var/above; systemd-run -q --unit above -p WorkingDirectory=/srv "
         f"{PYTHON} -m simulators.upstream --folder /var/above --tls right --port 8444"
     )
     door.machine.until("journalctl -q -u above -o cat | grep -q ready")
     run("install -m 0644 /var/above/authority.crt /etc/venue-gateway/upstream.pem")
     upstream = "{url: https://127.0.0.1:8444, ca_file: /etc/venue-gateway/upstream.pem, directory: false, fleet: {}}"
     door.write(CONFIG, f"{run(f'cat {CONFIG}')}upstream: {upstream}\n")
-    code = json.loads(run("python3 /root/post.py invite '\"club\"'"))["code"]
+    code = json.loads(run("python3 /srv/post.py invite '\"club\"'"))["code"]
     # The words of operations.md, but that its editor is a file here.
     run(
         f"runuser -u {UNIT} -- venue-gateway enroll https://127.0.0.1:8444 --code {code} "
@@ -230,7 +230,7 @@ def test_its_keys_are_handed_over_and_lie_where_it_cannot_reach(door: Door) -> N
     assert "identity.key" in run(f"ls {handed}")
     assert "identity.key" not in run(f"ls {STATE}/fleet")
     # Upstream takes events of this venue by its certificate alone; whoever lacks the key has none.
-    door.machine.until("python3 /root/post.py events - | grep -q venue.entry.granted", within_s=120)
+    door.machine.until("python3 /srv/post.py events - | grep -q venue.entry.granted", within_s=120)
 
 
 def test_a_loop_that_hangs_is_ended_and_started_anew(door: Door) -> None:
@@ -242,7 +242,7 @@ def test_a_loop_that_hangs_is_ended_and_started_anew(door: Door) -> None:
 
 def test_a_writer_that_hangs_is_ended_though_the_loop_goes_on(door: Door) -> None:
     before = door.shows("InvocationID")
-    door.machine.run(f"systemd-run -q --unit freeze python3 /root/freeze.py {door.shows('MainPID')}")
+    door.machine.run(f"systemd-run -q --unit freeze python3 /srv/freeze.py {door.shows('MainPID')}")
     door.machine.until("journalctl -q -u freeze -o cat | grep -q frozen")
     page = "import http.client, socket, ssl; context = ssl._create_unverified_context(); "
     page += "page = http.client.HTTPSConnection('127.0.0.1', 8443, context=context, timeout=20); "
@@ -331,7 +331,7 @@ def test_a_broker_that_hangs_at_a_start_of_the_computer_keeps_nobody_out(door: D
 def test_a_version_that_is_never_ready_is_taken_back(door: Door) -> None:
     before = door.shows("InvocationID")
     version = door.machine.run("venue-gateway --version")
-    door.machine.run("systemd-run -q --unit upgrade -p Type=oneshot --no-block dpkg -i /root/broken.deb")
+    door.machine.run("systemd-run -q --unit upgrade -p Type=oneshot --no-block dpkg -i /srv/broken.deb")
     for words in ("version 0.3.0 did not report ready", "runs again"):
         door.machine.until(f"journalctl -q -u upgrade -o cat | grep -q '{words}'", within_s=220)
     door.machine.until("systemctl is-failed -q upgrade")
@@ -344,7 +344,7 @@ def test_a_purge_leaves_the_data_and_the_next_installation_serves_it(door: Door)
     door.machine.run("dpkg --purge venue-gateway")
     assert door.machine.run(f"systemctl is-active {UNIT}", check=False).strip() == "inactive"
     door.machine.run(f"test -e {STATE}/journal.db && test -e {KEYS}/credential.key && test ! -e /opt/{UNIT}")
-    door.machine.run("systemd-run -q --unit install -p Type=oneshot --no-block dpkg -i /root/gateway.deb")
+    door.machine.run("systemd-run -q --unit install -p Type=oneshot --no-block dpkg -i /srv/gateway.deb")
     door.machine.until("! systemctl show -p ActiveState --value install | grep -q activating", within_s=220)
     door.machine.run("! systemctl is-failed -q install")
     door.is_ready()
