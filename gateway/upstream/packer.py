@@ -15,11 +15,10 @@ from pathlib import Path
 
 import msgspec
 
+from drivers.transports.cores import be_gentle
 from gateway.upstream.packing import PACK_ROWS_MAX, PACK_ROWS_MIN, Packing, Wanted
 
 LENGTH_BYTES = 4
-NICENESS = 10
-"""Taps come first, also where a core is shared."""
 _OUTPUT = 1
 
 
@@ -38,8 +37,7 @@ def framed(content: bytes) -> bytes:
 
 def main() -> None:
     """Serve one order."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    be_gentle()
     packing = Packing(Path(sys.argv[1]), sys.argv[2], mapped=True)
     packing.source()
     _write(framed(b""))
