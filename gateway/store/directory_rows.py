@@ -35,7 +35,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Clock = Annotated[str, msgspec.Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")]
 
 
-Technology = Annotated[str, msgspec.Meta(max_length=TECHNOLOGY_MAX, extra_json_schema={"pattern": TECHNOLOGY_PATTERN})]
+Technology = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": TECHNOLOGY_PATTERN})]
 """`parse` looks at its letters: a directory has few of them, and millions of rows."""
 Moment: TypeAlias = str
 """As in RFC 3339; `to_ms` reads it, likewise once for many rows."""
@@ -159,7 +159,9 @@ def parse(line: bytes) -> DirectoryRow:
         raise RowError("the line is not UTF-8") from None
     except RecursionError:
         raise RowError("the line is nested too deep; a row needs no more than a few levels") from None
-    if isinstance(row, CredentialRow) and not _is_technology(row.technology):
+    if isinstance(row, CredentialRow) and not (
+        len(row.technology) <= TECHNOLOGY_MAX and _is_technology(row.technology)
+    ):
         raise RowError(f"technology: {_LETTERS}")
     return row
 
