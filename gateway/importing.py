@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from drivers.transports.cores import be_gentle
 from gateway.config.schema import Configuration
+from gateway.gently import be_gentle
 from gateway.store.credentials import KEY_BYTES, CredentialKey
 from gateway.store.directory_fold import fold_directory
 from gateway.store.errors import StorageUnavailable

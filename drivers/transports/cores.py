@@ -1,6 +1,4 @@
-"""Which processor cores the daemon's threads run on, and who gives way to whom.
-
-The loop and whoever works hand in hand with it share one core.
+"""Which processor cores the daemon's threads run on: the loop and whoever works hand in hand with it share one.
 
 Of a Python process only one thread runs at a time, so a second core for the journal's writer brings little; it costs
 the time until that core has woken from idle, twice for each tap, and the cores' fight for the interpreter's lock. On
@@ -50,16 +48,6 @@ def roaming() -> Iterator[None]:
         yield
     finally:
         _bind(_home)
-
-
-def be_gentle() -> None:
-    """Run this process only when nobody else wants the CPU or the disk; Linux ranks disk access by the same policy.
-
-    A lower priority would not do: a process that runs already keeps its core for some milliseconds, whoever wakes.
-    """
-    # Where a container forbids it the work is as right as ever, and only less polite.
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _bind(cores: frozenset[int]) -> None:

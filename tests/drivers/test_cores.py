@@ -1,9 +1,8 @@
-"""Which cores the loop, what is done aside, and child processes may use, and who gives way."""
+"""Which cores the loop, what is done aside, and child processes may use."""
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -13,7 +12,7 @@ import pytest
 
 from drivers.transports import cores
 
-two_cores = pytest.mark.skipif(len(cores.ALLOWED) < 2, reason="there is only one core here")
+pytestmark = pytest.mark.skipif(len(cores.ALLOWED) < 2, reason="there is only one core here")
 LAST = {max(cores.ALLOWED)}
 OTHERS = set(cores.ALLOWED) - LAST
 
@@ -42,7 +41,6 @@ def in_a_settled_loop(monkeypatch: pytest.MonkeyPatch, look: Callable[[], Awaita
         thread.submit(asyncio.run, settled()).result()
 
 
-@two_cores
 def test_a_loop_that_has_settled_stays_on_the_last_core_and_what_is_done_aside_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -55,7 +53,6 @@ def test_a_loop_that_has_settled_stays_on_the_last_core_and_what_is_done_aside_d
     in_a_settled_loop(monkeypatch, look)
 
 
-@two_cores
 def test_children_use_the_other_cores_even_when_two_start_at_once_and_the_loop_is_back_home_after(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -71,14 +68,12 @@ def test_children_use_the_other_cores_even_when_two_start_at_once_and_the_loop_i
     in_a_settled_loop(monkeypatch, look)
 
 
-@two_cores
 def test_without_a_loop_that_settles_nothing_changes() -> None:
     with cores.roaming():
         assert here() == set(cores.ALLOWED)
     assert here() == set(cores.ALLOWED)
 
 
-@two_cores
 def test_where_binding_is_forbidden_the_loop_runs_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
@@ -89,21 +84,3 @@ def test_where_binding_is_forbidden_the_loop_runs_where_it_is(monkeypatch: pytes
 
     monkeypatch.setattr(os, "sched_setaffinity", forbidden)
     in_a_settled_loop(monkeypatch, look)
-
-
-def policy_when_gentle() -> int:
-    cores.be_gentle()
-    return os.sched_getscheduler(0)
-
-
-def test_being_gentle_is_to_run_only_when_nobody_else_wants_to() -> None:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(policy_when_gentle) == os.SCHED_IDLE
-
-
-def test_where_being_gentle_is_forbidden_the_work_is_done_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "sched_setscheduler", forbidden)
-    cores.be_gentle()
