@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import resources
 from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,9 +22,10 @@ from gateway.store.directory import DIRECTORY_FILE, FORMAT, Summary
 from gateway.store.directory_types import StoredEntitlement
 from gateway.store.owners import own_like_folder
 from gateway.store.runs import Runs
+from gateway.store.trickle import Trickle
 
 BATCH_ROWS = 5000
-"""Rows between two syncs of the new file: each leaves the disk free again soon for the journal's own sync."""
+"""Rows that the new file gains at a time: each batch leaves the disk free again soon for the journal."""
 ROWS_A_STATEMENT = 20
 """What SQLite does for a statement costs as much as what it does for a row."""
 CACHE_KIB = 8192
@@ -105,12 +105,12 @@ class DirectoryFile:
         new = _scratch(self._new_path)
         try:
             new.executescript(resources.files("gateway.store").joinpath("directory.sql").read_text(encoding="utf-8"))
-            with _Syncing(self._new_path) as syncing:
-                _fill(new, "credentials", 5, credentials, syncing)
-                _fill(new, "entitlements", 2, entitlements, syncing)
-                _fill(new, "wallets", 4, wallets, syncing)
+            with Trickle(self._new_path) as trickle:
+                _fill(new, "credentials", 5, credentials, trickle)
+                _fill(new, "entitlements", 2, entitlements, trickle)
+                _fill(new, "wallets", 4, wallets, trickle)
                 meta = [("format", FORMAT), ("summary", msgspec.json.encode(summary()).decode())]
-                _fill(new, "meta", 2, iter(meta), syncing)
+                _fill(new, "meta", 2, iter(meta), trickle)
         finally:
             new.close()
 
@@ -189,38 +189,8 @@ def _scratch(path: Path) -> sqlite3.Connection:
     return connection
 
 
-class _Syncing:
-    """Puts a file on the disk bit by bit while it grows: one sync at its end would hold up the journal's for seconds.
-
-    The next rows are gathered during each, and only those: what waits for the disk has a bound.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sync")
-        self._under_way: Future[None] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Wait for the last one. Raises OSError when that failed."""
-        self._thread.shutdown()
-        self._file.close()
-        self._end_last()
-
-    def sync(self) -> None:
-        """Begin one when the last has come to its end. Raises OSError when that failed."""
-        self._end_last()
-        self._under_way = self._thread.submit(os.fdatasync, self._file.fileno())
-
-    def _end_last(self) -> None:
-        if self._under_way is not None:
-            self._under_way.result()
-
-
-def _fill(new: sqlite3.Connection, table: str, columns: int, rows: Rows, syncing: _Syncing) -> None:
-    """Write rows in small batches, each of which is put on the disk."""
+def _fill(new: sqlite3.Connection, table: str, columns: int, rows: Rows, trickle: Trickle) -> None:
+    """Write rows in small batches, each of which is on its way to the disk before the next but one is made."""
     row = f"({', '.join('?' * columns)})"
     one, many = (f"INSERT INTO {table} VALUES {', '.join([row] * count)}" for count in (1, ROWS_A_STATEMENT))  # noqa: S608
     while batch := list(islice(rows, BATCH_ROWS)):
@@ -230,4 +200,4 @@ def _fill(new: sqlite3.Connection, table: str, columns: int, rows: Rows, syncing
             new.execute(many, tuple(chain.from_iterable(batch[start : start + ROWS_A_STATEMENT])))
         new.executemany(one, batch[whole:])
         new.execute("COMMIT")
-        syncing.sync()
+        trickle.step()
