@@ -248,9 +248,9 @@ def _figures(pairs: Sequence[Pair]) -> dict[str, float]:
 def main() -> int:
     """Run the benchmark of the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.console", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0, help="how long each phase lasts; default 4")
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long each phase lasts; default 2")
     parser.add_argument("--per-second", type=int, default=100, help="taps a second; default 100")
-    parser.add_argument("--rounds", type=int, default=20, help="pairs of phases; default 20")
+    parser.add_argument("--rounds", type=int, default=32, help="pairs of phases; default 32")
     parser.add_argument("--in-memory", action="store_true", help="keep the state in /dev/shm, so that no disk is in it")
     parser.add_argument("--no-paint", action="store_true", help="leave the browser out")
     options = parser.parse_args()

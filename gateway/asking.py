@@ -10,6 +10,7 @@ import sys
 from difflib import get_close_matches
 from typing import Any, ClassVar, NoReturn
 
+PACKAGED_STATE = "/var/lib/venue-gateway"
 _CHOICE = re.compile(r"(?:argument \S+: )?invalid choice: '?([^']*?)'? \(choose from (.*)\)\Z", re.DOTALL)
 _WORD = re.compile(r"[\w-]+")
 _WHOLE_MAX = 2**53 - 1
@@ -71,5 +72,8 @@ def no_room(error: OSError) -> int:
 def not_permitted(error: PermissionError) -> int:
     """Say what to do about a file that this user may not touch; returns the exit status."""
     where = error.filename or "a file of the gateway"
-    print(f"{where}: {error.strerror}; run this as root, as in `sudo venue-gateway …`", file=sys.stderr)
+    todo = "run this as root, as in `sudo venue-gateway …`"
+    if str(where) == PACKAGED_STATE:
+        todo += ", or to try it without, name a folder of your own in the YAML: `state_dir: state`"
+    print(f"{where}: {error.strerror}; {todo}", file=sys.stderr)
     return 1

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from gateway import __version__, installing
 from gateway.asking import Parser, no_room, not_permitted, whole_number
+from gateway.domain.wording import counted
 from gateway.ops.commands import add_commands as add_ops_commands
 from gateway.web.user_parsers import add_parsers
 
 if TYPE_CHECKING:
-    from collections.abc import Sized
-
     from gateway.config.schema import Configuration
 
 OK, REFUSED = 0, 1
@@ -225,18 +224,15 @@ def _check(options: argparse.Namespace) -> int:
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem)
-        return _complain(f"{_count(error.problems, 'problem')} in {file}")
+        return _complain(f"{counted(len(error.problems), 'problem')} in {file}")
     for warning in configuration.warnings:
         print(warning)
     print(
-        f"{file} is right: {_count(configuration.devices, 'device')}, {_count(configuration.gates, 'gate')}, "
-        f"{_count(configuration.clients, 'client')}."
+        f"{file} is right: {counted(len(configuration.devices), 'device')}, "
+        f"{counted(len(configuration.gates), 'gate')}, "
+        f"{counted(len(configuration.clients), 'client')}."
     )
     return OK
-
-
-def _count(things: Sized, noun: str) -> str:
-    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 
 
 def _schema(_: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gateway.config.schema import Configuration
+from gateway.domain.wording import counted
 from gateway.gently import be_gentle
 from gateway.store.credentials import KEY_BYTES, CredentialKey
 from gateway.store.directory_fold import fold_directory
@@ -48,11 +49,7 @@ def import_with_progress(
 
 
 def _counted(report: ImportReport) -> str:
-    credentials, entitlements = report.credentials, report.entitlements
-    return (
-        f"{credentials:,} credential{'' if credentials == 1 else 's'} and "
-        f"{entitlements:,} entitlement{'' if entitlements == 1 else 's'}"
-    )
+    return f"{counted(report.credentials, 'credential')} and {counted(report.entitlements, 'entitlement')}"
 
 
 def check_with_progress(file: Path, configuration: Configuration, *, allow_empty: bool = False) -> int:

@@ -21,6 +21,7 @@ from gateway.mqtt.authority import HANDED_OVER, own_names
 from gateway.store.owners import own_like_folder
 
 OK, REFUSED = 0, 1
+PACKAGED_FILE = Path("/etc/venue-gateway/gateway.yaml")
 MODE = 0o640
 """Only root and the gateway need to know what stands at a venue."""
 
@@ -99,7 +100,10 @@ def initialise(
 
 
 def _next_steps(file: Path, known: Answers, text: str) -> list[str]:
-    """Return the commands that make a gateway of the file, one a line."""
+    """Return the commands that make a gateway of the file, one a line; the service is for the package's own file."""
+    if file != PACKAGED_FILE:
+        words = (f"check {file}", f"broker apply --config {file}", f"run --config {file}")
+        return [f"  venue-gateway {step}" for step in words]
     steps = [f"venue-gateway check {file}", "venue-gateway broker apply"]
     if re.search(r"^  [a-z0-9-]+: \{driver: wedge", text, re.MULTILINE):
         steps.append("venue-gateway scanners apply")

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from gateway.domain.wording import counted
+
 if TYPE_CHECKING:
     from gateway.app import Gateway
 
@@ -117,7 +119,7 @@ class Lifeline:
         gateway = self._gateway
         slots = gateway.supervisor.slots.values()
         online = sum(slot.status == "online" for slot in slots)
-        parts = [f"{online} of {len(slots)} devices online"]
+        parts = [f"{online} of {counted(len(slots), 'device')} online"]
         parts.append("broker connected" if gateway.mqtt.session.connected else "waiting for the broker")
         if gateway.recorder.lost is not None:
             parts.append("NOTHING CAN BE STORED, so nobody is let in")

@@ -119,7 +119,7 @@ def vouch(configuration: Configuration, reason: str) -> int:
         return 1
     shown = datetime.fromtimestamp(left.at_ms / MS_PER_S, configuration.venue.zone_info)
     print(f"Vouched for: it is {shown:%Y-%m-%d %H:%M:%S} in {configuration.venue.timezone}.")
-    print("The running gateway takes it within a second. Was that wrong? Set the clock (`date -s`) and vouch again.")
+    print("A gateway that runs takes it within a second. Was that wrong? Set the clock (`date -s`) and vouch again.")
     return 0
 
 

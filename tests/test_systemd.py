@@ -69,10 +69,28 @@ def test_the_watchdog_and_the_stop_leave_the_daemon_its_time() -> None:
 
 
 def test_the_unit_requires_neither_broker_nor_clock() -> None:
-    [wanted], [after] = settings("Wants"), settings("After")
+    wanted, after = " ".join(settings("Wants")), " ".join(settings("After"))
     assert {"mosquitto.service", "time-sync.target"} <= set(wanted.split()) & set(after.split())
     assert not settings("Requires")
     assert not settings("BindsTo")
+
+
+def test_kinds_of_devices_are_known_to_the_kernel_before_the_unit_starts() -> None:
+    """systemd looks names up in /proc/devices at the start, and a kind that is not there then stays shut."""
+    by_module = {"ttyUSB": "usbserial", "ttyACM": "cdc_acm", "hidraw": "hid"}
+    of_the_kernel = {"ttyS", "ttyAMA", "usb_device", "usb", "lp", "input", "gpiochip"}
+    allowed = {line.split()[0].removeprefix("char-") for line in settings("DeviceAllow")}
+    assert allowed == of_the_kernel | set(by_module)
+    asked = {f"modprobe@{module}.service" for module in by_module.values()}
+    assert asked <= set(" ".join(settings("Wants")).split()) & set(" ".join(settings("After")).split())
+
+
+def test_what_the_units_call_comes_with_the_package() -> None:
+    # Debian's unit of Mosquitto reloads by it as well, and no Debian has to have it.
+    assert settings("ExecReload") == ["/bin/kill -HUP $MAINPID"]
+    depends = re.search(r"^Depends: (.*)$", (ROOT / "packaging/control").read_text(), re.MULTILINE)
+    assert depends
+    assert "procps" in depends[1].split(", ")
 
 
 def test_every_rule_names_a_group_that_the_gateway_is_in() -> None:

@@ -50,6 +50,8 @@ class _Link:
         self.cut: asyncio.Future[_Ended] = loop.create_future()
         self.began_s = self._second_s = loop.time()
         self._events = 0
+        self.nonsense = ""
+        """Why the last bytes that came were none of the device's; empty where there were none."""
 
     def takes(self, now_s: float) -> bool:
         """Count one event; False once there were too many in a second, which ends the link."""
@@ -160,6 +162,9 @@ class Supervisor:
             log.error("driver_flooded", device=slot.name, driver=slot.device.driver, events_per_s=EVENTS_PER_S_MAX)
             return link.cut.result()
         log.error("driver_hung", device=slot.name, driver=slot.device.driver, waited_s=OPEN_TIMEOUT_S)
+        if link.nonsense:
+            why = f"what answers is no {slot.device.driver} or is set up otherwise; check the address and its settings"
+            return _Ended(why, "hang")
         return _Ended(f"it did not open within {OPEN_TIMEOUT_S:g} s; unplug it and plug it in again", "hang")
 
     async def _end(self, slot: DeviceSlot, run: asyncio.Task[None]) -> None:
@@ -213,6 +218,8 @@ class Supervisor:
         link = self._links.get(slot)
         if link is not None and not link.takes(asyncio.get_running_loop().time()):
             return
+        if link is not None and isinstance(event, Noise):
+            link.nonsense = event.why
         if isinstance(event, Online):
             self._set(slot, "online", event.detail)
         elif isinstance(event, Noise):

@@ -27,6 +27,9 @@ def write(configuration: Configuration, folder: Path, listen: str, user: str) ->
             socket_path=configuration.broker.socket_path,
             user=user,
         )
+    except PermissionError:
+        # The command line says the same to all of these.
+        raise
     except OSError as error:
         return _complain(f"{error.filename or folder}: {error.strerror}")
     print(f"{files.configuration}\n{files.acl}\n{files.passwords}")

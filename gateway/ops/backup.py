@@ -11,7 +11,8 @@ import io
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,7 @@ import msgspec
 
 from gateway import __version__
 from gateway.config.schema import Configuration
+from gateway.domain.wording import counted
 from gateway.store import audit
 from gateway.store.credentials import KEY_FILE, CredentialKey, key_path
 from gateway.store.database import sync_folder
@@ -31,6 +33,8 @@ FORMAT = 1
 MANIFEST, JOURNAL = "manifest.json", "journal.db"
 MANIFEST_BYTES_MAX = 64 << 10
 SECRET_BYTES_MAX = 64 << 10
+NAMES_MAX = 100
+SQLITE_HEADER = b"SQLite format 3\0"
 CHUNK_BYTES = 1 << 20
 PRIVATE = 0o600
 
@@ -112,13 +116,20 @@ def restore(
     return manifest, kept
 
 
-def restore_keys(configuration: Configuration, file: Path) -> list[str]:
-    """Put keys and passwords back (mode 0600); returns their names. Refused while a daemon runs."""
-    state_dir = configuration.state_dir
-    with _alone(state_dir), _told(file):
+def read_keys(file: Path) -> dict[str, bytes]:
+    """Return the keys and passwords of their backup by name. Raises BackupRefused and StorageUnavailable."""
+    with _told(file):
         found = dict(_secrets(file))
         if KEY_FILE not in found:
-            raise BackupRefused(f"{file} is no backup of keys; name the file that `backup --keys` wrote")
+            what = "the backup of a journal" if MANIFEST in _names(file) else "no backup of keys"
+            raise BackupRefused(f"{file} is {what}; after --keys comes the file that `backup --keys` wrote")
+    return found
+
+
+def restore_keys(configuration: Configuration, file: Path) -> list[str]:
+    """Put keys and passwords back (mode 0600); returns their names. Refused while a daemon runs."""
+    state_dir, found = configuration.state_dir, read_keys(file)
+    with _alone(state_dir), _told(file):
         for name, secret in found.items():
             # The key goes where it counts; beside the data it would be a second one.
             place = key_path(state_dir) if name == KEY_FILE else state_dir / name
@@ -131,13 +142,33 @@ def restore_keys(configuration: Configuration, file: Path) -> list[str]:
 def _would_be_lost(path: Path, manifest: Manifest) -> str:
     try:
         newest = audit.newest(path, 1)
-        there = f"{newest[-1].seq if newest else 0} rows"
+        there = counted(newest[-1].seq if newest else 0, "row")
     except StorageUnavailable:
         there = "a journal that cannot be read"
     return (
         f"{path} is there already, with {there}; the backup has {manifest.rows}. What is newer than the backup would "
         f"be missing here: uses, payments, who is inside. If that is meant, add --replace; the old file is kept"
     )
+
+
+def _is_of_another_kind(file: Path) -> str:
+    """Say what somebody has named instead of a backup, where that can be seen; else an empty text."""
+    names = _names(file)
+    if KEY_FILE in names and MANIFEST not in names:
+        return f"{file} holds keys and no journal; name the file that `backup` wrote, and this one after --keys"
+    with suppress(OSError), file.open("rb") as opened:
+        if opened.read(len(SQLITE_HEADER)) == SQLITE_HEADER:
+            return f"{file} is a database and no backup; name the file that `backup` wrote"
+    return ""
+
+
+def _names(file: Path) -> list[str]:
+    """Return the names of what is in an archive, at most the first few; of anything else, none."""
+    try:
+        with tarfile.open(file, "r:") as tar:
+            return [member.name for member in islice(tar, NAMES_MAX)]
+    except (tarfile.TarError, EOFError, ValueError, OSError):
+        return []
 
 
 def _unpack(file: Path, target: Path) -> Manifest:
@@ -149,7 +180,7 @@ def _unpack(file: Path, target: Path) -> Manifest:
             _check_manifest(file, manifest)
             _copy_out(_member(tar, JOURNAL), target)
     except (tarfile.TarError, EOFError, KeyError, ValueError, RecursionError):
-        raise BackupRefused(broken) from None
+        raise BackupRefused(_is_of_another_kind(file) or broken) from None
     except OSError as error:
         raise BackupRefused(f"{error.filename or file}: {error.strerror or error}") from None
     if _measure(target) != (manifest.size_bytes, manifest.sha256):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.asking import whole_number
+from gateway.domain.wording import counted
 
 if TYPE_CHECKING:
     from gateway.config.schema import Configuration
@@ -120,9 +121,9 @@ def _backup(options: argparse.Namespace) -> int:
         manifest = backup.backup(configuration, options.file, _now_ms())
     except (backup.BackupRefused, StorageUnavailable) as error:
         return _complain(f"{error}. No backup was made.")
-    print(f"{options.file}: {manifest.rows:,} rows, read back and checked against the chain.")
+    print(f"{options.file}: {counted(manifest.rows, 'row')}, read back and checked against the chain.")
     if names:
-        print(f"{options.keys}: {len(names)} keys and passwords; keep it away from the other file.")
+        print(f"{options.keys}: {counted(len(names), 'secret')}; keep it away from the other file.")
     return OK
 
 
@@ -134,12 +135,15 @@ def _restore(options: argparse.Namespace) -> int:
     if configuration is None:
         return REFUSED
     try:
+        if options.keys:
+            # What is refused there leaves no journal in place without them.
+            backup.read_keys(options.keys)
         manifest, kept = backup.restore(configuration, options.file, _now_ms(), replace=options.replace)
         if options.keys:
             backup.restore_keys(configuration, options.keys)
     except (backup.BackupRefused, StorageUnavailable) as error:
         return _complain(str(error))
-    print(f"{manifest.rows:,} rows are in place.{f' The journal before is kept as {kept}.' if kept else ''}")
+    print(f"{counted(manifest.rows, 'row')} in place.{f' The journal before is kept as {kept}.' if kept else ''}")
     print("Import the directory again before the gateway starts; erase again whoever was erased since that backup.")
     return OK
 
@@ -171,7 +175,8 @@ def _erase(options: argparse.Namespace) -> int:
             done = erasing.erase(configuration, options.holder, options.reason, _now_ms())
     except (erasing.EraseRefused, StorageUnavailable) as error:
         return _complain(f"{error}. Nothing was erased.")
-    print(f"{done.guests} guests erased: {done.rows:,} journal rows and {done.others:,} others are rewritten or gone.")
+    gone = f"{counted(done.rows, 'journal row')} and {counted(done.others, 'other')}"
+    print(f"{counted(done.guests, 'guest')} erased: {gone} rewritten or gone.")
     for copy in done.copies:
         print(f"{copy} may still hold them: delete it once it is not needed.")
     print("Older backups still hold them, and so does upstream until it erases them too: see docs/security.md.")

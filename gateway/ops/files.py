@@ -15,6 +15,7 @@ from cryptography import x509
 
 from gateway.config.schema import DEFAULT_STATE_DIR, Configuration
 from gateway.config.tree import Listing, Mapping, Node, Scalar
+from gateway.domain.wording import counted
 from gateway.installing import BROKER_FOLDER
 from gateway.mqtt.authority import HANDED_OVER
 from gateway.ops.findings import Finding, bad, ok, warning
@@ -178,8 +179,8 @@ def _judge(file: Path, certificates: list[x509.Certificate], now: datetime, rene
         do = renew or "renew it and reload the service"
         return bad("certificates", f"{file} ended on {ends:%Y-%m-%d}", do)
     if days < SOON_DAYS:
-        return warning("certificates", f"{file} ends in {days} days", renew or "renew it before")
-    return ok("certificates", f"{file} holds for {days} more days")
+        return warning("certificates", f"{file} ends in {counted(days, 'day')}", renew or "renew it before")
+    return ok("certificates", f"{file} holds for {counted(days, 'more day')}")
 
 
 def days_left(configuration: Configuration, now_s: float) -> dict[str, float]:
@@ -214,7 +215,7 @@ def check_journal(configuration: Configuration) -> Finding:
     if verdict.bad_seq is not None:
         do = "keep the file, compare it with what was relayed, and restore a backup: venue-gateway restore FILE"
         return bad("journal", verdict.problem, do)
-    return ok("journal", f"{verdict.rows:,} rows, every one fits the chain")
+    return ok("journal", f"{counted(verdict.rows, 'row')}, every one fits the chain")
 
 
 def check_directory(configuration: Configuration, now_s: float) -> Finding:
@@ -232,7 +233,7 @@ def _judged(directory: Directory, made_with: str, now_s: float) -> Finding:
     if made_with and directory.made_with != made_with:
         return bad("directory", "made with another credential key, so every guest is unknown", IMPORT_ONE)
     age_h = max(0.0, now_s - directory.as_of_ms / 1000) / S_PER_H
-    found = f"{directory.counts.credentials:,} credentials, {age_h:.1f} h old"
+    found = f"{counted(directory.counts.credentials, 'credential')}, {age_h:.1f} h old"
     if age_h > OLD_DIRECTORY_H:
         return warning("directory", found, "see that new ones come in, or import one; tickets sold since are unknown")
     return ok("directory", found)

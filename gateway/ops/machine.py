@@ -30,6 +30,10 @@ class TellsTime(Protocol):
         """Return True while a time server keeps it."""
         ...
 
+    def has_battery(self) -> bool:
+        """Return True where it goes on while the machine is off."""
+        ...
+
 
 def check_clock(now_s: float, newest_ms: int, clock: TellsTime) -> Finding:
     """Judge the clock by NTP and by the newest journal entry, `newest_ms`, which is 0 for an empty journal."""
@@ -39,7 +43,8 @@ def check_clock(now_s: float, newest_ms: int, clock: TellsTime) -> Finding:
         what = f"it is {behind_ms // 1000} s behind the newest journal entry"
         return bad("clock", what, "set it right: `timedatectl` shows how it is kept")
     if not clock.synchronised():
-        what = "no time server keeps it, and a Pi has no battery"
+        alone = "its own drifts by seconds a day" if clock.has_battery() else "this computer has no battery for it"
+        what = f"no time server keeps it, and {alone}"
         return warning("clock", what, "turn time synchronisation on: `timedatectl set-ntp true`")
     return ok("clock", "kept by a time server")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gateway.domain.wording import counted
 from gateway.store.errors import StorageUnavailable
 from gateway.store.reading import Reader
 from gateway.store.redaction import Suspects
@@ -95,7 +96,7 @@ def verify_command(path: Path, write: Write) -> int:
         return REFUSED
     if verdict.bad_seq is None:
         pruned = f" (rows 1 to {verdict.first_seq - 1} were pruned)" if verdict.first_seq > 1 else ""
-        write(f"{path}: {verdict.rows - verdict.first_seq + 1} rows, every one fits the chain{pruned}")
+        write(f"{path}: {counted(verdict.rows - verdict.first_seq + 1, 'row')}, every one fits the chain{pruned}")
         return OK
     write(f"{path}: {verdict.problem}")
     fitting = f"Rows {verdict.first_seq} to {verdict.rows} fit the chain."

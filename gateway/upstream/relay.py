@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 
 from gateway.domain.upstream_events import EventSetAside, UpstreamLost, UpstreamRegained
+from gateway.domain.wording import counted
 from gateway.store.errors import StorageUnavailable
 from gateway.upstream.backoff import Backoff
 from gateway.upstream.outbox import Outbox
@@ -128,6 +129,7 @@ class Relay:
         self._failing_since_s: float | None = None
         self._closed = False
         self.why = ""
+        self._unread = False
         self.set_aside_count = 0
         self.sent_count = 0
 
@@ -179,13 +181,15 @@ class Relay:
         since_s = self._failing_since_s
         if since_s is None or asyncio.get_running_loop().time() - since_s < TROUBLE_AFTER_S:
             return ""
-        return f"upstream {self.name}: {self.why}; {self.behind} events wait"
+        waiting = f"{counted(self.behind, 'event')} {'waits' if self.behind == 1 else 'wait'}"
+        return f"upstream {self.name}: {self.why}; {waiting}"
 
     async def _next(self) -> None:
         """Deliver one pack, or wait for something to deliver."""
         self._news.clear()
         pack = await self._take_ahead() or await self._pack(self.through_seq)
         if pack is None:
+            self._all_read()
             await self._news.wait()
             await asyncio.sleep(GATHER_S)
             return
@@ -295,6 +299,13 @@ class Relay:
         log.error("upstream_event_set_aside", sink=self.name, seq=seq, id=event_id, why=refused.why)
         self._record(EventSetAside(sink=self.name, event_seq=seq, event_id=event_id, why=refused.why))
 
+    def _all_read(self) -> None:
+        """The journal has nothing more: if it was what failed, that is over. Whether the sink is there nobody knows."""
+        if self._unread:
+            self._unread = False
+            self._backoff.worked()
+            self._failing_since_s, self.why = None, ""
+
     def _worked(self) -> None:
         if self._failing_since_s is not None:
             log.info("upstream_connected", sink=self.name, behind=self.behind)
@@ -302,7 +313,7 @@ class Relay:
             self._lost = None
             self._record(UpstreamRegained(sink=self.name, after_seq=lost.through_seq, since_ms=lost.since_ms))
         self._backoff.worked()
-        self._failing_since_s, self.why = None, ""
+        self._failing_since_s, self.why, self._unread = None, "", False
 
     async def _failed(self, error: SinkUnavailable | StorageUnavailable) -> None:
         await self._drop_ahead()
@@ -311,7 +322,7 @@ class Relay:
             log.warning("upstream_unavailable", sink=self.name, why=str(error), behind=self.behind)
         if self._failing_since_s is None:
             self._failing_since_s, self._failing_since_ms = loop.time(), self._now_ms()
-        self.why = str(error)
+        self.why, self._unread = str(error), isinstance(error, StorageUnavailable)
         if self._lost is None and loop.time() - self._failing_since_s >= LOST_AFTER_S:
             since_ms = self._failing_since_ms
             self._lost = UpstreamLost(sink=self.name, through_seq=self.through_seq, since_ms=since_ms, why=self.why)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.domain.wording import counted
 from gateway.store.journal import Journal
 from gateway.upstream.outbox import Outbox
 
@@ -28,7 +29,8 @@ class Outlook(msgspec.Struct, frozen=True):
         """Return a warning, or an empty text."""
         if self.days_left is None or self.days_left >= WARN_DAYS:
             return ""
-        return f"disk: full in about {self.days_left:.0f} days at the pace of the last day; see that upstream is back"
+        left = counted(round(self.days_left), "day")
+        return f"disk: full in about {left} at the pace of the last day; see that upstream is back"
 
 
 class Retention:

@@ -15,7 +15,9 @@ TYPES = {
     "console.css": "text/css",
     "icon.svg": "image/svg+xml",
     "manifest.json": "application/manifest+json",
-    **dict.fromkeys(("app.js", "live.js", "parts.js", "charts.js", "dom.js", "words.js", "work.js"), "text/javascript"),
+    **dict.fromkeys(
+        ("app.js", "live.js", "parts.js", "charts.js", "details.js", "dom.js", "words.js", "work.js"), "text/javascript"
+    ),
 }
 TABLET_TYPES = {
     "index.html": "text/html",

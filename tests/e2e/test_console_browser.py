@@ -198,6 +198,22 @@ async def test_the_bench_and_the_configuration(venue: Venue, browser: Browser) -
     assert not await in_browser(browser.complaints)
 
 
+# A port that has the place of the longest sentence's words in it, and a sentence of nobody's.
+SENTENCES = ("/dev/ttyUSB0 cannot be opened: a: b", "OSDP reader 3 is gone", "it is closed, she said: so?")
+TRANSLATED = ["/dev/ttyUSB0 lässt sich nicht öffnen: a: b", "der OSDP-Leser 3 ist weg", "it is closed, she said: so?"]
+IN_GERMAN = """\
+const [texts, done] = arguments;
+import("/static/details.js").then((details) => done(texts.map(details.inGerman)), (error) => done(String(error)));"""
+
+
+async def test_what_a_driver_says_is_told_in_german(venue: Venue, browser: Browser) -> None:
+    def ask() -> None:
+        browser.view("devices")
+        assert browser.driver.execute_async_script(IN_GERMAN, SENTENCES) == TRANSLATED
+
+    await in_browser(ask)
+
+
 async def test_a_guest_is_looked_up_in_german_on_a_phone(venue: Venue, browser: Browser) -> None:
     guest = venue.guests.tag()
 

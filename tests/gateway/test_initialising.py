@@ -32,6 +32,18 @@ def test_flags_alone_make_a_file_that_check_accepts(tmp_path: Path, capsys: pyte
     assert "\x1b" not in file.read_text()
 
 
+def test_what_comes_next_is_said_for_the_file_that_was_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "gateway.yaml"
+    assert initialise(file, GIVEN, look=look) == 0
+    said = capsys.readouterr().out
+    # The service reads the package's file and no other.
+    assert f"venue-gateway run --config {file}" in said
+    assert f"broker apply --config {file}" in said
+    assert "systemctl" not in said
+
+
 def test_questions_are_asked_until_they_are_answered(tmp_path: Path) -> None:
     answers = iter(["My Club", "", "my-club", "Mars/Olympus", "eu", "chf", ""])
     file = tmp_path / "gateway.yaml"

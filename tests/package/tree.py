@@ -12,7 +12,7 @@ import pytest
 from tests.length import PROVING
 
 HERE = Path(__file__).resolve().parent
-INCLUDED = "python3,mosquitto,libusb-1.0-0,libpcsclite1,systemd,udev,debconf,sqlite3"
+INCLUDED = "python3,mosquitto,libusb-1.0-0,libpcsclite1,systemd,udev,procps,debconf,sqlite3"
 SUITE = os.environ.get("VENUE_SUITE", "bookworm")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 MIRROR = os.environ.get("VENUE_MIRROR", "")

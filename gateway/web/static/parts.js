@@ -3,7 +3,7 @@ import { chart, gauge } from "./charts.js";
 import { el, fill, follow } from "./dom.js";
 import { ask, me, rows, venue, wanted } from "./live.js";
 import * as words from "./words.js";
-import { ago, clock, day, money, reason, t } from "./words.js";
+import { ago, clock, day, detail, money, reason, t } from "./words.js";
 
 // A state is always a colour and a word.
 const TONES = {
@@ -17,7 +17,7 @@ export const maySee = () => me.role === "staff" || me.role === "technician";
 function said(last) {
   if (!last) return el("span.quiet", {}, t("never"));
   const told = Object.entries(last.data).filter(([, value]) => value !== null && value !== false && value !== "")
-    .map(([name, value]) => (value === true ? t(name) : (name === "why" ? String(value) : `${t(name)} ${t(value)}`))).join(", ");
+    .map(([name, value]) => (value === true ? t(name) : (name === "why" ? detail(String(value)) : `${t(name)} ${t(value)}`))).join(", ");
   const at = Date.parse(last.at);
   return el("span", {}, `${t(last.kind)} `, told && el("em", {}, told), el("span.quiet", {}, ` · ${clock(at)}`));
 }
@@ -26,7 +26,7 @@ export function deviceCard(one) {
   return el(`article.card.${TONES[one.state] || "calm"}`, { "data-name": one.name },
     el("header", {}, el("h3", {}, one.name), badge(one.state)),
     el("p.quiet", {}, `${t(one.kind)} · ${one.driver}`),
-    one.detail && el("p.detail", {}, one.detail),
+    one.detail && el("p.detail", {}, detail(one.detail)),
     troubles(one.status),
     el("p.last", {}, said(one.last)));
 }
@@ -48,6 +48,9 @@ export function gateCard(one) {
     one.why && el("p.detail", {}, one.why));
 }
 
+// What a driver or the bench says is a sentence of ours; in other rows somebody may have typed it.
+const note = (row) => (row.kind.startsWith("device.") || row.kind === "bench.ended" ? detail(row.note) : words.said(row.note));
+
 export function rowLine(row) {
   const where = row.place || (row.kind.startsWith("zone.") ? venue.gateway.name : row.source || "");
   const money_ = row.amount_minor ? money(row.amount_minor, venue.gateway.currency) : "";
@@ -55,7 +58,7 @@ export function rowLine(row) {
     el("time", {}, clock(row.at_ms)),
     el("span.what", {}, t(row.kind)),
     el("span.where", {}, where),
-    el("span.detail", {}, [reason(row.reason), money_, row.note && words.said(row.note), row.credential && `⌗${row.credential}`, row.source !== where && row.source].filter(Boolean).join(" · "), row.holder && [" · ", el("a", { href: "#guests", onclick: () => { wanted.holder = row.holder; } }, row.holder)]));
+    el("span.detail", {}, [reason(row.reason), money_, row.note && note(row), row.credential && `⌗${row.credential}`, row.source !== where && row.source].filter(Boolean).join(" · "), row.holder && [" · ", el("a", { href: "#guests", onclick: () => { wanted.holder = row.holder; } }, row.holder)]));
 }
 
 const watching = { onlyBad: false, paused: null };

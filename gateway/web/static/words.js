@@ -1,5 +1,6 @@
 // Every word of the page, in German and English. The browser's language is the first choice; the switch is kept.
 
+import { inGerman } from "./details.js";
 import { REASONS_DE } from "/tablet/reasons.js";
 
 const WORDS = {
@@ -22,7 +23,7 @@ const WORDS = {
     config_right: "Die Datei ist richtig und in Kraft.", config_differs: "Die Datei ist richtig, aber noch nicht in Kraft. Neu laden: systemctl reload venue-gateway", config_wrong: "Die Datei hat Fehler; die letzte richtige läuft weiter.", problem: "Fehler", warning: "Hinweis", again: "Neu lesen",
     beep: "Piepen", light: "Licht", show: "Anzeige", pulse: "Impuls", relay: "Relais", test_print: "Testdruck", bench_hint: "Jeder Versuch steht mit Namen und Grund im Journal. Ein Impuls öffnet wirklich.", test_reason: "Test am Gerät", cannot: "Hier gibt es nichts auszuprobieren.", calibrate: "Sie ist zu: jetzt öffnen und lesen", calibrate_how: "Kontakt einmessen: die Lade ganz zuschieben, dann den Knopf drücken. Sie springt auf; bleibt sie zu, mit dem Schlüssel öffnen.", calibrating: "Wird geöffnet und gelesen …",
     viewer: "Zuschauer", staff: "Personal", technician: "Technik", dark: "Dunkel", bright: "Hell", language: "English", restarts: "Neustarts", driver: "Treiber", state: "Zustand", detail: "Näheres",
-    reading: "gelesen", input: "Kontakt", tamper: "Gehäuse", noise: "Störsignal", status: "Meldung", paper_out: "Papier leer", cover_open: "Deckel offen", paper_low: "Papier geht aus", raw: "Rohdaten", reader: "Leser", scanner: "Scanner", board: "Relais", printer: "Drucker", drawer: "Lade", bus: "Bus",
+    reading: "gelesen", byte_count: "Bytes", technology: "Technik", input: "Kontakt", tamper: "Gehäuse", noise: "Störsignal", status: "Meldung", paper_out: "Papier leer", cover_open: "Deckel offen", paper_low: "Papier geht aus", raw: "Rohdaten", reader: "Leser", scanner: "Scanner", board: "Relais", printer: "Drucker", drawer: "Lade", bus: "Bus",
     skipped: "Leitung wieder da", full: "voll", nothing_yet: "Noch nichts geschehen", under_way: "Läuft …", sec: "s", min: "min", h: "h", d: "d", ago: "vor",
     "entry.granted": "eingelassen", "entry.denied": "abgelehnt", "entry.returned": "zurückgegeben", "entry.unknown": "UNKLAR", "gate.forced": "AUFGEBROCHEN", "gate.held_open": "STEHT OFFEN", "gate.fault": "STÖRUNG", "gate.restored": "Zugang geht wieder",
     "zone.locked_down": "GESPERRT", "zone.released": "NOTÖFFNUNG", "zone.restored": "wieder normal", "credential.blocked": "Karte gesperrt", "credential.unblocked": "Karte entsperrt",
@@ -50,7 +51,7 @@ const WORDS = {
     config_right: "The file is right and in force.", config_differs: "The file is right and not yet in force. Reload it: systemctl reload venue-gateway", config_wrong: "The file has problems; the last good one runs on.", problem: "Problem", warning: "Note", again: "Read again",
     beep: "Beep", light: "Light", show: "Display", pulse: "Pulse", relay: "Relay", test_print: "Test print", bench_hint: "Every try stands in the journal with your name and reason. A pulse really opens.", test_reason: "test at the device", cannot: "There is nothing to try here.", calibrate: "It is shut: open and read", calibrate_how: "Calibrate the contact: push the drawer shut, then press the button. It springs open; if it stays shut, open it with its key.", calibrating: "Opening and reading …",
     viewer: "Viewer", staff: "Staff", technician: "Technician", dark: "Dark", bright: "Light", language: "Deutsch", restarts: "Restarts", driver: "Driver", state: "State", detail: "Detail",
-    reading: "read", input: "contact", tamper: "housing", noise: "noise", status: "status", paper_out: "paper out", cover_open: "cover open", paper_low: "paper low", raw: "raw", reader: "reader", scanner: "scanner", board: "relays", printer: "printer", drawer: "drawer", bus: "bus",
+    reading: "read", byte_count: "bytes", technology: "technology", input: "contact", tamper: "housing", noise: "noise", status: "status", paper_out: "paper out", cover_open: "cover open", paper_low: "paper low", raw: "raw", reader: "reader", scanner: "scanner", board: "relays", printer: "printer", drawer: "drawer", bus: "bus",
     skipped: "Connected again", full: "full", nothing_yet: "Nothing has happened yet", under_way: "Under way …", sec: "s", min: "min", h: "h", d: "d", ago: "",
     "entry.granted": "let in", "entry.denied": "refused", "entry.returned": "handed back", "entry.unknown": "UNKNOWN", "gate.forced": "FORCED", "gate.held_open": "HELD OPEN", "gate.fault": "FAULT", "gate.restored": "gate works again",
     "zone.locked_down": "LOCKED DOWN", "zone.released": "EMERGENCY", "zone.restored": "back to normal", "credential.blocked": "card blocked", "credential.unblocked": "card unblocked",
@@ -78,6 +79,8 @@ export function reason(word) {
   const sentences = language === "de" ? REASONS_DE : reasons;
   return word ? (Object.hasOwn(sentences, word) && sentences[word]) || t(word) : "";
 }
+// What a driver says of its device.
+export function detail(text) { return language === "de" && text ? inGerman(text) : text; }
 export function switchLanguage() {
   language = language === "de" ? "en" : "de";
   keep("language", language);

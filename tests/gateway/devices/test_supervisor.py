@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 import pytest
 
-from drivers.api import DeviceOffline, InputChanged, Online
+from drivers.api import DeviceOffline, InputChanged, Noise, Online
 from gateway.config.schema import Device
 from gateway.devices.registry import DriverEntry
 from gateway.devices.supervisor import (
@@ -86,6 +86,9 @@ class Wild:
         loop = asyncio.get_running_loop()
         self.runs.append(loop.time())
         match self.manner:
+            case "nonsense":
+                self.emit(Noise(73, "no status reply"))
+                await loop.create_future()
             case "hang":
                 await loop.create_future()
             case "crash":
@@ -166,6 +169,14 @@ async def test_i08_a_driver_that_hangs_while_it_opens_is_stopped_and_tried_again
     assert bench.wild.faults["hang"] > 1
     assert bench.wild.fault_counts == {"hang_count": bench.wild.faults["hang"]}
     assert bench.calm.online
+    await bench.supervisor.close()
+
+
+async def test_what_answers_nonsense_is_told_apart_from_what_does_not_answer() -> None:
+    bench = Bench("nonsense")
+    await bench.start()
+    await asyncio.sleep(OPEN_TIMEOUT_S + 0.1)
+    assert bench.wild.detail.startswith("what answers is no wild or is set up otherwise")
     await bench.supervisor.close()
 
 

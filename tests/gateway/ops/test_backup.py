@@ -209,6 +209,26 @@ def test_the_commands_say_what_they_did(
     assert cli.main(["restore", str(tmp_path / "nothing"), "--config", config]) == 1
 
 
+def test_a_file_of_another_kind_is_named_for_what_it_is(
+    venue: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, file, keys = str(tmp_path / "venue.yaml"), str(tmp_path / "b"), str(tmp_path / "k")
+    assert cli.main(["backup", file, "--keys", keys, "--config", config]) == 0
+    journal = venue.state_dir / "journal.db"
+    before = journal.read_bytes()
+    for words, says in (
+        ([keys], f"{keys} holds keys and no journal; name the file that `backup` wrote, and this one after --keys"),
+        ([str(journal)], f"{journal} is a database and no backup"),
+        ([config], f"{config} is no whole backup"),
+        ([file, "--keys", file], f"{file} is the backup of a journal; after --keys comes the file"),
+        ([file, "--keys", config], f"{config} is no whole backup"),
+    ):
+        assert cli.main(["restore", *words, "--replace", "--config", config]) == 1
+        assert says in capsys.readouterr().err
+        # Also what is refused for its keys alone leaves the journal as it was.
+        assert journal.read_bytes() == before
+
+
 def packaged(folder: Path, monkeypatch: pytest.MonkeyPatch, config: Configuration, secret: bytes) -> Path:
     """The layout of the Debian package: the key lies apart from the state, and is handed over."""
     keys = folder / "keys"

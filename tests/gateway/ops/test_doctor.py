@@ -33,11 +33,14 @@ def alter(state: Path) -> None:
 
 
 class Clock:
-    def __init__(self, kept: bool) -> None:
-        self._kept = kept
+    def __init__(self, kept: bool, *, battery: bool = False) -> None:
+        self._kept, self._battery = kept, battery
 
     def synchronised(self) -> bool:
         return self._kept
+
+    def has_battery(self) -> bool:
+        return self._battery
 
 
 def of(findings: tuple[Finding, ...], check: str) -> list[Finding]:
@@ -138,6 +141,8 @@ def test_the_clock_is_judged_by_ntp_and_by_the_journal() -> None:
     kept, alone = Clock(True), Clock(False)
     assert machine.check_clock(NOW_S, NOW_MS, kept).level == "ok"
     assert machine.check_clock(NOW_S, NOW_MS, alone).level == "warning"
+    assert "no battery" in machine.check_clock(NOW_S, NOW_MS, alone).found
+    assert "drifts" in machine.check_clock(NOW_S, NOW_MS, Clock(False, battery=True)).found
     assert machine.check_clock(NOW_S, NOW_MS + 60_000, kept).found == "it is 60 s behind the newest journal entry"
     assert machine.check_clock(1000, 0, kept).found == "it has never been set"
 

@@ -190,7 +190,7 @@ def test_the_command_erases_and_says_what_is_left(
     config = ["--config", str(tmp_path / "venue.yaml")]
     assert cli.main(["erase", HOLDER, "--reason", "case 1", *config]) == 0
     said = capsys.readouterr().out
-    assert "1 guests erased: 5 journal rows" in said
+    assert "1 guest erased: 5 journal rows" in said
     assert "Older backups still hold them" in said
     assert cli.main(["erase", "--unseen", "--reason", "case 1", *config]) == 1
     assert "retention.guests_days" in capsys.readouterr().err

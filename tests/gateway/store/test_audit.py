@@ -71,7 +71,7 @@ async def test_a_folded_state_from_rows_that_are_gone_is_noticed(journal: Journa
 async def test_verify_tells_its_result_and_its_status(audited: Path) -> None:
     said: list[str] = []
     assert audit.verify_command(audited, said.append) == 0
-    assert said == [f"{audited}: 2500 rows, every one fits the chain"]
+    assert said == [f"{audited}: 2,500 rows, every one fits the chain"]
     alter(audited, "DELETE FROM journal WHERE seq = 3")
     said.clear()
     assert audit.verify_command(audited, said.append) == 1

@@ -30,7 +30,7 @@ async def test_what_is_pruned_is_gone_and_the_rest_still_fits_the_chain(tmp_path
     journal.close()
     said: list[str] = []
     assert verify_command(path, said.append) == 0
-    assert said == [f"{path}: {COUNT + 1 - 650} rows, every one fits the chain (rows 1 to 650 were pruned)"]
+    assert said == [f"{path}: {COUNT + 1 - 650:,} rows, every one fits the chain (rows 1 to 650 were pruned)"]
 
 
 async def test_the_newest_rows_and_those_not_folded_stay_whatever_is_asked(tmp_path: Path):

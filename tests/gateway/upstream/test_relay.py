@@ -81,16 +81,29 @@ async def test_i05_an_outage_skips_nothing_and_ends_when_the_network_is_back(tmp
         assert relay.why == ""
 
 
+class Unsteady(Outbox):
+    fails = False
+
+    async def pack(self, after_seq: int, wanted: Wanted | None = None) -> Pack | None:
+        if self.fails:
+            self.fails = False
+            raise StorageUnavailable("the disk does not answer")
+        return await super().pack(after_seq, wanted)
+
+
+async def test_a_journal_that_is_read_again_with_nothing_to_send_is_no_trouble_any_more(tmp_path: Path):
+    async with venue(tmp_path, 10, Unsteady) as made:
+        relay = made.begin(FakeSink())
+        await until(lambda: relay.through_seq == 10)
+        made.outbox.fails = True
+        relay.news()
+        await until(lambda: relay.why)
+        relay.try_now()
+        await until(lambda: relay.why == "")
+        assert (relay.behind, relay.trouble()) == (0, "")
+
+
 async def test_i05_a_journal_that_could_not_be_read_for_a_moment_keeps_no_later_event_back(tmp_path: Path):
-    class Unsteady(Outbox):
-        fails = False
-
-        async def pack(self, after_seq: int, wanted: Wanted | None = None) -> Pack | None:
-            if self.fails:
-                self.fails = False
-                raise StorageUnavailable("the disk does not answer")
-            return await super().pack(after_seq, wanted)
-
     async with venue(tmp_path, 10, Unsteady) as made:
         sink = FakeSink()
         relay = made.begin(sink)
