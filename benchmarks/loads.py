@@ -1,11 +1,18 @@
-"""What guests notice of a drain and of a new directory: taps at the real daemon, beside the same taps at rest."""
+"""What guests notice of a drain and of a new directory: taps at the real daemon, in short turns with and without them.
+
+The host of a virtual machine has good and bad minutes, so one phase at rest and one busy phase later say little. A
+drain is held and let go on every fraction of a second, by an upstream that withholds its answers, and taps are timed at
+rest and beside it in turn. A load cannot be held so: what it has written goes to the disk later, and would be in the
+way of taps at rest. It runs whole, again and again, with a phase at rest before each that begins when nothing waits for
+the disk.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import json
-import sqlite3
+import os
 import subprocess
 import sys
 import time
@@ -13,111 +20,160 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from random import Random
+from typing import NamedTuple
 
 import msgspec
 import uvloop
 
-from benchmarks.backlog import add_backlog, rows_of
+from benchmarks.backlog import add_backlog
 from benchmarks.measure import Bench, Sizes
 from benchmarks.people import ROOT, directory_for, ndjson
 from benchmarks.venue import Venue, with_us
-from benchmarks.wire import Timing, quantile
+from benchmarks.wire import quantile
 
-ROUND_TAPS = 200
-WAIT_S = 170.0
+TURN_TAPS = 250
+"""Some 0.2 s."""
+SETTLE_S = 0.02
+"""Until what was under way has come to rest."""
+TURNS_MAX = 60
+REST_TURNS = 16
+DRAWS = 300
+DIRECTORY_FILE = "directory.db"
+
+
+class Noticed(msgspec.Struct, frozen=True, kw_only=True):
+    """Taps' p50 and p99 in ms at rest and beside something, and what the second p99 is of the first."""
+
+    taps: int
+    rest_p50_ms: float
+    rest_p99_ms: float
+    busy_p50_ms: float
+    busy_p99_ms: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
 
 
 class Loads(msgspec.Struct, frozen=True, kw_only=True):
-    """Taps' p99 in ms at rest, during a drain and during a directory's load; rows a second of that and of an insert."""
+    """What taps notice of a drain, of which they leave so many events a second, and of a directory's load and swap."""
 
-    rest_p99_ms: float
-    drain_p99_ms: float
-    drain_taps: int
+    drain: Noticed
     drained_rate: float
-    load_p99_ms: float
-    load_taps: int
-    directory_rows: int
-    directory_rate: float
-    bare_insert_rate: float
-
-    @property
-    def drain_ratio(self) -> float:
-        """How much longer the slowest taps take during a drain."""
-        return self.drain_p99_ms / self.rest_p99_ms
-
-    @property
-    def load_ratio(self) -> float:
-        """How much longer they take during a load."""
-        return self.load_p99_ms / self.rest_p99_ms
-
-    @property
-    def directory_ratio(self) -> float:
-        """The share of the bare insert's rate."""
-        return self.directory_rate / self.bare_insert_rate
+    load: Noticed
+    load_s: float
 
 
-def loads(guests: int, events: int, taps: int) -> Loads:
-    """Measure with so many guests in the directory, so many events in the backlog, and so many taps at rest."""
+class Turns(NamedTuple):
+    """Latencies in s of taps at rest, and of those that had company, turn by turn."""
+
+    rest: list[list[float]]
+    busy: list[list[float]]
+
+
+class Upstream(NamedTuple):
+    """Where it is, how far the events have come, and what tells it what to give."""
+
+    url: str
+    through: Callable[[], int]
+    give: Callable[[str], None]
+
+
+def loads(guests: int, events: int, snapshots: int) -> Loads:
+    """Measure with so many guests in the directory, so many events in the backlog, and so many snapshots in turn."""
     with closing(Venue(directory_for(guests))) as venue:
         venue.start_broker()
-        return uvloop.run(_measure(venue, guests, events, taps))
+        return uvloop.run(_measure(venue, guests, events, snapshots))
 
 
-async def _measure(venue: Venue, guests: int, events: int, taps: int) -> Loads:
-    journal = venue.state_dir / "journal.db"
-    sizes = Sizes(guests=guests, warm_up=min(200, taps))
-    with closing(Bench(venue, sizes)) as bench, _upstream(venue.folder / "upstream", guests) as (url, through):
+async def _measure(venue: Venue, guests: int, events: int, snapshots: int) -> Loads:
+    with closing(Bench(venue, Sizes(guests=guests))) as bench, _upstream(venue.folder / "upstream", guests) as upstream:
         await bench.prepare()
-        rest = await bench.taps(taps, 1)
-        venue.daemon.terminate()
-        venue.daemon.wait(10)
-        last_seq = await asyncio.to_thread(add_backlog, journal, events)
-        draining = venue.folder / "draining.yaml"
-        draining.write_text(venue.config.read_text() + f"upstream: {{url: '{url}', directory: false}}\n")
-        await bench.restart_on(draining)
-        began_s, began_seq = time.perf_counter(), through()
-        drain = await _taps_while(bench, lambda: through() < last_seq)
-        drained_rate = (through() - began_seq) / (time.perf_counter() - began_s)
-        rest_again = await bench.taps(taps, 1)
-        venue.daemon.terminate()
-        venue.daemon.wait(10)
-        loading = venue.folder / "loading.yaml"
-        loading.write_text(venue.config.read_text() + f"upstream: {{url: '{url}'}}\n")
-        before = (venue.state_dir / "directory.db").stat().st_ino
-        await bench.restart_on(loading)
-        load = await _taps_while(bench, lambda: (venue.state_dir / "directory.db").stat().st_ino == before)
-        # The swap itself and what follows it count too.
-        after = await bench.taps(ROUND_TAPS, 1)
-    bare_rate, rows = await asyncio.to_thread(bare_insert, venue.state_dir / "directory.db", venue.folder / "bare.db")
-    rate = await asyncio.to_thread(import_rate, guests, venue.folder)
-    return Loads(
-        rest_p99_ms=quantile([*rest.latencies_s, *rest_again.latencies_s], 0.99) * 1000,
-        drain_p99_ms=quantile(drain, 0.99) * 1000,
-        drain_taps=len(drain),
-        drained_rate=drained_rate,
-        load_p99_ms=quantile([*load, *after.latencies_s], 0.99) * 1000,
-        load_taps=len(load) + ROUND_TAPS,
-        directory_rows=rows,
-        directory_rate=rate,
-        bare_insert_rate=bare_rate,
+        _end_daemon(venue)
+        drain, rate = await _drain(bench, venue, upstream, events)
+        load, took_s = await _load(bench, venue, upstream, directory_for(guests) / DIRECTORY_FILE, snapshots)
+    return Loads(drain=_noticed(drain), drained_rate=rate, load=_noticed(load), load_s=took_s)
+
+
+async def _drain(bench: Bench, venue: Venue, upstream: Upstream, events: int) -> tuple[Turns, float]:
+    """Time taps at rest and beside a drain in turn, until it is over or there are enough; also returns its pace."""
+    last_seq = await asyncio.to_thread(add_backlog, venue.state_dir / "journal.db", events)
+    config = venue.folder / "draining.yaml"
+    config.write_text(venue.config.read_text() + f"upstream: {{url: '{upstream.url}', directory: false}}\n")
+    upstream.give("events")
+    await bench.restart_on(config)
+    turns, busy_s, began_seq = Turns([], []), 0.0, upstream.through()
+    while upstream.through() < last_seq and len(turns.busy) < TURNS_MAX:
+        # Each comes first as often as the other.
+        for busy in (True, False) if len(turns.busy) % 2 else (False, True):
+            upstream.give("events" if busy else "")
+            if not busy:
+                await asyncio.sleep(SETTLE_S)
+            began_s = time.perf_counter()
+            (turns.busy if busy else turns.rest).append(await _turn(bench))
+            busy_s += time.perf_counter() - began_s if busy else 0.0
+    _end_daemon(venue)
+    return turns, (upstream.through() - began_seq) / busy_s
+
+
+async def _load(bench: Bench, venue: Venue, upstream: Upstream, first: Path, snapshots: int) -> tuple[Turns, float]:
+    """Time taps at rest, and beside a load and for a turn after the swap; also returns what a load took in s."""
+    config = venue.folder / "loading.yaml"
+    config.write_text(venue.config.read_text() + f"upstream: {{url: '{upstream.url}'}}\n")
+    in_use = venue.state_dir / DIRECTORY_FILE
+    turns, took_s = Turns([], []), 0.0
+    for _ in range(snapshots):
+        in_use.unlink()
+        os.link(first, in_use)
+        before = in_use.stat().st_ino
+        upstream.give("")
+        await bench.restart_on(config)
+        await asyncio.to_thread(os.sync)
+        turns.rest.extend([await _turn(bench) for _ in range(REST_TURNS)])
+        upstream.give("snapshot")
+        began_s = time.perf_counter()
+        while in_use.stat().st_ino == before:
+            turns.busy.append(await _turn(bench))
+        took_s += time.perf_counter() - began_s
+        turns.busy.append(await _turn(bench))
+        _end_daemon(venue)
+    return turns, took_s / snapshots
+
+
+async def _turn(bench: Bench) -> list[float]:
+    return list((await bench.taps(TURN_TAPS, 1)).latencies_s)
+
+
+def _noticed(turns: Turns) -> Noticed:
+    """Return the quantiles, and the ratio of the p99s with its 95 % interval: that of turns drawn again and again."""
+    dice = Random(0)
+    drawn = (Turns(*(dice.choices(some, k=len(some)) for some in turns)) for _ in range(DRAWS))
+    ratios = sorted(map(_ratio, drawn))
+    rest, busy = ([one for turn in some for one in turn] for some in turns)
+    return Noticed(
+        taps=len(busy),
+        rest_p50_ms=quantile(rest, 0.5) * 1000,
+        rest_p99_ms=quantile(rest, 0.99) * 1000,
+        busy_p50_ms=quantile(busy, 0.5) * 1000,
+        busy_p99_ms=quantile(busy, 0.99) * 1000,
+        ratio=_ratio(turns),
+        ratio_low=quantile(ratios, 0.025),
+        ratio_high=quantile(ratios, 0.975),
     )
 
 
-async def _taps_while(bench: Bench, goes_on: Callable[[], bool]) -> list[float]:
-    latencies_s: list[float] = []
-    until_s = time.monotonic() + WAIT_S
-    while goes_on():
-        if time.monotonic() > until_s:
-            raise RuntimeError("it takes too long")
-        timing: Timing = await bench.taps(ROUND_TAPS, 1)
-        latencies_s += timing.latencies_s
-    if not latencies_s:
-        raise RuntimeError("it was over before anybody tapped: take more events and guests")
-    return latencies_s
+def _ratio(turns: Turns) -> float:
+    rest, busy = ([one for turn in some for one in turn] for some in turns)
+    return quantile(busy, 0.99) / quantile(rest, 0.99)
+
+
+def _end_daemon(venue: Venue) -> None:
+    venue.daemon.terminate()
+    venue.daemon.wait(10)
 
 
 @contextmanager
-def _upstream(folder: Path, guests: int) -> Iterator[tuple[str, Callable[[], int]]]:
+def _upstream(folder: Path, guests: int) -> Iterator[Upstream]:
     """An upstream that only counts, in a process that takes no time from the venue: in truth it is far away."""
     folder.mkdir()
     rows = folder / "directory.ndjson"
@@ -127,41 +183,18 @@ def _upstream(folder: Path, guests: int) -> Iterator[tuple[str, Callable[[], int
         digest = b64encode(hashlib.file_digest(file, "sha256").digest()).decode()
     counted = folder / "through"
     command = [*with_us(), sys.executable, "-m", "benchmarks.counting", str(rows), digest, str(counted)]
-    with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE) as process:
-        if process.stdout is None:
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        if process.stdout is None or process.stdin is None:
             raise RuntimeError("the upstream did not start")
-        url = json.loads(process.stdout.readline())["ready"]
+        said, told = process.stdout, process.stdin
+        url = json.loads(said.readline())["ready"]
+
+        def give(what: str) -> None:
+            told.write(f"{what}\n")
+            told.flush()
+            said.readline()
+
         try:
-            yield url, lambda: int(counted.read_text() or "0") if counted.exists() else 0
+            yield Upstream(url, lambda: int(counted.read_text() or "0") if counted.exists() else 0, give)
         finally:
             process.terminate()
-
-
-def bare_insert(directory: Path, target: Path) -> tuple[float, int]:
-    """Insert the rows of a directory into empty tables in one transaction; returns rows a second, and how many."""
-    schema = [text for (text,) in rows_of(directory, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")]
-    tables = {name: rows_of(directory, f"SELECT * FROM {name}") for name in ("credentials", "entitlements", "wallets")}  # noqa: S608
-    with closing(sqlite3.connect(target, isolation_level=None)) as database:
-        database.execute("PRAGMA journal_mode = OFF")
-        for text in schema:
-            database.execute(str(text))
-        began_s = time.perf_counter()
-        database.execute("BEGIN")
-        for name, rows in tables.items():
-            if rows:
-                marks = ", ".join("?" * len(rows[0]))
-                database.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)  # noqa: S608
-        database.execute("COMMIT")
-        count = sum(map(len, tables.values()))
-        return count / (time.perf_counter() - began_s), count
-
-
-def import_rate(guests: int, folder: Path) -> float:
-    """Return how many rows a second `venue-gateway directory import` takes in, its own start left out."""
-    from benchmarks.people import import_guests  # noqa: PLC0415
-
-    small, large = folder / "small", folder / "large"
-    small.mkdir()
-    large.mkdir()
-    start_s = import_guests(small, 1).took_s
-    return 2 * guests / (import_guests(large, guests).took_s - start_s)

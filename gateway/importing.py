@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gateway.config.schema import Configuration
+from gateway.gently import be_gentle
 from gateway.store.credentials import KEY_BYTES, CredentialKey
 from gateway.store.directory_fold import fold_directory
 from gateway.store.errors import StorageUnavailable
-from gateway.store.importing import NO_LINE, ImportRefused, ImportReport, be_gentle, import_directory
+from gateway.store.importing import NO_LINE, ImportRefused, ImportReport, import_directory
 
 OK, REFUSED = 0, 1
 

@@ -29,6 +29,7 @@ class CredentialKey:
         if len(secret) != KEY_BYTES:
             raise ValueError(f"a credential key has {KEY_BYTES} bytes, not {len(secret)}")
         self.secret = secret
+        self._keyed = blake2b(digest_size=REF_BYTES, key=secret)
 
     @classmethod
     def load_or_create(cls, state_dir: Path) -> CredentialKey:
@@ -68,9 +69,15 @@ class CredentialKey:
 
         `technology` is em4100, barcode, nfc and so on. The hexadecimal numbers of em4100 are taken in either case.
         """
+        return self.ref_bytes(technology, value).hex()
+
+    def ref_bytes(self, technology: str, value: str) -> bytes:
+        """Return the same as 16 bytes."""
         if technology == "em4100":
             value = value.upper()
-        return blake2b(f"{technology}\0{value}".encode(), digest_size=REF_BYTES, key=self.secret).hexdigest()
+        keyed = self._keyed.copy()
+        keyed.update(f"{technology}\0{value}".encode())
+        return keyed.digest()
 
     @property
     def fingerprint(self) -> str:

@@ -132,14 +132,14 @@ class _Reading(Import):
         """Take what a row has become out of the reader, so that the same row may come again."""
         for ref, holder, state, valid_until_ms, kind, _ in self._credentials:
             self._new_credentials[ref] = (holder, state, valid_until_ms, kind)
-        for entitlement_id, holder, stored, _ in self._entitlements:
+        for entitlement_id, (holder, stored, _) in zip(self._ids, self._entitlements, strict=True):
             self._new_entitlements[holder, entitlement_id] = _decode_entitlement(stored)
         for holder, balance_minor, currency, counted_minor, _ in self._wallets:
             self._new_wallets[holder] = (balance_minor, currency, counted_minor)
         self._new_zones |= {name: Named(name, True, within) for name, within in self._zones.items()}
         self._new_schedules |= {name: Named(name, True, one) for name, one in self._schedules.items()}
         self._new_keys |= {name: Named(name, True, one) for name, one in self._issuer_keys.items()}
-        for taken in (self._credentials, self._entitlements, self._wallets):
+        for taken in (self._credentials, self._entitlements, self._ids, self._wallets):
             taken.clear()
         for named in (self._zones, self._schedules, self._issuer_keys):
             named.clear()
@@ -153,7 +153,7 @@ class _Reading(Import):
             return
         match gone:
             case CredentialGone():
-                self._new_credentials[bytes.fromhex(self._key.ref(gone.technology, gone.value))] = None
+                self._new_credentials[self._key.ref_bytes(gone.technology, gone.value)] = None
             case EntitlementGone():
                 self._new_entitlements[gone.holder, gone.id] = None
             case WalletGone():

@@ -1,7 +1,7 @@
 """Builds a directory file from rows in any order, in little memory, without holding up the journal's disk.
 
-The rows are gathered in a staging file, read back sorted and written in key order, so that the pages of the new file
-are full and a look-up touches few of them.
+The rows are gathered in runs, read back sorted and written in key order, so that the pages of the new file are full and
+a look-up touches few of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
-from itertools import groupby, islice
+from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,33 +19,33 @@ import msgspec
 
 from gateway.store.database import sync_folder
 from gateway.store.directory import DIRECTORY_FILE, FORMAT, Summary
+from gateway.store.directory_types import StoredEntitlement
 from gateway.store.owners import own_like_folder
+from gateway.store.runs import Runs
+from gateway.store.trickle import Trickle
 
 BATCH_ROWS = 5000
-"""Rows between two syncs of the new file: each leaves the disk free again soon for the journal's own sync."""
-SORT_KIB = 8192
+"""Rows that the new file gains at a time: each batch leaves the disk free again soon for the journal."""
+ROWS_A_STATEMENT = 20
+"""What SQLite does for a statement costs as much as what it does for a row."""
+CACHE_KIB = 8192
 FILE_MODE = 0o640
 _ARRAY_OF_ONE = b"\x91"
 """How a MessagePack array of one begins: nearly every guest has one ticket."""
+
+_decode = msgspec.msgpack.Decoder(StoredEntitlement).decode
 
 Problem = Callable[[int, str], None]
 T = TypeVar("T")
 Rows = Iterator[tuple[Any, ...]]
 StagedCredential = tuple[bytes, str, int, int | None, int, int]
 """ref, holder, state, valid_until_ms, kind, line."""
-StagedEntitlement = tuple[str, str, bytes, int]
-"""id, holder, the entitlement in MessagePack, line."""
+StagedEntitlement = tuple[str, bytes, int]
+"""holder, the entitlement in MessagePack, line."""
 StagedWallet = tuple[str, int, str, int, int]
 """holder, balance_minor, currency, counted_minor, line."""
-
-_STAGING = (
-    (
-        "CREATE TABLE credentials"
-        " (ref BLOB, holder TEXT, state INTEGER, valid_until_ms INTEGER, kind INTEGER, line INTEGER)"
-    ),
-    "CREATE TABLE entitlements (id TEXT, holder TEXT, body BLOB, line INTEGER)",
-    "CREATE TABLE wallets (holder TEXT, balance_minor INTEGER, currency TEXT, counted_minor INTEGER, line INTEGER)",
-)
+_Id = tuple[str, int]
+"""That of an entitlement, and its line."""
 
 
 class DirectoryFile:
@@ -53,61 +54,63 @@ class DirectoryFile:
     def __init__(self, state_dir: Path) -> None:
         """Begin anew in a state folder; what a broken import left there is removed."""
         self._folder = state_dir
-        self._staging_path = state_dir / f"{DIRECTORY_FILE}.staging"
         self._new_path = state_dir / f"{DIRECTORY_FILE}.new"
         self._remove()
-        self._staging = _scratch(self._staging_path)
-        for statement in _STAGING:
-            self._staging.execute(statement)
-        self._staging.execute("BEGIN")
+        self._credentials: Runs[StagedCredential] = Runs(state_dir, StagedCredential, itemgetter(0))
+        self._entitlements: Runs[StagedEntitlement] = Runs(state_dir, StagedEntitlement, itemgetter(0))
+        self._wallets: Runs[StagedWallet] = Runs(state_dir, StagedWallet, itemgetter(0))
+        self._ids: Runs[int] = Runs(state_dir, int, None)
 
-    def stage_credentials(self, rows: Iterable[StagedCredential]) -> None:
-        """Gather credentials."""
-        self._staging.executemany("INSERT INTO credentials VALUES (?, ?, ?, ?, ?, ?)", rows)
+    def stage_credentials(self, rows: Sequence[StagedCredential], size_bytes: int) -> None:
+        """Gather credentials; together they are about so large."""
+        self._credentials.add(rows, size_bytes)
 
-    def stage_entitlements(self, rows: Iterable[StagedEntitlement]) -> None:
-        """Gather entitlements."""
-        self._staging.executemany("INSERT INTO entitlements VALUES (?, ?, ?, ?)", rows)
+    def stage_entitlements(self, rows: Sequence[StagedEntitlement], ids: Sequence[str], size_bytes: int) -> None:
+        """Gather entitlements and their ids, of which numbers do that are the same for the same id."""
+        self._entitlements.add(rows, size_bytes)
+        self._ids.add([*map(hash, ids)], size_bytes)
 
-    def stage_wallets(self, rows: Iterable[StagedWallet]) -> None:
+    def stage_wallets(self, rows: Sequence[StagedWallet], size_bytes: int) -> None:
         """Gather wallets."""
-        self._staging.executemany("INSERT INTO wallets VALUES (?, ?, ?, ?, ?)", rows)
+        self._wallets.add(rows, size_bytes)
 
     def find_repeated_entitlements(self, problem: Problem) -> None:
         """Report each entitlement whose id an earlier line has."""
-        # Nearly always there is none, and SQLite says so at once.
-        rows = self._staging.execute(
-            "SELECT id, line FROM entitlements"
-            " WHERE id IN (SELECT id FROM entitlements GROUP BY id HAVING COUNT(*) > 1) ORDER BY id, line"
-        )
-        for entitlement_id, group in groupby(rows, key=lambda row: row[0]):
-            (_, first), *others = group
-            for _, line in others:
-                problem(line, f"entitlement {entitlement_id!r} is on line {first} already")
+        if not _has_repeated(self._ids.batches()):
+            return
+        # By chance that happens once in a million files; else there is an id twice, which is worth another look.
+        ids: Runs[_Id] = Runs(self._folder, _Id, itemgetter(0))
+        try:
+            for batch in self._entitlements.batches():
+                ids.add([(_decode(body).id, line) for _, body, line in batch], sum(len(body) for _, body, _ in batch))
+            _find_repeated((row for batch in ids.batches() for row in batch), "entitlement {!r}", problem)
+        finally:
+            ids.close()
 
     def build(self, summary: Summary, problem: Problem) -> None:
         """Write the new file in key order, reporting each credential and wallet that an earlier line has."""
-        run = self._staging.execute
-        credentials = run("SELECT ref, holder, state, valid_until_ms, kind FROM credentials ORDER BY ref")
-        wallets = run("SELECT holder, balance_minor, currency, counted_minor FROM wallets ORDER BY holder")
+        credentials = (row[:-1] for batch in self._credentials.batches() for row in batch)
+        wallets = (row[:-1] for batch in self._wallets.batches() for row in batch)
         try:
             self.write(credentials, self._by_holder(), wallets, lambda: summary)
         except sqlite3.IntegrityError:
             # A key came twice. To look for it beforehand would cost every import what only a wrong one needs.
-            _find_repeated(run("SELECT ref, line FROM credentials ORDER BY ref, line"), "credential", problem)
-            _find_repeated(run("SELECT holder, line FROM wallets ORDER BY holder, line"), "wallet", problem)
+            refs = ((row[0], row[-1]) for batch in self._credentials.batches() for row in batch)
+            holders = ((row[0], row[-1]) for batch in self._wallets.batches() for row in batch)
+            _find_repeated(refs, "this credential", problem)
+            _find_repeated(holders, "this wallet", problem)
 
     def write(self, credentials: Rows, entitlements: Rows, wallets: Rows, summary: Callable[[], Summary]) -> None:
         """Write the new file from rows in the order of their keys; `summary` is asked when all of them have passed."""
         new = _scratch(self._new_path)
         try:
             new.executescript(resources.files("gateway.store").joinpath("directory.sql").read_text(encoding="utf-8"))
-            with self._new_path.open("rb") as file:
-                _fill(new, "INSERT INTO credentials VALUES (?, ?, ?, ?, ?)", credentials, file.fileno())
-                _fill(new, "INSERT INTO entitlements VALUES (?, ?)", entitlements, file.fileno())
-                _fill(new, "INSERT INTO wallets VALUES (?, ?, ?, ?)", wallets, file.fileno())
+            with Trickle(self._new_path) as trickle:
+                _fill(new, "credentials", 5, credentials, trickle)
+                _fill(new, "entitlements", 2, entitlements, trickle)
+                _fill(new, "wallets", 4, wallets, trickle)
                 meta = [("format", FORMAT), ("summary", msgspec.json.encode(summary()).decode())]
-                _fill(new, "INSERT INTO meta VALUES (?, ?)", iter(meta), file.fileno())
+                _fill(new, "meta", 2, iter(meta), trickle)
         finally:
             new.close()
 
@@ -125,32 +128,43 @@ class DirectoryFile:
 
     def close(self) -> None:
         """Remove what is not the directory."""
-        self._staging.close()
+        for runs in (self._credentials, self._entitlements, self._wallets, self._ids):
+            runs.close()
         self._remove()
 
     def _remove(self) -> None:
-        for path in (self._staging_path, self._new_path):
-            path.unlink(missing_ok=True)
+        self._new_path.unlink(missing_ok=True)
 
     def _by_holder(self) -> Iterator[tuple[str, bytes]]:
-        rows = self._staging.execute("SELECT holder, body FROM entitlements ORDER BY holder, line")
-        if (first := rows.fetchone()) is None:
-            return
-        held_by, held = first[0], [first[1]]
-        for holder, body in rows:
-            if holder != held_by:
-                yield held_by, _array(held)
-                held_by, held = holder, []
-            held.append(body)
-        yield held_by, _array(held)
+        held_by, held = "", []
+        for batch in self._entitlements.batches():
+            for holder, body, _ in batch:
+                if holder == held_by:
+                    held.append(body)
+                    continue
+                if held:
+                    yield held_by, _array(held)
+                held_by, held = holder, [body]
+        if held:
+            yield held_by, _array(held)
+
+
+def _has_repeated(batches: Iterable[list[int]]) -> bool:
+    """Return whether the same number comes twice among numbers in order."""
+    last = None
+    for batch in batches:
+        if batch[0] == last or len(set(batch)) < len(batch):
+            return True
+        last = batch[-1]
+    return False
 
 
 def _find_repeated(rows: Iterable[tuple[object, int]], what: str, problem: Problem) -> None:
-    """Report each key that an earlier line has, of keys and lines in order."""
+    """Report each key that an earlier line has, of keys and lines in order; `what` may name the key."""
     last_key, first_line = None, 0
     for key, line in rows:
         if key == last_key:
-            problem(line, f"this {what} is on line {first_line} already")
+            problem(line, f"{what.format(key)} is on line {first_line} already")
         else:
             last_key, first_line = key, line
 
@@ -165,15 +179,25 @@ def _array(items: Sequence[bytes]) -> bytes:
 def _scratch(path: Path) -> sqlite3.Connection:
     """Open a file that is thrown away if anything goes wrong, so it needs no journal."""
     connection = sqlite3.connect(path, isolation_level=None)
-    for setting in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{SORT_KIB}", "locking_mode = EXCLUSIVE"):
+    for setting in (
+        "journal_mode = OFF",
+        "synchronous = OFF",
+        f"cache_size = -{CACHE_KIB}",
+        "locking_mode = EXCLUSIVE",
+    ):
         connection.execute(f"PRAGMA {setting}").fetchall()
     return connection
 
 
-def _fill(new: sqlite3.Connection, insert: str, rows: Iterator[Sequence[Any]], descriptor: int) -> None:
-    """Write rows in small batches, each synced: one sync of everything would hold up the journal's for seconds."""
+def _fill(new: sqlite3.Connection, table: str, columns: int, rows: Rows, trickle: Trickle) -> None:
+    """Write rows in small batches, each of which is on its way to the disk before the next but one is made."""
+    row = f"({', '.join('?' * columns)})"
+    one, many = (f"INSERT INTO {table} VALUES {', '.join([row] * count)}" for count in (1, ROWS_A_STATEMENT))  # noqa: S608
     while batch := list(islice(rows, BATCH_ROWS)):
         new.execute("BEGIN")
-        new.executemany(insert, batch)
+        whole = len(batch) // ROWS_A_STATEMENT * ROWS_A_STATEMENT
+        for start in range(0, whole, ROWS_A_STATEMENT):
+            new.execute(many, tuple(chain.from_iterable(batch[start : start + ROWS_A_STATEMENT])))
+        new.executemany(one, batch[whole:])
         new.execute("COMMIT")
-        os.fdatasync(descriptor)
+        trickle.step()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 import fcntl
-import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from zoneinfo import ZoneInfo
@@ -47,6 +48,8 @@ NAMES_MAX = 10_000
 ISSUER_KEYS_MAX = 1_000
 NO_LINE = 0
 """The line of a problem that is not about one line; they count from 1."""
+PIECE_BYTES = LINE_BYTES_MAX + 2
+"""Of an endless line only pieces are read, each too long to be taken for a row."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _EMPTY = "there is no credential in it, so nobody could come in; if that is what you want, add --empty"
@@ -111,13 +114,6 @@ def import_directory(
         raise from_os(error, Path(error.filename) if error.filename else state_dir) from error
 
 
-def be_gentle() -> None:
-    """Run this process only when nobody else wants the CPU or the disk; Linux ranks disk access by the same policy."""
-    # Where a container forbids it the import is as right as ever, and only less polite.
-    with suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
 class Import:
     """One import: read and check, stage, build, publish."""
 
@@ -130,6 +126,7 @@ class Import:
         self._known_zones = frozenset(known_zones)
         self._credentials: list[StagedCredential] = []
         self._entitlements: list[StagedEntitlement] = []
+        self._ids: list[str] = []
         self._wallets: list[StagedWallet] = []
         self._schedules: dict[str, Schedule] = {}
         self._zones: dict[str, str | None] = {}
@@ -160,19 +157,20 @@ class Import:
         return ImportReport(version, rows, *msgspec.structs.astuple(counts))
 
     def _read(self, lines: BinaryIO, file: DirectoryFile, progress: Progress) -> tuple[int, str]:
-        digest, size_bytes, number, rows = blake2b(digest_size=8), 0, 0, 0
-        for number, line in enumerate(_lines(lines), start=1):
-            digest.update(line)
-            size_bytes += len(line)
-            text = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
-            if not text.isspace() and text:
-                rows += 1
-                self._take(number, text)
-            if number % CHUNK_ROWS == 0:
-                self._stage(file)
-                progress(rows, size_bytes)
-        self._stage(file)
-        progress(rows, size_bytes)
+        digest, size_bytes, before, rows = blake2b(digest_size=8), 0, 0, 0
+        while chunk := list(islice(iter(partial(lines.readline, PIECE_BYTES), b""), CHUNK_ROWS)):
+            content = b"".join(chunk)
+            digest.update(content)
+            size_bytes += len(content)
+            if not before:
+                chunk[0] = chunk[0].removeprefix(BYTE_ORDER_MARK)
+            for number, line in enumerate(chunk, start=before + 1):
+                if line and not line.isspace():
+                    rows += 1
+                    self._take(number, line)
+            before += len(chunk)
+            self._stage(file, len(content))
+            progress(rows, size_bytes)
         return rows, digest.hexdigest()
 
     def _take(self, number: int, line: bytes) -> None:
@@ -197,7 +195,7 @@ class Import:
         if row.technology == "em4100" and not is_em4100(row.value):
             # The value itself is not shown: an error must not name a card.
             raise RowError("value: an em4100 number has ten hexadecimal digits, as its reader sends them")
-        ref = bytes.fromhex(self._key.ref(row.technology, row.value))
+        ref = self._key.ref_bytes(row.technology, row.value)
         valid_until_ms = to_ms(row.valid_until, "valid_until", self._timezone)
         state, kind = _STATES[row.state], _KINDS[row.kind or ""]
         self._credentials.append((ref, row.holder, state, valid_until_ms, kind, number))
@@ -206,7 +204,8 @@ class Import:
         valid_from_ms, valid_until_ms = self._validity(row)
         row.check()
         for zone in row.zones or ():
-            _ask_name(self._zones_asked, zone, number, "zones")
+            if zone not in self._zones_asked:
+                _ask_name(self._zones_asked, zone, number, "zones")
         if row.schedule is not None:
             _ask_name(self._schedules_asked, row.schedule, number, "schedules")
         stored = StoredEntitlement(
@@ -220,7 +219,8 @@ class Import:
             row.uses_per_day,
             row.item,
         )
-        self._entitlements.append((row.id, row.holder, _encode(stored), number))
+        self._ids.append(row.id)
+        self._entitlements.append((row.holder, _encode(stored), number))
 
     def _validity(self, row: EntitlementRow | IssuerKeyRow) -> tuple[int | None, int | None]:
         valid_from_ms = to_ms(row.valid_from, "valid_from", self._timezone)
@@ -246,16 +246,16 @@ class Import:
             _ask_name(self._zones_asked, row.within, number, "zones")
         _add_name(self._zones, row.id, row.within, "zone")
 
-    def _stage(self, file: DirectoryFile) -> None:
+    def _stage(self, file: DirectoryFile, size_bytes: int) -> None:
         self._staged[0] += len(self._credentials)
         self._staged[1] += len(self._entitlements)
         self._staged[2] += len(self._wallets)
         # Once a row is wrong nothing will be built, but the rest is still read for its own problems.
         if not self._problem_count:
-            file.stage_credentials(self._credentials)
-            file.stage_entitlements(self._entitlements)
-            file.stage_wallets(self._wallets)
-        self._credentials, self._entitlements, self._wallets = [], [], []
+            file.stage_credentials(self._credentials, size_bytes)
+            file.stage_entitlements(self._entitlements, self._ids, size_bytes)
+            file.stage_wallets(self._wallets, size_bytes)
+        self._credentials, self._entitlements, self._ids, self._wallets = [], [], [], []
 
     def _check_names(self) -> None:
         """Report each zone and schedule that nobody defines, at the first line that asks for it."""
@@ -280,12 +280,6 @@ class Import:
     def _refuse_if_wrong(self) -> None:
         if self._problem_count:
             raise ImportRefused(sorted(self._problems), self._problem_count)
-
-
-def _lines(source: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines; of an endless one only pieces, each too long to be taken for a row."""
-    while line := source.readline(LINE_BYTES_MAX + 2):
-        yield line
 
 
 def _add_name(names: dict[str, T], name: str, value: T, what: str, at_most: int = NAMES_MAX) -> None:

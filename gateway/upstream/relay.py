@@ -35,6 +35,10 @@ TROUBLE_AFTER_S = 30.0
 LOST_AFTER_S = 10.0
 """Shorter failures are no outage, for which somebody would want a report."""
 SETTLING_STEPS = 64
+GUESTS_S = 1.0
+"""So long after something was committed guests are about."""
+PACE_S = 0.025
+"""Then packs begin so far apart: each takes the loop for a millisecond or some, and a tap would wait for it."""
 BACKLOG_ROWS = 20_000
 """So far behind, a sink that takes what it is given gets its packs from a process of their own."""
 
@@ -111,6 +115,7 @@ class Relay:
         self._settling = Settling(sink.keep_s)
         self._backoff = Backoff(random)
         self._news = asyncio.Event()
+        self._news_s: float | None = None
         self._retry = asyncio.Event()
         self._reached_seq = self.through_seq
         self._went_back_to: int | None = None
@@ -150,6 +155,7 @@ class Relay:
 
     def news(self) -> None:
         """Something was committed. It shortens no pause: only the network's word does."""
+        self._news_s = asyncio.get_running_loop().time()
         self._news.set()
 
     def try_now(self) -> None:
@@ -183,6 +189,7 @@ class Relay:
             await self._news.wait()
             await asyncio.sleep(GATHER_S)
             return
+        began_s = asyncio.get_running_loop().time()
         self._delivering = True
         if not self._backlog.ready:
             # A process of its own works ahead by itself.
@@ -196,6 +203,13 @@ class Relay:
             await self._go_ahead(pack, verdict)
         else:
             self._taken(pack)
+        await self._give_way(began_s)
+
+    async def _give_way(self, began_s: float) -> None:
+        """Leave the loop to taps for a while after a pack that began then, if there are any."""
+        now_s = asyncio.get_running_loop().time()
+        if self._news_s is not None and now_s - self._news_s < GUESTS_S:
+            await asyncio.sleep(began_s + PACE_S - now_s)
 
     async def _deliver(self, pack: Pack) -> Verdict | None:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from drivers.transports.cores import roaming
+from gateway import gently
 from gateway.config.schema import Configuration
 from gateway.store.directory_overlay import Batch
 from gateway.upstream.download import DOWNLOAD_FILE
@@ -54,7 +55,8 @@ class VenueAtWork:
         # A process of its own lets the kernel put taps first; a thread would take turns with them.
         with roaming():
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateway", "directory", verb, *arguments, "--config", str(self._config_path),
+                *(sys.executable, "-m", gently.__name__, "gateway", "directory", verb, *arguments),
+                *("--config", str(self._config_path)),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
         try:

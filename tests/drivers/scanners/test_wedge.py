@@ -174,7 +174,7 @@ async def test_what_cannot_be_opened_says_what_to_do(keyboards, monkeypatch, cod
 
 
 async def test_a_missing_wedge_and_a_missing_library(keyboards, monkeypatch):
-    with pytest.raises(DeviceOffline, match="by-id"):
+    with pytest.raises(DeviceOffline, match=r"usb://VENDOR:PRODUCT .*by-path"):
         await scanner(Events(), port="/none").run()
     monkeypatch.setitem(sys.modules, "evdev", None)
     with pytest.raises(DeviceFault, match=r"venue-gateway\[wedge\]"):

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -13,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.store.credentials import CredentialKey
 from gateway.store.directory import Directory
 from gateway.store.errors import StorageUnavailable
-from gateway.store.importing import NO_LINE, ImportRefused, ImportReport, be_gentle, import_directory
+from gateway.store.importing import NO_LINE, ImportRefused, ImportReport, import_directory
 from tests.gateway.store.synthetic import ZONES, write_directory
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -281,21 +279,3 @@ FIELDS = st.sampled_from(
 )
 def test_rows_of_any_shape_are_taken_or_refused_by_line(tmp_path: Path, kind: str, fields: dict[str, object]) -> None:
     assert _outcome(tmp_path, json.dumps({"type": kind, **fields}).encode()) in ((1, 0), (0, 1))
-
-
-def test_being_gentle_is_to_run_only_when_nobody_else_wants_to() -> None:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(_policy_when_gentle) == os.SCHED_IDLE
-
-
-def _policy_when_gentle() -> int:
-    be_gentle()
-    return os.sched_getscheduler(0)
-
-
-def test_an_import_that_may_not_be_gentle_is_made_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "sched_setscheduler", forbidden)
-    be_gentle()

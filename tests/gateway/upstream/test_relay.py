@@ -1,13 +1,14 @@
 import asyncio
 import gzip
 import json
+from itertools import pairwise
 from pathlib import Path
 
 from gateway.domain.upstream_events import EventSetAside
 from gateway.store.journal import StorageUnavailable
 from gateway.upstream.outbox import Outbox
-from gateway.upstream.packing import Wanted
-from gateway.upstream.relay import ASIDE_IN_A_ROW_MAX
+from gateway.upstream.packing import PACK_ROWS_MAX, Wanted
+from gateway.upstream.relay import ASIDE_IN_A_ROW_MAX, PACE_S
 from gateway.upstream.sinks import Behind, Pack, Refused, SinkUnavailable, Taken, Verdict
 from tests.gateway.store.journals import append, fold
 from tests.gateway.upstream.served import Venue, fill, some_rows, venue
@@ -202,3 +203,35 @@ async def test_a_sink_that_contradicts_itself_is_left_alone_for_a_while(tmp_path
         await until(lambda: "refuses what follows" in relay.why)
         assert sink.attempts == 1
         assert relay.trouble() == ""
+
+
+class Timed(FakeSink):
+    """Notes when each pack came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came_s: list[float] = []
+
+    async def deliver(self, pack: Pack) -> Verdict:
+        self.came_s.append(asyncio.get_running_loop().time())
+        return await super().deliver(pack)
+
+
+async def test_packs_of_a_backlog_leave_the_loop_to_taps_while_there_are_some(tmp_path: Path):
+    async with venue(tmp_path, 5 * PACK_ROWS_MAX) as made:
+        sink = Timed()
+        relay = made.begin(sink)
+        relay.news()
+        await until(lambda: sink.through == 5 * PACK_ROWS_MAX)
+        assert len(sink.came_s) >= 5
+        # A timer may fire a little early, by the clock's resolution.
+        assert min(later - one for one, later in pairwise(sink.came_s)) > 0.9 * PACE_S
+
+
+async def test_without_taps_a_backlog_goes_as_fast_as_the_line(tmp_path: Path):
+    async with venue(tmp_path, 20 * PACK_ROWS_MAX) as made:
+        sink = Timed()
+        made.begin(sink)
+        await until(lambda: sink.through == 20 * PACK_ROWS_MAX)
+        # One of them may have waited for the processor; that all did by chance cannot be.
+        assert min(later - one for one, later in pairwise(sink.came_s)) < PACE_S / 2
