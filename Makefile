@@ -21,7 +21,7 @@ demo: setup ## a simulated venue with a story, then a live view until Ctrl-C
 	@exec $(BIN)/venue-gateway demo
 
 # The tests start a thousand processes, and without bytecode on disk each of those compiles the gateway anew.
-test: export PYTHONDONTWRITEBYTECODE :=
+test prove soak: export PYTHONDONTWRITEBYTECODE :=
 test: ## every test, end to end ones included; at most 12 minutes on two cores
 	@scripts/setup tests
 	$(BIN)/python -m pytest tests --ignore tests/e2e -n 2 --session-timeout=720 $(PYTEST_ARGS)

@@ -13,8 +13,9 @@ from typing import Any
 
 import mqtt5
 
-from tests.simulation.observers import Observers, feed_seqs
+from tests.simulation.observers import Observers
 from tests.simulation.timeline import Timeline
+from tests.simulation.wire import feed_seqs
 
 DELAYS_S = (0.0002, 0.0005, 0.001, 0.004)
 
@@ -76,19 +77,18 @@ class Link:
                 break
             at += used
             if isinstance(packet, mqtt5.PublishPacket):
-                self.broker.observers.told(packet.topic, packet.payload, retain=packet.retain)
+                self.broker.observers.wire.told(packet.topic, packet.payload, retain=packet.retain)
             self._cross("up", self._arrived, packet)
         self._rest = bytes(view[at:])
 
     def _cross(self, lane: str, function: Callable[..., None], *args: Any) -> None:
         """Let something cross the network: in order within its lane, late by a random time."""
         broker, lanes = self.broker, self._lanes
-        now_s = broker.timeline.now_s
-        at_s = now_s + broker.delay_s()
+        at_s = broker.timeline.now_s + broker.delay_s()
         if at_s < (before_s := lanes[lane]):
             at_s = before_s
         lanes[lane] = at_s
-        broker.timeline.after(at_s - now_s, function, *args)
+        broker.timeline.at(at_s, function, *args)
 
     def _arrived(self, packet: mqtt5.Packet) -> None:
         if not self.open:
@@ -150,7 +150,7 @@ class Link:
         if not self.open or self.broker.timeline.killed:
             return
         if acknowledges in self._feed:
-            self.broker.observers.acknowledged_feed(self._feed.pop(acknowledges))
+            self.broker.observers.wire.acknowledged_feed(self._feed.pop(acknowledges))
         self.protocol.data_received(data)
 
     def close(self, *, will: bool) -> None:
@@ -250,7 +250,7 @@ class Broker:
                 self.retained.pop(topic, None)
         if topic == self.events_topic:
             seqs = feed_seqs(packet.payload)
-            self.observers.arrived(seqs)
+            self.observers.wire.arrived(seqs)
             return seqs
         if topic.endswith("/responses") and self.on_response is not None:
             self.on_response(topic, packet.payload)

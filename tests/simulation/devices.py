@@ -121,14 +121,14 @@ class Board(Thing):
         if self.timeline.killed:
             return
         gate = self.gates[channel]
-        entry = self.observers.pulse(gate, pulse_ms / 1000)
+        entry = self.observers.metal.pulse(gate, pulse_ms / 1000)
         if self.on_opened is not None:
             self.on_opened(gate, entry)
 
     def contact(self, channel: int, active: bool) -> None:
         if channel in self.contacts and self.contacts[channel] != active:
             self.contacts[channel] = active
-            self.observers.contact(self.gates[channel], active=active)
+            self.observers.metal.contact(self.gates[channel], active=active)
             self.tell(channel, active)
 
 
@@ -240,7 +240,7 @@ class PrinterDriver(LinkDriver):
         if trouble == "offline":
             raise DeviceOffline("the printer takes nothing")
         if not printer.timeline.killed:
-            printer.observers.paper(printer.name, data)
+            printer.observers.metal.paper(printer.name, data)
         await asyncio.sleep(printer.random.uniform(0.01, 0.8))
         if trouble == "hangs":
             await asyncio.sleep(printer.random.uniform(1.0, 12.0))
@@ -267,7 +267,7 @@ class PrinterDriver(LinkDriver):
             raise DeviceOffline("the printer takes nothing")
         if printer.timeline.killed:
             return
-        printer.observers.kick(printer.drawer)
+        printer.observers.metal.kick(printer.drawer)
         printer.timeline.after(0.05, lambda: printer.pull_drawer(is_open=True))
         printer.timeline.after(0.05 + printer.random.uniform(0.5, 3.0), lambda: printer.pull_drawer(is_open=False))
         await asyncio.sleep(0.002)

@@ -258,7 +258,6 @@ class SimWriter:
         if synced:
             self._synced = self.wal.place()
         disk.observers.written(work.rows, durable=synced)
-        disk.observers.cursors_written(work.cursors)
 
     def _is_full(self) -> bool:
         ((level,),) = self._committer._connection.execute("PRAGMA synchronous").fetchall()

@@ -103,7 +103,7 @@ class SimSink:
         office, random = self._office, self._office.random
         parts = pack.parts or [gzip.decompress(pack.body)]
         events = [one for part in parts for one in _events(part)]
-        office.observers.told_upstream(events, parts)
+        office.observers.wire.told_upstream(events, parts)
         await asyncio.sleep(random.choice((0.002, 0.03, 0.2)))
         if random.random() < office.hangs:
             office.faults.count("upstream", "hung")

@@ -15,8 +15,10 @@ from math import inf
 from random import Random
 from typing import Any
 
+import msgspec
+
 START_MS = 1_800_000_000_000
-STEPS_MAX = 200_000
+TURNS_MAX = 200_000
 """Turns of the loop without any time passing, beyond which it hangs."""
 SAME_MOMENT_S = 1e-7
 """Two timers that are less than this apart are due together."""
@@ -30,15 +32,12 @@ class Livelock(Exception):
     """The gateway is busy for ever without time passing."""
 
 
-class Happening:
+class Happening(msgspec.Struct):
     """Something that will happen, unless it is cancelled."""
 
-    __slots__ = ("args", "cancelled", "function")
-
-    def __init__(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
-        self.function = function
-        self.args = args
-        self.cancelled = False
+    function: Callable[..., object]
+    args: tuple[Any, ...]
+    cancelled: bool = False
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -58,9 +57,12 @@ class Timeline:
         return START_MS + round(self.now_s * 1000)
 
     def after(self, delay_s: float, function: Callable[..., object], *args: Any) -> Happening:
+        return self.at(self.now_s + delay_s if delay_s > 0 else self.now_s, function, *args)
+
+    def at(self, when_s: float, function: Callable[..., object], *args: Any) -> Happening:
         happening = Happening(function, args)
-        self._count += 1
-        heappush(self._heap, (self.now_s + delay_s if delay_s > 0 else self.now_s, self._count, happening))
+        self._count = count = self._count + 1
+        heappush(self._heap, (when_s, count, happening))
         return happening
 
     @property
@@ -88,21 +90,18 @@ class Timeline:
             self.go_on(inf)
 
 
-class Handle:
+class Handle(msgspec.Struct):
     """What was asked of the loop, as asyncio's own handles and with less in it."""
 
-    __slots__ = ("args", "callback", "context", "is_cancelled")
-
-    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
-        self.callback = callback
-        self.args = args
-        self.context = context
-        self.is_cancelled = False
+    callback: Callable[..., object] | None
+    args: tuple[Any, ...]
+    context: Context
+    is_cancelled: bool = False
 
     def cancel(self) -> None:
         self.is_cancelled = True
         # What it would have called holds on to much of a life.
-        self.callback = self.args = None
+        self.callback, self.args = None, ()
 
     def cancelled(self) -> bool:
         return self.is_cancelled
@@ -116,7 +115,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._timeline = timeline
         self._random = random
         self._connect = connect
-        self._steps = self._count = 0
+        self._count = 0
         self._timers: list[tuple[float, int, Handle]] = []
 
     def time(self) -> float:
@@ -141,11 +140,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _run_once(self) -> None:
         """Turn until somebody stops the loop, which `run_forever` would look at after each turn."""
         timeline, ready, timers = self._timeline, self._ready, self._timers
-        self._steps = 0
-        while True:
-            self._steps += 1
-            if not ready or timeline.killed or self._steps > STEPS_MAX:
-                self._move_on()
+        turns = 0
+        while not self._stopping:
+            turns += 1
+            if not ready and self._let_time_pass():
+                turns = 0
+            if timeline.killed:
+                raise Killed
+            if turns > TURNS_MAX:
+                raise Livelock("the loop turned without end")
             end_s = timeline.now_s + SAME_MOMENT_S
             while timers and timers[0][0] < end_s:
                 ready.append(heappop(timers)[2])
@@ -158,25 +161,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
                         raise
                     except BaseException as error:  # noqa: BLE001 - whoever listens to the loop judges it
                         self.call_exception_handler({"message": f"in {handle.callback}", "exception": error})
-            if self._stopping:
-                return
 
-    def _move_on(self) -> None:
-        """Where the loop has nothing to do, play the next thing of the world or go to the next timer."""
-        timeline, timers = self._timeline, self._timers
-        if timeline.killed:
-            raise Killed
-        if self._steps > STEPS_MAX:
-            raise Livelock("the loop turned without end")
-        while timers and timers[0][2].is_cancelled:
-            heappop(timers)
-        timer_s = timers[0][0] if timers else inf
-        if timer_s <= timeline.now_s:
-            return
-        self._steps = 0
-        timeline.go_on(timer_s)
-        if timeline.killed:
-            raise Killed
+    def _let_time_pass(self) -> bool:
+        """Let the world go on until the loop has something to do; False where a timer is due now."""
+        timeline, ready, timers = self._timeline, self._ready, self._timers
+        passed = False
+        while not ready and not timeline.killed:
+            while timers and timers[0][2].is_cancelled:
+                heappop(timers)
+            timer_s = timers[0][0] if timers else inf
+            if timer_s <= timeline.now_s:
+                break
+            timeline.go_on(timer_s)
+            passed = True
+            if timer_s < timeline.now_s + SAME_MOMENT_S:
+                break
+        return passed
 
     def _write_to_self(self) -> None:
         pass

@@ -230,7 +230,7 @@ class Troubles:
             is_due = event["kind"] == "entry.granted" and event.get("actuates", True) and event is decided[0]
             # One that was handed back at once, because someone forced the gate, opens nothing.
             is_due = is_due and "entry.returned" not in observers.by_thing[event["entry"]]
-            if is_due and event["entry"] not in observers.pulsed:
+            if is_due and event["entry"] not in observers.metal.pulsed:
                 observers.violated("I8", f"{event['gate']} was not opened within {RESPONSE_S} s of a tap")
 
     # The end of all troubles.

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from traceback import format_exception
 from typing import Any
 
 import msgspec
-import structlog
 
-from gateway import logs
 from gateway.app import Gateway, Outside
 from gateway.config.problems import ConfigurationError, Problem
 from gateway.config.schema import Clock, Configuration
@@ -38,6 +33,7 @@ from tests.simulation.clock import MachineClock
 from tests.simulation.devices import Board, Reader, ReceiptPrinter, driver_table
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Faults
+from tests.simulation.log import Log, logs_to
 from tests.simulation.observers import Observers
 from tests.simulation.office import UPSTREAM, Office, upstream_of
 from tests.simulation.people import Clients, Guests
@@ -45,20 +41,6 @@ from tests.simulation.till import Tills
 from tests.simulation.timeline import Killed, Livelock, Timeline, VirtualLoop
 from tests.simulation.troubles import Troubles
 
-BUGS = frozenset(
-    {
-        "task_failed",
-        "device_event_failed",
-        "housekeeping_failed",
-        "mqtt.message_failed",
-        "printing_failed",
-        "print_render_failed",
-        "drawer_pulse_failed",
-    }
-)
-"""Log events that tell of an exception nobody expected."""
-UNREPEATABLE = ("took_ms", "exc_info", "timestamp")
-"""What a line of the log holds of the real time and of this process."""
 MEMORY_KB = 64_000
 """What the gateway hears that it uses: what this process really uses would make two runs of a seed differ."""
 _decode_event = msgspec.json.Decoder(e.AnyEvent).decode
@@ -105,6 +87,7 @@ class World:
         self.observers.money.gates = {one.name: (one.from_zone or "", one.to_zone or "") for one in gates}
         if keep_lines:
             self.observers.lines = []
+        self.log = Log(self.timeline, self.observers)
         self.disk = Disk(folder, self.timeline, self.dice("disk"), self.observers)
         self.disk.kill = self.kill
         self.office = Office(self.timeline, self.dice("office"), self.observers)
@@ -175,7 +158,7 @@ class World:
         observers = self.observers
         return Result(
             self.seed,
-            observers.trace.hexdigest()[:16],
+            observers.digest,
             [str(one) for one in observers.violations],
             [one.invariant for one in observers.violations],
             dict(observers.stats),
@@ -188,7 +171,7 @@ class World:
         self.observers.note("life", self.life)
         self.observers.stats["lives"] += 1
         loop = VirtualLoop(self.timeline, self.dice(f"threads-{self.life}"), self.broker.connect)
-        loop.set_exception_handler(self._loop_complained)
+        loop.set_exception_handler(self.log.loop_complained)
         try:
             self.in_order = False
             status = loop.run_until_complete(self._serve())
@@ -249,7 +232,8 @@ class World:
                 self.observers.faults.count("clock", "lost with the power")
             self.machine.power_cut()
         self.observers.opened_image(self.disk.rows(), power_cut=self.power_cut)
-        self.observers.life_ended(self._cursor_age_s())
+        self.observers.wire.life_ended(self._cursor_age_s())
+        self.observers.metal.life_ended()
         self.gateway, self.power_cut, self.stopping = None, False, False
         self.timeline.killed = False
         if not self.over:
@@ -302,10 +286,9 @@ class World:
         self._check_state(self.gateway)
         if self.gateway.configuration is not self.configuration:
             self.observers.violated("I11", "the configuration in force is not the last good one")
-        if self.observers.arrived_seq < self.observers.durable_seq:
-            self.observers.violated(
-                "I5", f"the feed is at {self.observers.arrived_seq} of {self.observers.durable_seq}"
-            )
+        arrived_seq, durable_seq = self.observers.wire.arrived_seq, self.observers.durable_seq
+        if arrived_seq < durable_seq:
+            self.observers.violated("I5", f"the feed is at {arrived_seq} of {durable_seq}")
         self.office.check_the_end()
         self.over = True
         self.stop()
@@ -329,64 +312,14 @@ class World:
                 self.observers.violated("I2", what)
 
     def _check_the_end(self) -> None:
-        rows = self.disk.rows()
-        if not rows or b"gateway.stopped" not in rows[-1][3]:
+        rows = self.observers.rows
+        if not rows or b"gateway.stopped" not in rows[max(rows)].body:
             self.observers.violated("exit", "the last row does not tell of the stop")
-
-    # Logs.
-
-    def _loop_complained(self, _loop: Any, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        text = "".join(format_exception(error)) if error is not None else ""
-        self.observers.violated("bug", f"{context.get('message')} {text}")
-
-    def logged(self, _logger: Any, _method: str, event: dict[str, Any]) -> Any:
-        """Take a line of the log."""
-        if self.timeline.killed:
-            raise structlog.DropEvent
-        self._line_logged(repr(event), event)
-        if event["event"] in BUGS:
-            error = event.get("exc_info")
-            text = "".join(format_exception(error)) if isinstance(error, BaseException) else _current_exception()
-            self.observers.violated("bug", f"{event['event']} {text}")
-        raise structlog.DropEvent
-
-    def write(self, line: str) -> int:
-        """Take the line of a journalled fact, which the gateway writes as JSON itself."""
-        if not self.timeline.killed:
-            self._line_logged(line, None)
-        return len(line)
-
-    def _line_logged(self, line: str, event: dict[str, Any] | None) -> None:
-        self.observers.seen("the log", line.encode())
-        if self.observers.lines is not None:
-            said = msgspec.json.decode(line) if event is None else event
-            shown = {name: value for name, value in said.items() if name not in UNREPEATABLE}
-            self.observers.lines.append(f"{self.timeline.now_s:.6f}   log {shown}")
-
-
-def _current_exception() -> str:
-    error = sys.exc_info()[1]
-    return "".join(format_exception(error)) if error is not None else ""
 
 
 def _plain(table: Any) -> dict[str, Any]:
     unused = GateState(), DrawerState()
     return {key: msgspec.to_builtins(value) for key, value in table.items() if value not in unused}
-
-
-@contextmanager
-def logs_to(world: World):
-    """Let the world hear every line that is logged."""
-    before, facts_before = structlog.get_config(), logs._facts
-    # Nothing comes of a line but what the world makes of it, so there is nothing to make a logger of.
-    structlog.configure(processors=[world.logged], logger_factory=lambda *_: None, cache_logger_on_first_use=False)
-    logs._facts = world
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-        logs._facts = facts_before
 
 
 def play(seed: int, folder: Path, *, keep_lines: bool = False) -> Result:
@@ -396,7 +329,7 @@ def play(seed: int, folder: Path, *, keep_lines: bool = False) -> Result:
     shutil.rmtree(place, ignore_errors=True)
     try:
         world = World(seed, place, venue.directory(folder), keep_lines=keep_lines)
-        with logs_to(world), upstream_of(world):
+        with logs_to(world.log), upstream_of(world):
             return world.play()
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -7,6 +7,7 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
@@ -106,8 +107,8 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         key = CredentialKey.load_or_create(folder)
-        directory = Directory.open(folder)
-        self._ground = Ground(directory.overlay.summary, key, ("hall",), ZoneInfo("Europe/Berlin"))
+        with closing(Directory.open(folder)) as directory:
+            self._ground = Ground(directory.overlay.summary, key, ("hall",), ZoneInfo("Europe/Berlin"))
         self.facts: list[Any] = []
         self.granted: list[Any] = []
         self.readers: dict[str, Callable[[Answer], Awaitable[object]]] = {

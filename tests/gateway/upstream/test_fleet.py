@@ -7,7 +7,7 @@ import datetime as dt
 import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -257,7 +257,8 @@ async def test_a_recorded_snapshot_makes_the_directory_no_younger(tmp_path: Path
         assert fold_directory(here.folder) == 1
         here.directory.reload()
         assert here.directory.as_of_ms == confirmed_ms
-        assert Directory.open(here.folder).as_of_ms == confirmed_ms
+        with closing(Directory.open(here.folder)) as again:
+            assert again.as_of_ms == confirmed_ms
         assert above.faults
 
 
