@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
@@ -10,10 +11,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from tests.length import PROVING
+from tests.package import radio_scanner
 from tests.package.computer import QEMU, Computer, computer, furnish, make_disk
 from tests.package.tree import ENVIRONMENT, INCLUDED, MIRROR, SUITE
 
@@ -39,43 +42,51 @@ gates:
 """
 
 
+BY_RADIO = YAML.replace("usb://0627:0001/S1", radio_scanner.PORT)
+ON_PS2 = YAML.replace("usb://0627:0001/S1", "/dev/input/by-path/platform-i8042-serio-0-event-kbd")
+
+
 def install(root: Path) -> None:
-    """Make a Debian with a kernel, and install the package as `dpkg -i` does."""
+    """Make a Debian with a kernel, and install the package as `dpkg -i` does; what has been done stays as it is."""
+    root.mkdir(parents=True, exist_ok=True)
     root.chmod(0o755)
-    command = ["debootstrap", "--variant=minbase", f"--include={INCLUDED},systemd-sysv,kmod,busybox,linux-image-amd64"]
-    subprocess.run(
-        [*command, SUITE, str(root), *([MIRROR] if MIRROR else [])], check=True, stdout=subprocess.DEVNULL, timeout=900
-    )
+    if not (root / "vmlinuz").exists() or (root / "debootstrap").exists():
+        more = f"{INCLUDED},systemd-sysv,kmod,busybox,linux-image-amd64"
+        command = ["debootstrap", "--variant=minbase", f"--include={more}", SUITE, str(root)]
+        subprocess.run([*command, *([MIRROR] if MIRROR else [])], check=True, stdout=subprocess.DEVNULL, timeout=900)
     if not (given := os.environ.get("VENUE_DEB")):
         env = {**os.environ, "DEB_BUILDER": sys.executable}
         subprocess.run([str(ROOT / "scripts/deb"), "amd64"], cwd=ROOT, env=env, check=True, timeout=900)
         [package] = (ROOT / "dist").glob("venue-gateway_*_amd64.deb")
     else:
         package = Path(given)
-    shutil.copy(package, root / "tmp/gateway.deb")
     furnish(root)
-    for words in (["dpkg", "-i", "/tmp/gateway.deb"], ["update-initramfs", "-u"]):
-        subprocess.run(["chroot", str(root), *words], env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
+    inside = root / "tmp/gateway.deb"
+    if not inside.exists() or not filecmp.cmp(package, inside, shallow=False):
+        shutil.copy(package, inside)
+        for words in (["dpkg", "-i", "/tmp/gateway.deb"], ["update-initramfs", "-u"]):
+            subprocess.run(["chroot", str(root), *words], env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
     (root / "etc/venue-gateway/gateway.yaml").write_text(YAML)
     # As on a Raspberry Pi, whose firmware gives this line to the kernel. Here the test does.
-    (root / "boot/firmware").mkdir()
+    (root / "boot/firmware").mkdir(exist_ok=True)
     (root / "boot/firmware/cmdline.txt").write_text(f"{PLAIN}\n")
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
+def tree() -> Iterator[Path]:
+    """A Debian with the package, never started. With `VENUE_TREE` it is made in that folder and stays there."""
+    with tempfile.TemporaryDirectory(prefix="vg-tree-") as name:
+        root = Path(os.environ.get("VENUE_TREE") or f"{name}/root")
+        install(root)
+        yield root
+
+
+@pytest.fixture
+def folder(tree: Path, tmp_path: Path) -> Path:
     """A folder with `disk.img` and `boot/`, whose computer was never started."""
-    with tempfile.TemporaryDirectory(prefix="vg-computer-") as name:
-        one = Path(name)
-        if given := os.environ.get("VENUE_TREE"):
-            root = Path(given)
-        else:
-            root = one / "root"
-            root.mkdir()
-            install(root)
-        shutil.copytree(root / "boot", one / "boot")
-        make_disk(root, one / "disk.img")
-        yield one
+    shutil.copytree(tree / "boot", tmp_path / "boot")
+    make_disk(tree, tmp_path / "disk.img")
+    return tmp_path
 
 
 CODE = "abc123"
@@ -88,6 +99,48 @@ pid=$(systemctl show -p MainPID --value venue-gateway)
 systemctl kill -s KILL venue-gateway
 tail --pid=$pid -s 0.01 -f /dev/null
 """
+
+
+class Scanner(Protocol):
+    """Whatever types codes at a computer, and can be taken away from it."""
+
+    def plug(self) -> None:
+        """Attach it."""
+
+    def unplug(self) -> None:
+        """Take it away."""
+
+    def scan(self, text: str) -> None:
+        """Type small letters and digits, then Enter."""
+
+
+class RadioScanner:
+    """One on Bluetooth, in the computer itself (see `radio_scanner`)."""
+
+    def __init__(self, machine: Computer) -> None:
+        self._machine = machine
+        machine.run("modprobe uhid && systemd-run -q --unit radio-scanner /usr/local/bin/radio-scanner")
+        machine.until(f"test -S {radio_scanner.SOCKET}")
+
+    def plug(self) -> None:
+        """Connect it, and wait until udev has seen to it."""
+        self._machine.run(
+            f"radio-scanner connect; until test -e {radio_scanner.PORT}; do sleep 0.1; done; udevadm settle"
+        )
+
+    def unplug(self) -> None:
+        """Take it out of reach."""
+        self._machine.run("radio-scanner disconnect")
+
+    def scan(self, text: str) -> None:
+        """Type."""
+        self._machine.run(f"radio-scanner scan {text}")
+
+    def hurry(self, count: int) -> int:
+        """Connect it and press a key at once and so many times; return how many of them the console was given."""
+        before = self._machine.typed().count("x")
+        self._machine.run(f"radio-scanner hurry {count}")
+        return self._machine.typed().count("x") - before
 
 
 def run_of_gateway(machine: Computer) -> str:
@@ -107,11 +160,11 @@ def next_run(machine: Computer, before: str) -> None:
     is_scanner(machine, "online", run_of_gateway(machine))
 
 
-def is_read(machine: Computer) -> None:
+def is_read(machine: Computer, scanner: Scanner) -> None:
     """Scan, and wait for the decision."""
     decisions = f"{JOURNAL} -b | grep -c entry.denied"
     before = int(machine.run(f"{decisions} || true"))
-    machine.scan(CODE)
+    scanner.scan(CODE)
     machine.until(f"test $({decisions}) -gt {before}")
 
 
@@ -121,16 +174,21 @@ def codes_decided(machine: Computer) -> list[str]:
     return [str(one["credential"]) for one in map(json.loads, lines) if one["kind"] == "entry.denied"]
 
 
+def test_the_package_is_installed_on_a_whole_computer(tree: Path) -> None:
+    command = ["chroot", str(tree), "dpkg-query", "-W", "-f", "${Status}", "venue-gateway"]
+    assert subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True).stdout == b"install ok installed"
+
+
 def test_what_a_scanner_types_reaches_no_console(folder: Path) -> None:
     with computer(folder, folder / "disk.img", folder / "boot", PLAIN, plugged=True) as machine:
         scans_while_it_starts(machine, "early")
         a_bare_kernel_takes_it_for_a_keyboard(machine)
         line = applying_takes_it_at_once(machine)
-        the_gateway_reads_it_and_nobody_else(machine)
+        the_gateway_reads_it_and_nobody_else(machine, machine)
         machine.stop()
     with computer(folder, folder / "disk.img", folder / "boot", line, plugged=True) as machine:
         not_even_while_the_computer_starts(machine)
-        the_gateway_reads_it_and_nobody_else(machine)
+        the_gateway_reads_it_and_nobody_else(machine, machine)
         releasing_takes_all_of_it_back(machine)
         machine.stop()
     with computer(folder, folder / "disk.img", folder / "boot", PLAIN, plugged=True) as machine:
@@ -175,36 +233,36 @@ def applying_takes_it_at_once(machine: Computer) -> str:
     return line
 
 
-def the_gateway_reads_it_and_nobody_else(machine: Computer) -> None:
+def the_gateway_reads_it_and_nobody_else(machine: Computer, scanner: Scanner) -> None:
     """While it runs, after it was killed, after the scanner was plugged out and in, and while it is stopped."""
     seen, decided = machine.typed(), len(codes_decided(machine))
     run = run_of_gateway(machine)
     machine.run("systemctl enable venue-gateway; systemctl restart venue-gateway")
     next_run(machine, run)
-    is_read(machine)
+    is_read(machine, scanner)
 
     run = run_of_gateway(machine)
     machine.run(KILL)
-    machine.scan(LEAK)
+    scanner.scan(LEAK)
     next_run(machine, run)
-    is_read(machine)
+    is_read(machine, scanner)
 
     run = run_of_gateway(machine)
-    machine.unplug()
+    scanner.unplug()
     is_scanner(machine, "offline", run)
-    machine.plug()
-    machine.scan(LEAK)
+    scanner.plug()
+    scanner.scan(LEAK)
     is_scanner(machine, "online", run)
-    is_read(machine)
+    is_read(machine, scanner)
 
     machine.run("systemctl stop venue-gateway")
-    machine.scan(LEAK)
+    scanner.scan(LEAK)
     machine.run("systemctl start venue-gateway")
     next_run(machine, run)
-    is_read(machine)
+    is_read(machine, scanner)
 
     machine.run("systemctl stop venue-gateway")
-    machine.scan(LEAK)
+    scanner.scan(LEAK)
     person_types(machine)
     assert machine.typed() == f"{seen}person\n"
     # One code, each time: what was scanned while nobody read it was not decided on later either.
@@ -230,3 +288,91 @@ def releasing_takes_all_of_it_back(machine: Computer) -> None:
     assert "is a keyboard again" in machine.run("venue-gateway scanners release")
     assert machine.run("cat /boot/firmware/cmdline.txt") == f"{PLAIN}\n"
     machine.run("! ls /etc/udev/rules.d/*scanners*")
+
+
+def test_what_a_scanner_on_bluetooth_types_reaches_no_console(folder: Path) -> None:
+    with computer(folder, folder / "disk.img", folder / "boot", PLAIN) as machine:
+        machine.until_ready()
+        machine.until("systemctl is-active multi-user.target")
+        scanner = RadioScanner(machine)
+        untouched_it_is_a_keyboard_and_not_read(machine, scanner)
+        applying_mutes_it_at_once(machine, scanner)
+        the_gateway_reads_it_and_nobody_else(machine, scanner)
+        a_code_that_comes_with_the_connection(machine, scanner)
+        releasing_makes_it_a_keyboard_again(machine, scanner)
+        a_keyboard_on_ps2_is_muted_too(machine)
+
+
+def configure(machine: Computer, text: str) -> None:
+    machine.run(f"cat >/etc/venue-gateway/gateway.yaml <<'END'\n{text}END")
+
+
+def untouched_it_is_a_keyboard_and_not_read(machine: Computer, scanner: RadioScanner) -> None:
+    configure(machine, BY_RADIO)
+    refused = machine.run("venue-gateway scanners apply", check=False)
+    assert f"{radio_scanner.PORT} is not there: connect the scanner" in refused
+    scanner.plug()
+    scanner.scan("early")
+    machine.until(f"grep -q early {machine.keys_file}")
+    machine.run("systemctl enable --now venue-gateway")
+    is_scanner(machine, "offline", run_of_gateway(machine))
+    assert "run 'sudo venue-gateway scanners apply'" in machine.run(f"{JOURNAL} -b | grep desk-scanner | tail -n 1")
+    assert "reaches the console, so it is not read" in machine.run("venue-gateway doctor", check=False)
+    machine.run("systemctl stop venue-gateway")
+
+
+def applying_mutes_it_at_once(machine: Computer, scanner: RadioScanner) -> None:
+    assert f"{radio_scanner.PORT} types on no console from now on" in machine.run("venue-gateway scanners apply")
+    scanner.scan(LEAK)
+    assert "its keys are the gateway's alone" in machine.run("venue-gateway doctor", check=False)
+    again = machine.run("venue-gateway scanners apply")
+    assert "from now on" in again
+    scanner.unplug()
+    assert "what was written for it before stays" in machine.run("venue-gateway scanners apply")
+    scanner.plug()
+    scanner.scan(LEAK)
+    person_types(machine)
+    assert machine.typed() == "early\nperson\n"
+    assert "Failed" not in machine.run("journalctl -b -u systemd-udevd -o cat")
+
+
+def a_code_that_comes_with_the_connection(machine: Computer, scanner: RadioScanner) -> None:
+    scanner.unplug()
+    leaked = scanner.hurry(500)
+    record_property("keys that reached the console", leaked)
+    assert leaked < 500
+    machine.run("udevadm settle")
+    seen = machine.typed()
+    scanner.scan(LEAK)
+    assert machine.typed() == seen
+
+
+def releasing_makes_it_a_keyboard_again(machine: Computer, scanner: RadioScanner) -> None:
+    assert "is a keyboard again once it was connected anew" in machine.run("venue-gateway scanners release")
+    machine.run("! ls /etc/udev/rules.d/*venue-gateway*")
+    scanner.unplug()
+    scanner.plug()
+    scanner.scan("after")
+    machine.until(f"grep -q after {machine.keys_file}")
+    scanner.unplug()
+
+
+def a_keyboard_on_ps2_is_muted_too(machine: Computer) -> None:
+    configure(machine, ON_PS2)
+    person_types(machine)
+    assert "types on no console from now on" in machine.run("venue-gateway scanners apply")
+    seen = machine.typed()
+    run = run_of_gateway(machine)
+    machine.type(LEAK)
+    machine.run("systemctl start venue-gateway")
+    next_run(machine, run)
+    decided = len(codes_decided(machine))
+    machine.type(CODE)
+    machine.until(f"test $({EXPORT} | grep -c entry.denied) -gt {decided}")
+    machine.run("systemctl stop venue-gateway")
+    machine.type(LEAK)
+    assert machine.typed() == seen
+    machine.run(
+        "venue-gateway scanners release && echo -n rescan >/sys/bus/serio/devices/serio0/drvctl && udevadm settle"
+    )
+    person_types(machine)
