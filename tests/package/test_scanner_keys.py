@@ -339,7 +339,7 @@ def applying_mutes_it_at_once(machine: Computer, scanner: RadioScanner) -> None:
 def a_code_that_comes_with_the_connection(machine: Computer, scanner: RadioScanner) -> None:
     scanner.unplug()
     leaked = scanner.hurry(500)
-    record_property("keys that reached the console", leaked)
+    sys.stdout.write(f"{leaked} of 500 keys that were pressed from connecting on reached the console\n")
     assert leaked < 500
     machine.run("udevadm settle")
     seen = machine.typed()
