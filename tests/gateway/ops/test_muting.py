@@ -206,6 +206,7 @@ def test_a_port_that_means_something_in_a_rule_is_in_none(tmp_path: Path, port: 
     machine = Computer(tmp_path)
     machine.attach("event3", TABLE)
     assert machine.apply(port) == 1
+    assert "cannot be: an input device has a name under /dev" in machine.said[0]
     assert not machine.places.rules.exists()
 
 
