@@ -113,9 +113,7 @@ def _tell(port: str, nodes: list[Node], *, told: bool, known: bool, say: Say, bu
         say(f"{port} is not connected now; what was written for it before stays.")
         return True
     if not _PORT_TEXT.fullmatch(port):
-        say(
-            f"{port!r} cannot be: an input device has a name under /dev, as `ls /dev/venue /dev/input/by-path` shows it."
-        )
+        say(f"{port!r} cannot be: an input device has a name under /dev, see `ls /dev/venue /dev/input/by-path`.")
         return False
     if not nodes:
         say(f"{port} is not there: connect the scanner, scan a code to wake it, and run this again.")
