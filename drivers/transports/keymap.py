@@ -3,7 +3,8 @@
 Facts: the kernel's console knows the keys below 256 and those of a braille keyboard, and passes over all others
 (drivers/tty/vt/keyboard.c); so do its own key combinations. Any number up to 0x2ff can be given to a button by
 EVIOCSKEYCODE, and stays until the device goes (include/uapi/linux/input.h). `udev` does that at once when the device
-comes: its builtin `keyboard`.
+comes: its builtin `keyboard`, by scan codes. Where two buttons have the same one it reaches the first; this module, run
+as a program, reaches all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import errno
 import fcntl
 import struct
 import sys
+from pathlib import Path
 
 import msgspec
 
@@ -29,7 +31,7 @@ _UNKNOWN = 240
 _BRAILLE_KEYS = range(0x1F1, 0x1FB)
 _ENTRY = struct.Struct("=BBHI32s")
 """struct input_keymap_entry: flags, bytes of the scan code, index, key, scan code."""
-_EVIOCGKEYCODE_V2 = 0x80284504
+_EVIOCGKEYCODE_V2, _EVIOCSKEYCODE_V2 = 0x80284504, 0x40284504
 _BY_INDEX = 1
 
 
@@ -75,3 +77,19 @@ def read_keymap(fd: int) -> list[Button]:
         _, length, _, key, scan_code = _ENTRY.unpack(entry)
         buttons.append(Button(int.from_bytes(scan_code[:length], sys.byteorder), key))
     return buttons
+
+
+def mute(fd: int) -> None:
+    """Mute every button of an open input device, also those of which it has two by the same scan code.
+
+    Raises OSError when the device is gone, or does not have its keys changed.
+    """
+    for index, button in enumerate(read_keymap(fd)):
+        if is_heard(button.key):
+            fcntl.ioctl(fd, _EVIOCSKEYCODE_V2, _ENTRY.pack(_BY_INDEX, 0, index, muted(button.key), b""))
+
+
+if __name__ == "__main__":
+    # As a program of a udev rule; its argument is the input device.
+    with Path(sys.argv[1]).open("rb", buffering=0) as device:
+        mute(device.fileno())

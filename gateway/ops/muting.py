@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import re
 import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from drivers.transports import keymap
 from drivers.transports.keymap import NO_KEY, Button, is_heard, key_of, muted, read_keymap
 from gateway.ops.findings import Finding, bad, ok, warning
 from gateway.ops.system_files import read_file, replace_file
@@ -189,26 +191,25 @@ def _section(port: str, nodes: list[Node], buttons: ReadButtons) -> str:
     """
     lines = [f"{_PORT}{port}"]
     for number, node in enumerate(nodes):
-        mark = f"{port} {number}"
+        mark, found = f"{port} {number}", buttons(node.event)
         lines.append(
             f'{_match(node)}, ENV{_MARK}="{mark}", ENV{{LIBINPUT_IGNORE_DEVICE}}="1", TAG-="power-switch", '
             'TAG-="uaccess", RUN{builtin}+="keyboard"'
         )
-        keys = sorted(_keys(buttons(node.event)).items())
+        keys = _keys(found)
         for start in range(0, len(keys), _BUTTONS_A_LINE):
-            some = keys[start : start + _BUTTONS_A_LINE]
+            some = sorted(keys.items())[start : start + _BUTTONS_A_LINE]
             sets = ", ".join(f'ENV{{KEYBOARD_KEY_{scan_code:x}}}="{key}"' for scan_code, key in some)
             lines.append(f'ENV{_MARK}=="{mark}", {sets}')
+        if sum(one.scan_code in keys for one in found) > len(keys):
+            lines.append(f'ENV{_MARK}=="{mark}", RUN+="{sys.executable} -I -m {keymap.__name__} $devnode"')
     return "".join(f"{line}\n" for line in [*lines, *_name(port)])
 
 
 def _keys(buttons: list[Button]) -> dict[int, int]:
     """Return the number that each button is to have, by its scan code; of those that have it already too."""
-    return {
-        one.scan_code: muted(one.key)
-        for one in buttons
-        if muted(one.key) != one.key or key_of(one.key) or one.key == NO_KEY
-    }
+    keys = {one.scan_code: muted(one.key) for one in reversed(buttons)}
+    return {scan_code: key for scan_code, key in keys.items() if key_of(key) or key == NO_KEY}
 
 
 def _name(port: str) -> list[str]:

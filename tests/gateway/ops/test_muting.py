@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -134,6 +135,17 @@ def test_rules_mean_one_scanner_and_what_it_calls_itself_is_no_part_of_their_gra
         kind % ("0003", "0002") + 'ATTRS{name}=="USB", ATTRS{phys}=="*/input1"',
         kind % ("0011", "0001") + 'ATTRS{name}=="AT", ATTRS{phys}=="isa0060/serio0/input0"',
     ]
+
+
+def test_buttons_of_which_there_are_two_take_a_program(machine: Computer) -> None:
+    machine.attach("event3", TABLE)
+    machine.attach("event4", [*TABLE, Button(0x70004, VOLUME)], product=2, parent="hid1")
+    machine.apply(machine.named("/dev/one", "event3"))
+    assert "RUN+=" not in machine.places.rules.read_text()
+    machine.apply(machine.named("/dev/two", "event4"))
+    assert f'RUN+="{sys.executable} -I -m drivers.transports.keymap $devnode"' in machine.places.rules.read_text()
+    # By its scan code the first of the two is reached.
+    assert machine.keys_in_rules()[0x70004] == muted(LETTER_A)
 
 
 def test_a_name_that_udev_gives_keyboards_stays() -> None:
