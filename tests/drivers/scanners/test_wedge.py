@@ -16,7 +16,7 @@ import pytest
 from drivers.api import DeviceFault, DeviceOffline, Driver, Noise, Online, Reading
 from drivers.scanners.wedge import WedgeOptions, WedgeScanner
 from drivers.transports import keyboard
-from drivers.transports.keymap import Button, muted
+from drivers.transports.keymap import NO_KEY, Button, muted
 from tests.drivers.pty_device import Events, running
 
 HERE = Path(__file__).parent
@@ -47,17 +47,32 @@ def evemu(keys: list[tuple[int, int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def beside_a_keyboard(
+    folder: Path, keys: list[tuple[int, int]], buttons: list[int], command: list[str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command beside an emulated keyboard that has these buttons and presses these keys."""
+    events = folder / "keys.evemu"
+    events.write_text(evemu(keys))
+    bed = [DEBIAN_PYTHON, str(HERE / "umockdev_keyboard.py"), str(events), ",".join(map(str, buttons))]
+    env = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
+    words = ["umockdev-wrapper", *bed, sys.executable, *command]
+    return subprocess.run(words, capture_output=True, text=True, timeout=40, check=False, env=env)
+
+
 def drive(
     folder: Path, keys: list[tuple[int, int]], buttons: list[int], layout: str
 ) -> subprocess.CompletedProcess[str]:
-    """Have the driver read an emulated keyboard that has these buttons, until it has a code or has refused it."""
-    events = folder / "keys.evemu"
-    events.write_text(evemu(keys))
-    child = [sys.executable, str(HERE / "wedge_child.py"), layout, "1"]
-    bed = [DEBIAN_PYTHON, str(HERE / "umockdev_keyboard.py"), str(events), ",".join(map(str, buttons))]
-    env = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
-    command = ["umockdev-wrapper", *bed, *child]
-    return subprocess.run(command, capture_output=True, text=True, timeout=40, check=False, env=env)
+    """Have the driver read it until it has a code, or has refused it."""
+    return beside_a_keyboard(folder, keys, buttons, [str(HERE / "wedge_child.py"), layout, "1"])
+
+
+@pytest.mark.skipif(bool(why_no_test_bed()), reason=why_no_test_bed())
+def test_the_program_of_the_rule_mutes_every_button_that_is_not(tmp_path):
+    buttons = [0, 30, muted(48), 240, 115, 30]
+    outcome = beside_a_keyboard(tmp_path, [], buttons, ["-m", "drivers.transports.keymap", "/dev/input/event7"])
+    changes = [line for line in outcome.stderr.splitlines() if line.startswith("[")]
+    assert (outcome.returncode, len(changes)) == (0, 3), outcome.stderr
+    assert json.loads(changes[-1]) == [0, muted(30), muted(48), 240, NO_KEY, muted(30)]
 
 
 @pytest.mark.skipif(bool(why_no_test_bed()), reason=why_no_test_bed())

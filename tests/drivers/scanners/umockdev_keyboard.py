@@ -16,7 +16,7 @@ gi.require_version("UMockdev", "1.0")
 from gi.repository import GLib, UMockdev  # noqa: E402
 
 EVIOCGVERSION, EVIOCGID, EVIOCGEFFECTS, EVIOCGRAB = 0x80044501, 0x80084502, 0x80044584, 0x40044590
-EVIOCGKEYCODE_V2 = 0x80284504
+EVIOCGKEYCODE_V2, EVIOCSKEYCODE_V2 = 0x80284504, 0x40284504
 EINVAL, ENOTTY = 22, 25
 KEYMAP_ENTRY = struct.Struct("=BBHI32s")
 NAME = b"Umock Scanner\0"
@@ -57,6 +57,9 @@ def handle(_base, client):
     if request == EVIOCGKEYCODE_V2:
         tell_button(client)
         return True
+    if request == EVIOCSKEYCODE_V2:
+        set_button(client)
+        return True
     data = reply(request)
     if data is None:
         client.complete(-1, ENOTTY)
@@ -76,6 +79,15 @@ def tell_button(client):
         return
     scan_code = (0x70000 + index).to_bytes(4, sys.byteorder)
     argument.update(0, KEYMAP_ENTRY.pack(flags, len(scan_code), index, BUTTONS[index], scan_code))
+    client.complete(0, 0)
+
+
+def set_button(client):
+    """Give the button of an index another key; what all of them are then is a line on standard error."""
+    _, _, index, key, _ = KEYMAP_ENTRY.unpack(bytes(client.get_arg().resolve(0, KEYMAP_ENTRY.size).retrieve()))
+    BUTTONS[index] = key
+    sys.stderr.write(f"{BUTTONS}\n")
+    sys.stderr.flush()
     client.complete(0, 0)
 
 
