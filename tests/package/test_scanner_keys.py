@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +32,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
 ]
 PLAIN = "quiet"
+LINE = f"{PLAIN} usbhid.quirks=0x0627:0x0001:0x0004"
 YAML = """\
 venue: {id: club, timezone: Europe/Vienna, currency: EUR}
 broker: unix:///run/venue-gateway/mqtt.sock
@@ -81,12 +83,36 @@ def tree() -> Iterator[Path]:
         yield root
 
 
+@contextmanager
+def never_started(tree: Path) -> Iterator[Path]:
+    """Return a folder with `disk.img` and `boot/`."""
+    # Not a folder of pytest's own, which would keep three such disks.
+    with tempfile.TemporaryDirectory(prefix="vg-computer-") as name:
+        one = Path(name)
+        shutil.copytree(tree / "boot", one / "boot")
+        make_disk(tree, one / "disk.img")
+        yield one
+
+
 @pytest.fixture
-def folder(tree: Path, tmp_path: Path) -> Path:
-    """A folder with `disk.img` and `boot/`, whose computer was never started."""
-    shutil.copytree(tree / "boot", tmp_path / "boot")
-    make_disk(tree, tmp_path / "disk.img")
-    return tmp_path
+def folder(tree: Path) -> Iterator[Path]:
+    """A computer that was never started."""
+    with never_started(tree) as one:
+        yield one
+
+
+@pytest.fixture
+def applied(tree: Path) -> Iterator[Path]:
+    """A computer that was never started since `scanners apply` was run on it."""
+    command = ["chroot", str(tree), "venue-gateway", "scanners"]
+    said = subprocess.run([*command, "apply"], env=ENVIRONMENT, check=True, capture_output=True, text=True).stdout
+    try:
+        # There is no udev in a folder.
+        assert "types on no console once this computer was restarted" in said
+        with never_started(tree) as one:
+            yield one
+    finally:
+        subprocess.run([*command, "release"], env=ENVIRONMENT, check=True, capture_output=True)
 
 
 CODE = "abc123"
@@ -179,19 +205,21 @@ def test_the_package_is_installed_on_a_whole_computer(tree: Path) -> None:
     assert subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True).stdout == b"install ok installed"
 
 
-def test_what_a_scanner_types_reaches_no_console(folder: Path) -> None:
+def test_what_a_scanner_types_reaches_no_console_from_applying_on(folder: Path) -> None:
     with computer(folder, folder / "disk.img", folder / "boot", PLAIN, plugged=True) as machine:
         scans_while_it_starts(machine, "early")
         a_bare_kernel_takes_it_for_a_keyboard(machine)
-        line = applying_takes_it_at_once(machine)
+        assert applying_takes_it_at_once(machine) == LINE
         the_gateway_reads_it_and_nobody_else(machine, machine)
-        machine.stop()
-    with computer(folder, folder / "disk.img", folder / "boot", line, plugged=True) as machine:
+
+
+def test_what_a_scanner_types_reaches_no_console_from_power_on(applied: Path) -> None:
+    with computer(applied, applied / "disk.img", applied / "boot", LINE, plugged=True) as machine:
         not_even_while_the_computer_starts(machine)
         the_gateway_reads_it_and_nobody_else(machine, machine)
         releasing_takes_all_of_it_back(machine)
         machine.stop()
-    with computer(folder, folder / "disk.img", folder / "boot", PLAIN, plugged=True) as machine:
+    with computer(applied, applied / "disk.img", applied / "boot", PLAIN, plugged=True) as machine:
         scans_while_it_starts(machine, "early")
         a_bare_kernel_takes_it_for_a_keyboard(machine)
 
@@ -228,9 +256,7 @@ def applying_takes_it_at_once(machine: Computer) -> str:
     person_types(machine)
     assert machine.typed() == f"{seen}person\n"
     assert "until udev runs at a start" in machine.run("venue-gateway doctor", check=False)
-    line = machine.run("cat /boot/firmware/cmdline.txt").strip()
-    assert line == f"{PLAIN} usbhid.quirks=0x0627:0x0001:0x0004"
-    return line
+    return machine.run("cat /boot/firmware/cmdline.txt").strip()
 
 
 def the_gateway_reads_it_and_nobody_else(machine: Computer, scanner: Scanner) -> None:
@@ -287,7 +313,7 @@ def not_even_while_the_computer_starts(machine: Computer) -> None:
 def releasing_takes_all_of_it_back(machine: Computer) -> None:
     assert "is a keyboard again" in machine.run("venue-gateway scanners release")
     assert machine.run("cat /boot/firmware/cmdline.txt") == f"{PLAIN}\n"
-    machine.run("! ls /etc/udev/rules.d/*scanners*")
+    machine.run("! ls /etc/udev/rules.d/*venue-gateway*")
 
 
 def test_what_a_scanner_on_bluetooth_types_reaches_no_console(folder: Path) -> None:
