@@ -111,6 +111,7 @@ class Computer:
         self.qmp("qmp_capabilities")
 
     keys_file = KEYS
+    keeps_codes = True
 
     def is_ready(self) -> bool:
         """Return True once the agent has said that it is there."""
