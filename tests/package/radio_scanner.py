@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 import sys
-import time
+import threading
 from pathlib import Path
 
 ADDRESS = "00:1a:7d:da:71:13"
@@ -38,6 +38,7 @@ class Scanner:
 
     def __init__(self):
         self._kernel = None
+        self._pace = threading.Event()
 
     def connect(self):
         """Appear as one that has just come into reach."""
@@ -68,7 +69,8 @@ class Scanner:
             with contextlib.suppress(OSError):
                 report = bytes([1, 0, 0, key, 0, 0, 0, 0, 0])
                 self._tell(struct.pack("=IH", INPUT, len(report)) + report)
-            time.sleep(pause_s)
+            # The pace of a scanner; nothing is waited for.
+            self._pace.wait(pause_s)
 
     def _tell(self, event):
         with contextlib.suppress(BlockingIOError):
