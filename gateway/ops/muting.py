@@ -73,9 +73,12 @@ ReadButtons = Callable[[str], list[Button]]
 
 def read_buttons(event: str) -> list[Button]:
     """Return the buttons of /dev/input/EVENT; raises OSError."""
-    fd = os.open(f"/dev/input/{event}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = f"/dev/input/{event}"
+    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return read_keymap(fd)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, file) from error
     finally:
         os.close(fd)
 
@@ -172,7 +175,7 @@ def _nodes(devices: Path) -> Iterator[Node]:
 
 
 def _attribute(device: Path, name: str) -> str:
-    return read_file(device / name).strip()
+    return read_file(device / name).rstrip()
 
 
 def _numbers(bitmap: str) -> set[int]:
