@@ -1,8 +1,12 @@
 """One OSDP reader as its control panel sees it: what to send next, and what a reply means. Sans-I/O.
 
 `frame()` gives the bytes to send; then either `take()` is given the reply, or `silent()` says that none came. The order
-of things is: who are you, a secure channel where there is a key, what can you do, is your housing closed, and then
-polls for ever, with commands between them. Source: SIA OSDP 2.2 (IEC 60839-11-5), clause 5.
+of things is: who are you, a secure channel where there is a key, what can you do, is your housing closed, polls until
+there is nothing left to tell from before, and then polls for ever, with commands between them. Source: SIA OSDP 2.2
+(IEC 60839-11-5), clause 5.
+
+A reader keeps cards and keys until somebody polls for them, also those of an hour ago. Whoever held the card then has
+gone, so what comes before the first answer that tells of nothing is thrown away.
 """
 
 from __future__ import annotations
@@ -34,19 +38,29 @@ MAX_BUSY = 100
 MAX_ORDERS = 8
 SETTLED = 20
 """A reader that has answered so many frames may begin anew without being lost."""
+MAX_HELD = 100
+"""A reader that still has more to tell, after so many answers about what was before, is given up and begun again."""
 WANTS_KEY = "takes nothing without a secure channel: give its key as `key_file`"
 
+TELLS_ON = "tells of cards on and on: take away what lies on it, or switch its power off and on"
+OUT_OF_STEP = frozenset({m.WRONG_SEQUENCE, m.NO_SECURITY, m.NEEDS_SECURITY})
+"""Refusals of a reader that has another idea of the session than the panel."""
+
 _Order = tuple[int, int, bytes]
-_Step = Literal["identify", "challenge", "prove", "install", "capabilities", "status", "online"]
+_Step = Literal["identify", "challenge", "prove", "install", "capabilities", "status", "forget", "online"]
 
 
 class CameOnline(msgspec.Struct, frozen=True):
-    """The reader answers, and its channel is secure where `secure` says so; `again` is why it had to begin anew."""
+    """The reader answers, and its channel is secure where `secure` says so; `again` is why it had to begin anew.
+
+    `forgotten` is how many cards and keys it had kept from while nobody asked it; nobody is told of them.
+    """
 
     identity: m.Identity
     secure: bool
     again: str = ""
     display_rows: int = 0
+    forgotten: int = 0
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -86,6 +100,9 @@ class Panel:
     _ordered: _Order | None
     _default_key: bool
     _display_rows: int
+    _housing: m.LocalStatus | None
+    _forgotten: int
+    _answered: int
 
     def __init__(
         self,
@@ -183,7 +200,7 @@ class Panel:
                 return self._command(m.CAP, b"\0")
             case "status":
                 return self._command(m.LSTAT, b"")
-        if self._orders:
+        if self._orders and self._step == "online":
             self._ordered = token, code, data = self._orders.popleft()
             return self._command(code, data, token)
         return self._command(m.POLL, b"")
@@ -233,8 +250,10 @@ class Panel:
                 return self._installed(message)
             case "capabilities":
                 return self._capable(message)
-            case _:
+            case "status":
                 return self._stated(message)
+            case _:
+                return self._emptied(message)
 
     def _identified(self, message: m.Message) -> list[PanelEvent]:
         if _wants_security(message):
@@ -282,18 +301,35 @@ class Panel:
         return []
 
     def _stated(self, message: m.Message) -> list[PanelEvent]:
-        """Come online, whether or not the reader can tell of its housing."""
+        """Go on whether or not the reader can tell of its housing."""
         if _wants_security(message):
             return self._lose(WANTS_KEY)
-        self._step = "online"
-        came = CameOnline(self._identity, self._session is not None, self._again, self._display_rows)
-        events: list[PanelEvent] = [came]
+        if isinstance(message, m.LocalStatus):
+            self._housing = message
+        self._step = "forget"
+        return []
+
+    def _emptied(self, message: m.Message) -> list[PanelEvent]:
+        """Throw away what the reader kept, and come online with the first answer that tells of nothing."""
+        if isinstance(message, m.Refusal) and message.code in OUT_OF_STEP:
+            return self._lose(f"has to begin again: {message.meaning}")
+        if isinstance(message, m.LocalStatus):
+            self._housing = message
+        if isinstance(message, m.RawCard | m.FormattedCard | m.Keys):
+            self._forgotten += 1
+        if not isinstance(message, m.Acknowledged | m.Refusal):
+            self._answered += 1
+            return [] if self._answered < MAX_HELD else self._lose(TELLS_ON)
+        self._step, self._answered = "online", 0
+        came = CameOnline(
+            self._identity, self._session is not None, self._again, self._display_rows, forgotten=self._forgotten
+        )
         self._again = ""
-        return [*events, message] if isinstance(message, m.LocalStatus) else events
+        return [came] if self._housing is None else [came, self._housing]
 
     def _hear(self, sent: _Sent, message: m.Message) -> list[PanelEvent]:
         refusal = message if isinstance(message, m.Refusal) else None
-        if refusal is not None and refusal.code in {m.WRONG_SEQUENCE, m.NO_SECURITY, m.NEEDS_SECURITY}:
+        if refusal is not None and refusal.code in OUT_OF_STEP:
             return self._begin_again(refusal)
         self._answered += 1
         self._ordered = None
@@ -332,6 +368,8 @@ class Panel:
         self._default_key = False
         self._identity = m.Identity("", 0, 0, 0, "")
         self._display_rows = 0
+        self._housing = None
+        self._forgotten = 0
         self._panel_nonce = b""
         self._keys = None
         self._session = None

@@ -79,12 +79,12 @@ class HidRelay:
 
     async def run(self) -> None:
         """Serve until cancelled; raises DriverError when the board is not there or is gone."""
-        thread = HidThread(self._name())
+        thread, found = HidThread(self._name()), list[HidFound]()
         try:
-            found = await thread.call(self._find)
-            await self._serve(thread, found)
+            await thread.call(lambda: found.append(self._find()))
+            await self._serve(thread, found[0])
         finally:
-            thread.close()
+            await thread.end(lambda: self._rest(found))
 
     async def pulse(self, channel: int, pulse_ms: int) -> None:
         """Close relay `channel`; a timer here opens it `pulse_ms` after the board was told. Returns when it shows that.
@@ -148,7 +148,6 @@ class HidRelay:
             self._thread = None
             self._device = None
             self._ends.clear()
-            await self._rest(thread, found.device)
 
     def _can_tell(self, product: str) -> bool:
         if self._options.variant != "auto":
@@ -204,13 +203,14 @@ class HidRelay:
             self._break(error)
             raise DeviceTimeout(f"the link broke while a command was on its way: {error}") from error
 
-    async def _rest(self, thread: HidThread, device: Any) -> None:  # noqa: ANN401
-        """Open every relay and give the board back, if it is still there."""
-        with contextlib.suppress(DriverError):
-            for channel in range(1, self.channels + 1):
-                await thread.call(self._bus.set_feature, device, 0, switch_report(channel, closed=False))
-        with contextlib.suppress(DriverError):
-            await thread.call(self._bus.close, device)
+    def _rest(self, found: list[HidFound]) -> None:
+        """Open every relay and give the board back, if it was found and is still there; runs in the thread."""
+        for one in found:
+            with contextlib.suppress(DriverError):
+                for channel in range(1, self.channels + 1):
+                    self._bus.set_feature(one.device, 0, switch_report(channel, closed=False))
+            with contextlib.suppress(DriverError):
+                self._bus.close(one.device)
 
     def _end_pulse(self, channel: int) -> None:
         task = asyncio.get_running_loop().create_task(self._open_again(channel))

@@ -112,12 +112,15 @@ class LcusRelay:
             self._transport.abort()
 
     async def _sent(self, transport: Transport, before_bytes: int) -> None:
-        """Return when a command has left this process; the transport had taken `before_bytes` when it was written."""
-        if not transport.unsent_bytes:
+        """Return when a command has left this process, and over a network has arrived at the board's converter.
+
+        The transport had taken `before_bytes` when it was written.
+        """
+        if not transport.undelivered_bytes:
             return
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
-                await transport.drain()
+                await transport.arrive()
         except TimeoutError:
             untouched = transport.taken_bytes - transport.unsent_bytes <= before_bytes
             transport.abort()

@@ -19,8 +19,9 @@ MAX_WAITING = 16
 class _Exchange:
     """One request and the future of its answer."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, *, urgent: bool) -> None:
         self.request = request
+        self.urgent = urgent
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
 
@@ -62,7 +63,7 @@ class ModbusMaster:
         """
         if len(self._urgent) + len(self._others) >= MAX_WAITING:
             raise DeviceFault(f"{self._transport.name} is busy: too many commands wait for the board to answer")
-        exchange = _Exchange(request)
+        exchange = _Exchange(request, urgent=urgent)
         queue = self._urgent if urgent else self._others
         queue.append(exchange)
         self._start_next()
@@ -110,8 +111,10 @@ class ModbusMaster:
         self._start_next()
 
     def _on_timeout(self) -> None:
-        if self._transport.unsent_bytes:
-            # A command that is stuck here must not move a gate later, when nobody expects it.
+        is_command = self._current is not None and self._current.urgent
+        if self._transport.undelivered_bytes if is_command else self._transport.unsent_bytes:
+            # A command that is stuck here, or on a network that is down, must not move a gate later, when nobody
+            # expects it.
             self._transport.abort()
         self._decoder.expect(None)
         self._finish(

@@ -111,6 +111,8 @@ class EscposPrinter:
                         link.write(data[start : start + CHUNK_BYTES])
                         await link.drain()
                     self._want_pushes(link)
+                    # Over a network it is printing until the printer has all of it: a cable that is out holds it up.
+                    await link.arrive()
             except (TimeoutError, DriverError) as error:
                 raise self._break(link, _half_sent(link.name, error)) from error
             except asyncio.CancelledError:
@@ -162,7 +164,7 @@ class EscposPrinter:
         fault = DeviceFault(f"{link.name} did not take the drawer pulse in time; check whether the drawer is open")
         try:
             async with asyncio.timeout(PULSE_SEND_S):
-                await link.drain()
+                await link.arrive()
         except (TimeoutError, DriverError) as error:
             raise self._break(link, fault) from error
         except asyncio.CancelledError:

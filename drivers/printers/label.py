@@ -149,6 +149,8 @@ class LabelPrinter:
                     for start in range(0, len(data), CHUNK_BYTES):
                         link.write(data[start : start + CHUNK_BYTES])
                         await link.drain()
+                    # Over a network it is printing until the printer has all of it: a cable that is out holds it up.
+                    await link.arrive()
             except (TimeoutError, DriverError) as error:
                 why = "it takes no more data: load labels, close the head" if isinstance(error, TimeoutError) else error
                 fault = DeviceFault(f"{link.name} got only part of a job, and some of it may be printed: {why}")

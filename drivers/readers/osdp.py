@@ -215,4 +215,5 @@ def _described(event: CameOnline, options: OsdpReaderOptions) -> str:
     channel = "secure channel" if event.secure else "no secure channel"
     rows = {0: "", 1: ", 1 row of text"}.get(event.display_rows, f", {event.display_rows} rows of text")
     again = f"; it began again: {event.again}" if event.again else ""
-    return f"address {options.address}, maker {identity.vendor}, model {identity.model}, {channel}{rows}{again}"
+    kept = f"; thrown away what it kept from before: {event.forgotten}" if event.forgotten else ""
+    return f"address {options.address}, maker {identity.vendor}, model {identity.model}, {channel}{rows}{again}{kept}"

@@ -82,6 +82,8 @@ class Twn4Reader:
         try:
             async with await open_transport(options.port, self._on_bytes, baud=options.baud) as transport:
                 transport.closed.add_done_callback(self._on_closed)
+                # An answer that nobody fetched would be taken for the next one, and each one after for its next.
+                await transport.forget_held()
                 version = await self._greet(transport)
                 self._transport = transport
                 self._emit(Online(version))

@@ -25,7 +25,7 @@ def cannot_open_serial(port: str, error: Exception) -> DriverError:
                 f"{port} may not be opened by user {_user()}: run 'sudo adduser {_user()} dialout' and start again"
             )
         case errno.EBUSY:
-            return DeviceOffline(f"{port} is in use by {_holders(port)}: stop that, or name another port")
+            return DeviceOffline(f"{port} is in use by {holders(port)}: stop that, or name another port")
         case errno.EIO | errno.ENXIO | errno.ENODEV:
             return DeviceOffline(f"{port} is there but no device answers behind it: plug it out and in again")
     return DeviceOffline(f"{port} cannot be opened: {os.strerror(error.errno or 0)}")
@@ -75,8 +75,8 @@ def _user() -> str:
         return str(os.geteuid())
 
 
-def _holders(port: str) -> str:
-    """Name the processes that hold `port` open, as far as this user may see."""
+def holders(port: str) -> str:
+    """Name the processes that hold the device `port` open, as far as this user may see."""
     device = os.path.realpath(port)
     found = {pid: name for pid in _pids() if (name := _holds(pid, device))}
     own = found.pop(os.getpid(), None)

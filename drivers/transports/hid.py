@@ -16,6 +16,7 @@ import usb.core
 import usb.util
 
 from drivers.api import DeviceOffline, DeviceTimeout, DriverError
+from drivers.transports.usb_claim import take_from_kernel
 
 TRANSFER_TIMEOUT_MS = 500
 CALL_TIMEOUT_S = 2.0
@@ -90,12 +91,7 @@ class UsbHidBus:
 
     def open(self, device: Any) -> None:  # noqa: ANN401
         """Take the device away from usbhid, which would refuse our transfers as busy."""
-
-        def detach() -> None:
-            if device.is_kernel_driver_active(0):
-                device.detach_kernel_driver(0)
-
-        _translated(f"USB device {usb_path(device)}", detach)
+        _translated(f"USB device {usb_path(device)}", lambda: take_from_kernel(device, 0))
 
     def probe(self, device: Any) -> None:  # noqa: ANN401
         """Ask for the device's status (USB 2.0, 9.4.5)."""
@@ -113,6 +109,7 @@ class HidThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="hid")
+        self._hangs = False
 
     async def call(self, function: Callable[..., Result], *arguments: object) -> Result:
         """Return what `function` returns; raises what it raises, and DeviceTimeout when it hangs."""
@@ -120,11 +117,22 @@ class HidThread:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
         except TimeoutError:
+            self._hangs = True
             raise DeviceTimeout(f"{self._name} does not come back: unplug it and plug it in again") from None
 
-    def close(self) -> None:
-        """Let the thread end; one that hangs is not waited for."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    async def end(self, last: Callable[[], object]) -> None:
+        """Run `last`, which lets go of the device, and let the thread end. Never raises.
+
+        A call that hangs is waited for by the thread alone: `last` follows whenever it comes back.
+        """
+        done = self._pool.submit(last)
+        self._pool.shutdown(wait=False)
+        if not self._hangs:
+            await asyncio.wait({asyncio.wrap_future(done)}, timeout=CALL_TIMEOUT_S)
+
+    def join(self) -> None:
+        """Let the thread end, and wait until its last call has come back. Blocks."""
+        self._pool.shutdown()
 
 
 def usb_path(device: Any) -> str:  # noqa: ANN401

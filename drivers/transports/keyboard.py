@@ -20,6 +20,11 @@ from drivers.transports.keymap import Button, is_heard, key_of, read_keymap
 EV_SYN, EV_KEY = 0, 1
 SYN_DROPPED = 3
 
+_NAMES = (
+    "one on USB is named usb://VENDOR:PRODUCT (`venue-gateway discover` shows it), others are listed by "
+    "ls /dev/input/by-path and end in -event-kbd"
+)
+
 OnKey = Callable[[int, int, float], None]
 
 
@@ -149,11 +154,11 @@ def _must_be_muted(path: str, buttons: list[Button]) -> None:
 def _cannot_open(path: str, error: OSError) -> DriverError:
     match error.errno:
         case errno.ENOENT:
-            return DeviceOffline(f"{path} does not exist: check the cable and the name; ls /dev/input/by-id shows them")
+            return DeviceOffline(f"{path} does not exist: check the cable and the name; {_NAMES}")
         case errno.EACCES | errno.EPERM:
             return DeviceOffline(f"{path} may not be opened: add the gateway's user to the group `input`")
         case errno.EBUSY:
             return DeviceOffline(f"{path} is grabbed by another program: stop that")
         case errno.ENOTTY | errno.EINVAL:
-            return DeviceFault(f"{path} is no input device: name one under /dev/input/by-id that ends in -event-kbd")
+            return DeviceFault(f"{path} is no input device that types: {_NAMES}")
     return DeviceOffline(f"{path} cannot be opened: {os.strerror(error.errno or 0)}")

@@ -87,6 +87,7 @@ class _DevicePipe(Pipe):
     def _write_some(self) -> None:
         self._timers.pop("write", None)
         self._loop.remove_writer(self._descriptor)
+        taken = 0
         while self._waiting and not self._gone:
             try:
                 count = os.write(self._descriptor, self._waiting[0])
@@ -94,11 +95,15 @@ class _DevicePipe(Pipe):
                 self._loop.add_writer(self._descriptor, self._write_some)
                 return
             except OSError as error:
-                if error.errno != errno.ENOSPC:
+                if error.errno == errno.ENOSPC:
+                    self._later("write", REFUSED_WRITE_S, self._write_some)
+                elif taken:
+                    # Whoever writes may be told that nothing was sent only where that is so.
+                    self._loop.call_soon(self._lost, error)
+                else:
                     self._lost(error)
-                    return
-                self._later("write", REFUSED_WRITE_S, self._write_some)
                 return
+            taken += count
             self._took(count)
 
     def _took(self, count: int) -> None:

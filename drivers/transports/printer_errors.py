@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+from collections.abc import Callable
 
 from drivers.api import DeviceOffline
 
@@ -23,8 +24,13 @@ def cannot_open_printer(path: str, error: OSError) -> DeviceOffline:
     return DeviceOffline(f"{path} cannot be opened: {os.strerror(error.errno or 0)}")
 
 
-def cannot_open_usb(address: str, code: int | None) -> DeviceOffline:
-    """Return the DeviceOffline for a USB printer that is there and could not be taken; `code` is an errno."""
+def cannot_open_usb(
+    address: str, code: int | None, who: Callable[[], str] = lambda: "another program"
+) -> DeviceOffline:
+    """Return the DeviceOffline for a USB printer that is there and could not be taken; `code` is an errno.
+
+    `who` names those that have it, and is asked only where somebody does.
+    """
     match code:
         case errno.EACCES | errno.EPERM:
             return DeviceOffline(
@@ -32,7 +38,9 @@ def cannot_open_usb(address: str, code: int | None) -> DeviceOffline:
                 "if that does not help, it needs a udev rule, which docs/hardware/printers.md has"
             )
         case errno.EBUSY:
-            return DeviceOffline(f"{address} is in use by another program, such as CUPS: stop that")
+            return DeviceOffline(
+                f"{address} is in use by {who()}: stop that, often it is CUPS, or name another printer"
+            )
         case errno.ENODEV | errno.EIO | errno.EPIPE:
             return DeviceOffline(f"{address} does not answer on USB: plug it out and in again, or switch it off and on")
     return DeviceOffline(f"{address} cannot be opened: {os.strerror(code) if code else 'libusb does not say why'}")

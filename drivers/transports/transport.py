@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
+import contextlib
+import fcntl
 import socket
 import struct
+import termios
 from collections.abc import Callable
 from typing import Self, cast
 
-from drivers.api import DeviceFault, DeviceOffline
+from drivers.api import DeviceFault, DeviceOffline, DriverError
 from drivers.transports.errors import why_lost
 
 OnBytes = Callable[[bytes], None]
@@ -18,6 +22,8 @@ MAX_BYTES_PER_SECOND = 64 * 1024
 """Far above what any reader, board or printer says, far below what would starve the other devices."""
 
 CLOSE_TIMEOUT_S = 1.0
+LOOK_S = 0.005
+"""How often is looked whether the last bytes have arrived, of which nothing tells."""
 QUIET_S = 0.05
 """USB adapters hand over what they hold within a millisecond of the first read, the slowest (FTDI's) within 16, and a
 serial line that pauses for so long has ended what it had to say."""
@@ -40,6 +46,7 @@ class Transport(asyncio.Protocol):
         self._sent = asyncio.Event()
         self._sent.set()
         self._closing = False
+        self._took_all = False
         self._taken_bytes = 0
         self._window_start_s = 0.0
         self._window_bytes = 0
@@ -48,13 +55,25 @@ class Transport(asyncio.Protocol):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        # Whoever gives a device up tells the flows so: what is still under way must not be carried out after that.
+        if isinstance(error, DriverError) and self.undelivered_bytes:
+            self.abort()
         await self.close()
 
     @property
     def unsent_bytes(self) -> int:
         """How many written bytes are still in this process; 0 once the connection is gone."""
         return 0 if self._pipe is None else self._pipe.get_write_buffer_size()
+
+    @property
+    def undelivered_bytes(self) -> int:
+        """How many written bytes may still be on their way: on a network those that nobody has acknowledged too.
+
+        The system sends these again and again, for as long as the connection stands, and after an ordinary close.
+        """
+        sock = None if self._pipe is None else self._pipe.get_extra_info("socket")
+        return self.unsent_bytes or (0 if sock is None else _unacknowledged_bytes(sock.fileno()))
 
     @property
     def taken_bytes(self) -> int:
@@ -83,6 +102,18 @@ class Transport(asyncio.Protocol):
         await self._sent.wait()
         self._require_open()
 
+    async def arrive(self) -> None:
+        """Return when every byte written has left this process, and on a network has arrived; raises as `drain` does.
+
+        Wait for this, for a time, and then `abort`, where a command is worth nothing later. A printer that took it all
+        and then closed the connection has it.
+        """
+        await self._sent.wait()
+        while self.undelivered_bytes:
+            await asyncio.wait({self.closed}, timeout=LOOK_S)
+        if not self._took_all:
+            self._require_open()
+
     async def lost(self) -> DeviceOffline:
         """Wait until the connection is gone and return why, for `raise await transport.lost()`."""
         # wait() and not `await self.closed`: cancelling the caller must not cancel the future that others watch.
@@ -105,6 +136,10 @@ class Transport(asyncio.Protocol):
         if (sock := self._pipe.get_extra_info("socket")) is not None:
             # Closing with a zero linger time drops also what the kernel would go on sending for minutes.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if (port := self._pipe.get_extra_info("serial")) is not None:
+            # The kernel holds some too, for an adapter that takes none now, and would wait for it at the closing.
+            with contextlib.suppress(OSError, termios.error):
+                port.reset_write_buffer()
         self._pipe.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -166,6 +201,8 @@ class Transport(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits; the pipe calls this once."""
+        # A pipe that we ended has thrown away what it had.
+        self._took_all = exc is None and not self._closing and not self.undelivered_bytes
         self._pipe = None
         if self._resume_timer is not None:
             self._resume_timer.cancel()
@@ -180,6 +217,16 @@ class Transport(asyncio.Protocol):
 
     def _offline(self) -> DeviceOffline:
         return DeviceOffline(f"the connection to {self.name} is closed")
+
+
+def _unacknowledged_bytes(descriptor: int) -> int:
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(descriptor, termios.TIOCOUTQ, count)
+    except OSError:
+        # The socket was closed meanwhile.
+        return 0
+    return count[0]
 
 
 async def is_lost_within(link: Transport, wait_s: float | None) -> bool:

@@ -1,58 +1,44 @@
-"""USB keyboards by libusb, in place of the kernel: what is read here was never a key of this computer.
-
-Facts: a keyboard that works before an operating system does is interface class 3, subclass 1, protocol 1. It sends the
-boot reports of `drivers.codecs.hid_keyboard` after SET_PROTOCOL 0, and only changes after SET_IDLE 0 (HID 1.11, 7.2.4,
-7.2.6 and appendix B). What one does not know of these it answers with a stall, and then does so already.
-"""
+"""USB keyboards by libusb, in place of the kernel: what is read here was never a key of this computer."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
-import os
-import time
 from collections.abc import Callable
 from typing import Any, Self
 
-import usb.core
-import usb.util
-
-from drivers.api import DeviceFault, DeviceOffline, DriverError, DriverFailed
+from drivers.api import DeviceOffline, DriverError, DriverFailed
 from drivers.codecs.hid_keyboard import BootKeyboard
-from drivers.transports.errors import why_lost
 from drivers.transports.hid import HidThread
-from drivers.transports.usb_address import find_usb, libusb
+from drivers.transports.usb_address import libusb
+from drivers.transports.usb_keyboard_link import KeyboardInput, KeyboardLink
 
-SLICE_MS = 200
-"""How long one call to libusb may block: what is given up stops within this time."""
 QUIET_S = 0.3
 """A scanner that typed no key for so long has told all that it held; its keys are some 10 ms apart."""
 QUIET_WITHIN_S = 2.0
-REPEAT_S = 0.005
-"""One that ignores SET_IDLE, or answers with nothing at once, is asked no oftener; a key is down for longer."""
 REPORTS_A_SECOND_MAX = 1500
 """Changes only. A scanner at full speed has at most 1,000; one that has more is broken, at the cost of others (I8)."""
-_HID = 3
-_BOOT_KEYBOARD = (_HID, 1, 1)
-_SET_IDLE, _SET_PROTOCOL = (0x21, 0x0A), (0x21, 0x0B)
 
 OnKey = Callable[[int, int, float], None]
 
 
 class UsbKeyboard:
-    """A keyboard taken from the kernel. `lost` reads it and calls `on_key(code, value, at_s)` in the event loop.
+    """A keyboard taken from the kernel. `on_key(code, value, at_s)` is called in the event loop, once it is forgotten.
 
+    Each interface that types is read by a thread of its own, so that keys come in the order in which they were typed.
     It is not given back when it is closed: what it types while nobody reads it is typed nowhere.
     """
 
-    def __init__(self, address: str, link: _Link, thread: HidThread, on_key: OnKey) -> None:
+    def __init__(self, address: str, link: KeyboardLink, thread: HidThread, on_key: OnKey) -> None:
         self.name = link.name
         self._address = address
         self._link = link
-        self._thread = thread
+        self._threads = [thread, *(HidThread(address) for _ in link.inputs[1:])]
         self._on_key = on_key
-        self._keys = BootKeyboard()
+        self._forgetting = True
+        self._loop = asyncio.get_running_loop()
+        self._typed_s = self._window_s = self._loop.time()
+        self._reports = 0
+        self._reading = asyncio.create_task(self._read_all())
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,10 +47,10 @@ class UsbKeyboard:
         await self.close()
 
     async def close(self) -> None:
-        """Let go of the keyboard. Never raises."""
-        with contextlib.suppress(DriverError):
-            await self._thread.call(self._link.close)
-        self._thread.close()
+        """Let go of the keyboard, at the latest when a read that hangs comes back. Never raises."""
+        self._reading.cancel()
+        first, *others = self._threads
+        await first.end(lambda: self._let_go(others))
 
     async def forget(self, quiet_s: float) -> None:
         """Throw away what the keyboard held while nobody read it, until it has typed no key for `quiet_s`.
@@ -72,32 +58,61 @@ class UsbKeyboard:
         A keyboard keeps what nobody fetches, and who scanned then is gone: it must open nothing now. Raises
         DeviceOffline when it types on and on, or is gone.
         """
-        loop = asyncio.get_running_loop()
-        began_s = last_s = loop.time()
-        while (left_s := last_s + quiet_s - loop.time()) > 0:
-            # Some repeat a report though no key has changed. That is no typing, and must not keep them offline.
-            if self._keys.report(await self._thread.call(self._link.read, left_s)):
-                last_s = loop.time()
-            if last_s - began_s > QUIET_WITHIN_S:
+        until_s = self._loop.time() + QUIET_WITHIN_S
+        while (left_s := self._typed_s + quiet_s - self._loop.time()) > 0:
+            if self._loop.time() > until_s:
                 raise DeviceOffline(f"{self._address} types on and on: let go of its trigger, take the code away")
+            await asyncio.wait({self._reading}, timeout=left_s)
+            if self._reading.done():
+                raise self._reading.result()
+        self._forgetting = False
 
     async def lost(self) -> DriverError:
-        """Read until the keyboard is gone, or floods, and return why."""
-        loop = asyncio.get_running_loop()
-        window_ends_s, reports = loop.time() + 1, 0
+        """Wait until the keyboard is gone, or floods, and return why."""
+        await asyncio.wait({self._reading})
+        return self._reading.result()
+
+    async def _read_all(self) -> DriverError:
+        pairs = zip(self._link.inputs, self._threads, strict=True)
+        tasks = [asyncio.create_task(self._read(*pair)) for pair in pairs]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _read(self, one: KeyboardInput, thread: HidThread) -> DriverError:
+        keys = BootKeyboard()
         while True:
             try:
-                report = await self._thread.call(self._link.read)
+                report = await thread.call(one.read)
             except DriverError as error:
                 return error
-            if loop.time() >= window_ends_s:
-                window_ends_s, reports = loop.time() + 1, 0
-            reports += bool(report)
-            if reports > REPORTS_A_SECOND_MAX:
+            if report and self._floods():
                 why = f"{self._address} floods: more than {REPORTS_A_SECOND_MAX} reports a second"
                 return DriverFailed(why, "flood")
-            for code, value in self._keys.report(report):
-                self._on_key(code, value, loop.time())
+            # Some repeat a report though no key has changed. That is no typing, and must not keep them offline.
+            for code, value in keys.report(report):
+                self._take(code, value)
+
+    def _take(self, code: int, value: int) -> None:
+        self._typed_s = self._loop.time()
+        if not self._forgetting:
+            self._on_key(code, value, self._typed_s)
+
+    def _floods(self) -> bool:
+        """Count a report; True once there were too many in a second. What it held may come at once."""
+        if self._forgetting or self._loop.time() >= self._window_s + 1:
+            self._window_s, self._reports = self._loop.time(), 0
+        self._reports += 1
+        return self._reports > REPORTS_A_SECOND_MAX
+
+    def _let_go(self, others: list[HidThread]) -> None:
+        """Close when nobody reads any more; in the first thread."""
+        for thread in others:
+            thread.join()
+        self._link.close()
 
 
 async def open_usb_keyboard(
@@ -108,13 +123,14 @@ async def open_usb_keyboard(
     Raises DeviceOffline when it is not there, not alone of its kind, may not be taken, or does not stop typing;
     DeviceFault when it is no keyboard, or only one of a kind that needs the kernel.
     """
-    thread = HidThread(address)
+    thread, links = HidThread(address), list[KeyboardLink]()
     try:
-        link = await thread.call(_Link.open, address, backend)
+        await thread.call(lambda: links.append(KeyboardLink.open(address, backend)))
     except BaseException:
-        thread.close()
+        # Where that hung, it may succeed yet, with nobody there to read.
+        await thread.end(lambda: _close(links))
         raise
-    keyboard = UsbKeyboard(address, link, thread, on_key)
+    keyboard = UsbKeyboard(address, links[0], thread, on_key)
     try:
         await keyboard.forget(quiet_s)
     except BaseException:
@@ -123,133 +139,6 @@ async def open_usb_keyboard(
     return keyboard
 
 
-class _Link:
-    """A keyboard that is claimed with all its interfaces. Every method blocks, `read` for `SLICE_MS` at most."""
-
-    def __init__(self, address: str, device: Any, endpoint: Any) -> None:  # noqa: ANN401
-        self.name = _product(device) or address
-        self._address = address
-        self._device = device
-        self._endpoint = endpoint
-        self._last = b""
-
-    @classmethod
-    def open(cls, address: str, backend: Callable[[], Any]) -> _Link:
-        """Find and claim; raises DriverError."""
-        try:
-            device = find_usb(address, backend())
-        except usb.core.USBError as error:
-            raise _cannot_open(address, error.errno) from error
-        try:
-            return cls._claim(address, device)
-        except usb.core.USBError as error:
-            usb.util.dispose_resources(device)
-            raise _cannot_open(address, error.errno) from error
-        except DriverError:
-            usb.util.dispose_resources(device)
-            raise
-
-    @classmethod
-    def _claim(cls, address: str, device: Any) -> _Link:  # noqa: ANN401
-        interfaces = [each for each in _configuration(device) if each.bInterfaceClass == _HID]
-        keyboard = next((each for each in interfaces if _kind(each) == _BOOT_KEYBOARD), None)
-        endpoint = None if keyboard is None else _endpoint(keyboard)
-        if keyboard is None or endpoint is None:
-            raise DeviceFault(
-                f"{address} is no keyboard that can be read over USB: set the scanner to keyboard (HID), or name it "
-                "by its input device under /dev/input/by-id, run 'sudo venue-gateway scanners apply' again, and restart"
-            )
-        # A scanner may type some characters as another keyboard, which is not to be the computer's either.
-        for interface in interfaces:
-            _take(device, interface.bInterfaceNumber)
-        for request in (_SET_PROTOCOL, _SET_IDLE):
-            _ask(device, request, keyboard.bInterfaceNumber)
-        return cls(address, device, endpoint)
-
-    def read(self, within_s: float = SLICE_MS / 1000) -> bytes:
-        """The next report that is another; empty when none comes in a moment. Raises DeviceOffline when it is gone."""
-        until_s = time.monotonic() + min(within_s, SLICE_MS / 1000)
-        while (left_s := until_s - time.monotonic()) > 0:
-            report = self._read_once(left_s)
-            if report and report != self._last:
-                self._last = report
-                return report
-            time.sleep(min(REPEAT_S, left_s))
-        return b""
-
-    def _read_once(self, within_s: float) -> bytes:
-        # To libusb no time at all means without end.
-        within_ms = max(1, round(within_s * 1000))
-        try:
-            return bytes(self._endpoint.read(self._endpoint.wMaxPacketSize, within_ms))
-        except usb.core.USBTimeoutError:
-            return b""
-        except usb.core.USBError as error:
-            if error.errno == errno.EPIPE:
-                with contextlib.suppress(usb.core.USBError):
-                    self._device.clear_halt(self._endpoint.bEndpointAddress)
-            code = errno.EIO if error.errno is None else error.errno
-            raise why_lost(self._address, OSError(code, os.strerror(code))) from error
-
-    def close(self) -> None:
-        """Let go of the keyboard, and leave it without a driver."""
-        usb.util.dispose_resources(self._device)
-
-
-def _configuration(device: Any) -> Any:  # noqa: ANN401
-    try:
-        return device.get_active_configuration()
-    except usb.core.USBError:
-        device.set_configuration()
-        return device.get_active_configuration()
-
-
-def _kind(interface: Any) -> tuple[int, int, int]:  # noqa: ANN401
-    return (interface.bInterfaceClass, interface.bInterfaceSubClass, interface.bInterfaceProtocol)
-
-
-def _endpoint(interface: Any) -> Any:  # noqa: ANN401
-    return usb.util.find_descriptor(
-        interface,
-        custom_match=lambda each: (
-            usb.util.endpoint_direction(each.bEndpointAddress) == usb.util.ENDPOINT_IN
-            and usb.util.endpoint_type(each.bmAttributes) == usb.util.ENDPOINT_TYPE_INTR
-        ),
-    )
-
-
-def _take(device: Any, number: int) -> None:  # noqa: ANN401
-    with contextlib.suppress(NotImplementedError):
-        if device.is_kernel_driver_active(number):
-            device.detach_kernel_driver(number)
-    usb.util.claim_interface(device, number)
-
-
-def _ask(device: Any, request: tuple[int, int], number: int) -> None:  # noqa: ANN401
-    try:
-        device.ctrl_transfer(*request, 0, number, None, SLICE_MS)
-    except usb.core.USBTimeoutError:
-        pass
-    except usb.core.USBError as error:
-        if error.errno != errno.EPIPE:
-            raise
-
-
-def _product(device: Any) -> str:  # noqa: ANN401
-    try:
-        return str(device.product or "")
-    except (usb.core.USBError, ValueError):
-        return ""
-
-
-def _cannot_open(address: str, code: int | None) -> DriverError:
-    match code:
-        case errno.EACCES | errno.EPERM:
-            return DeviceOffline(
-                f"{address} may not be opened: run 'sudo venue-gateway scanners apply', then plug it out and in"
-            )
-        case errno.EBUSY:
-            return DeviceOffline(f"{address} is in use by another program: stop that")
-        case errno.ENODEV | errno.EIO | errno.EPIPE:
-            return DeviceOffline(f"{address} does not answer on USB: plug it out and in again")
-    return DeviceOffline(f"{address} cannot be opened: {os.strerror(code) if code else 'libusb does not say why'}")
+def _close(links: list[KeyboardLink]) -> None:
+    for link in links:
+        link.close()

@@ -23,6 +23,7 @@ from drivers.transports.pipe import Pipe
 from drivers.transports.printer_errors import cannot_open_usb, usb_gone
 from drivers.transports.transport import OnBytes, Transport
 from drivers.transports.usb_address import find_usb, libusb
+from drivers.transports.usb_claim import take_from_kernel, who_has
 
 CHUNK_BYTES = 4096
 READ_BYTES = 512
@@ -71,7 +72,7 @@ class _Link:
             return cls._claim(address, device)
         except usb.core.USBError as error:
             usb.util.dispose_resources(device)
-            raise cannot_open_usb(address, error.errno) from error
+            raise cannot_open_usb(address, error.errno, lambda: who_has(device)) from error
         except DriverError:
             usb.util.dispose_resources(device)
             raise
@@ -85,11 +86,7 @@ class _Link:
             configuration = device.get_active_configuration()
         interface = _printer_interface(address, configuration)
         number = interface.bInterfaceNumber
-        detached = False
-        with contextlib.suppress(NotImplementedError):
-            if device.is_kernel_driver_active(number):
-                device.detach_kernel_driver(number)
-                detached = True
+        detached = take_from_kernel(device, number)
         usb.util.claim_interface(device, number)
         return cls(address, device, interface, detached=detached)
 

@@ -32,5 +32,8 @@ def check_inputs(devices: Devices, problems: Problems) -> None:
     """An input device has a lasting name, as a serial port has."""
     for device in devices.values():
         if (found := _UNSTABLE_INPUT.search(str(device.get("port")))) is not None:
-            message = f"{found[0]} can be another device after a restart; its name under /dev/input/by-id/ lasts"
+            message = (
+                f"{found[0]} can be another device after a restart; usb://VENDOR:PRODUCT lasts (see `venue-gateway "
+                "discover`), and for one that is not on USB its name under /dev/input/by-path/"
+            )
             problems.warn(device.place("port"), f"devices.{device.name}.port", message)

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from drivers.transports.usb_address import address_of, serial_text
+
 Sure = Literal["certain", "likely", "possible"]
 
 
@@ -54,8 +56,7 @@ class UsbDevice(msgspec.Struct, frozen=True):
     @property
     def address(self) -> str:
         """Its lasting name for what is spoken to directly: by its serial number, else by its socket."""
-        place = self.serial if re.fullmatch(r"[\w.-]+", self.serial) else f"port={self.path}"
-        return f"usb://{self.id}/{place}"
+        return address_of(self.id, self.serial, self.path)
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -112,7 +113,7 @@ def usb_devices(sys: Path) -> Iterator[UsbDevice]:
             product,
             _text(entry / "product"),
             _text(entry / "manufacturer"),
-            _text(entry / "serial"),
+            serial_text(_text(entry / "serial")),
             frozenset(classes),
             any(_is_keyboard(one) for one in interfaces),
         )

@@ -12,7 +12,7 @@ import structlog
 
 from drivers.api import DeviceEvent, Driver, DriverError, DriverFailed, Fault, MessageBus, Noise, Online, Tampered
 from gateway.config.schema import Device
-from gateway.devices.plugs import pause, port_path
+from gateway.devices.plugs import pause, watch_for
 from gateway.devices.registry import DRIVERS, DriverEntry
 from gateway.devices.slot import DeviceSlot, DeviceStatus
 
@@ -113,18 +113,21 @@ class Supervisor:
 
     async def _keep(self, slot: DeviceSlot) -> None:
         """Run one device for ever; whatever its driver does ends here."""
-        retry_s, fault_s, path = RETRY_FIRST_S, FAULT_FIRST_S, port_path(slot.device.options)
+        retry_s, fault_s, watch = RETRY_FIRST_S, FAULT_FIRST_S, watch_for(slot.device.options)
         loop = asyncio.get_running_loop()
         while True:
             began_s = loop.time()
+            # From before the driver looks: what comes while it fails is new, and it must not wait for the next time.
+            seen = frozenset() if watch is None else watch()
             ended = await self._serve(slot)
             was_online = slot.online
             self._set(slot, "offline", ended.why)
             slot.restarts += 1
             if ended.fault is None:
                 retry_s = RETRY_FIRST_S if was_online else retry_s
-                await pause(path, retry_s * self._random.uniform(0.8, 1.2))
-                retry_s = min(RETRY_MAX_S, retry_s * 2)
+                is_new = await pause(watch, seen, retry_s * self._random.uniform(0.8, 1.2))
+                # What was just plugged in may need a moment more, and is soon tried again.
+                retry_s = RETRY_FIRST_S if is_new else min(RETRY_MAX_S, retry_s * 2)
             else:
                 slot.faults[ended.fault] += 1
                 fault_s = FAULT_FIRST_S if loop.time() - began_s >= CALM_AFTER_S else fault_s

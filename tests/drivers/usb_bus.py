@@ -34,6 +34,11 @@ class UsbPrinter:
         self.received = bytearray()
         self.claimed = False
         self.on_bytes: Callable[[bytes], bytes] = lambda _: b""
+        self.kind = (VENDOR, PRODUCT)
+        self.mute = False
+        self.waited_ms: list[int] = []
+        """How long each question was that it let time out."""
+        self.links = 0
         self.changed = threading.Condition()
         self._answers = bytearray()
 
@@ -110,8 +115,8 @@ class UsbBus(usb.backend.IBackend):
             bDeviceSubClass=0,
             bDeviceProtocol=0,
             bMaxPacketSize0=64,
-            idVendor=VENDOR,
-            idProduct=PRODUCT,
+            idVendor=dev.kind[0],
+            idProduct=dev.kind[1],
             bcdDevice=0x100,
             iManufacturer=1,
             iProduct=2,
@@ -169,10 +174,11 @@ class UsbBus(usb.backend.IBackend):
     def open_device(self, dev: UsbPrinter) -> UsbPrinter:
         if not dev.permission:
             raise usb.core.USBError("Access denied (insufficient permissions)", errno=errno.EACCES)
+        dev.links += 1
         return dev
 
     def close_device(self, dev_handle: UsbPrinter) -> None:
-        """Nothing is held."""
+        dev_handle.links -= 1
 
     def get_configuration(self, dev_handle: UsbPrinter) -> int:
         return 1
@@ -221,6 +227,9 @@ class UsbBus(usb.backend.IBackend):
     ) -> int:
         if not dev_handle.plugged:
             raise usb.core.USBError("No such device", errno=errno.ENODEV)
+        if dev_handle.mute:
+            dev_handle.waited_ms.append(timeout)
+            raise usb.core.USBTimeoutError("Operation timed out", errno=errno.ETIMEDOUT)
         if (request_type, number) == (0x80, 6) and value >> 8 == 3:
             answer = _string(value & 0xFF, dev_handle.serial)
         elif (request_type, number) == (0xA1, 1):

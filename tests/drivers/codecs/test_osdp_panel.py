@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from drivers.codecs import osdp
 from drivers.codecs import osdp_messages as m
 from drivers.codecs.osdp import Frame, OsdpDecoder
-from drivers.codecs.osdp_panel import ATTEMPTS, CameOnline, KeyInstalled, Lost, OrderDone, Panel
+from drivers.codecs.osdp_panel import ATTEMPTS, MAX_HELD, CameOnline, KeyInstalled, Lost, OrderDone, Panel
 from drivers.codecs.osdp_secure import DEFAULT_KEY
 from simulators.osdp import Reader
 
 KEY = bytes(range(16))
+CARD = bytes.fromhex("00011A00EA0DC080")
 
 
 def decoded(wire: bytes) -> list[Frame]:
@@ -44,6 +45,43 @@ def test_a_reader_comes_online_and_tells_its_card():
     assert [type(event) for event in talk(one, reader)] == [CameOnline, m.LocalStatus]
     reader.queue(m.RAW, bytes.fromhex("00011A00EA0DC080"))
     assert talk(one, reader) == [m.RawCard("11101010000011011100000010", True)]
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "secure"])
+def test_i06_what_a_reader_kept_while_nobody_asked_it_is_counted_and_told_to_nobody(key):
+    one, reader = panel(key=key), Reader(1, key)
+    for away in (False, True):
+        if away:
+            reader.away = True
+            assert [type(event) for event in talk(one, reader, ATTEMPTS)] == [Lost]
+            reader.away = False
+        for _ in range(3):
+            reader.queue(m.RAW, CARD)
+        reader.queue(m.KEYPAD, bytes([0, 2]) + b"12")
+        came, *rest = talk(one, reader, 12)
+        assert (came.forgotten, [type(event) for event in rest]) == (4, [m.LocalStatus])
+        reader.queue(m.RAW, CARD)
+        assert [type(event) for event in talk(one, reader)] == [m.RawCard]
+
+
+def test_a_housing_that_was_opened_meanwhile_is_told_as_it_is_now():
+    one, reader = panel(), Reader(1, None)
+    for tampered in (1, 0, 1):
+        reader.queue(m.LSTATR, bytes([tampered, 0]))
+    came, housing = talk(one, reader, 12)
+    assert (came.forgotten, housing.tampered) == (0, True)
+
+
+def test_i09_a_reader_that_tells_of_cards_without_end_never_comes_online():
+    one, reader = panel(), Reader(1, None)
+    events = []
+    for _ in range(MAX_HELD + 10):
+        reader.queue(m.RAW, CARD)
+        events += talk(one, reader, 1)
+        if events:
+            break
+    (lost,) = events
+    assert "on and on" in lost.why
 
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "secure"])

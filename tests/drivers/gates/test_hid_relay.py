@@ -106,6 +106,22 @@ async def test_a_pulse_lasts_from_when_the_board_was_told_also_where_its_thread_
         assert await until(lambda: not board.closed[0]) > 0.1
 
 
+async def test_a_board_that_hangs_is_at_rest_and_let_go_when_it_comes_back(monkeypatch):
+    monkeypatch.setattr(hid, "CALL_TIMEOUT_S", 0.2)
+    board, events = FakeBoard(), Events()
+    driver = relay(FakeUsb(board), events)
+    async with running(driver, events) as task:
+        board.hang = threading.Event()
+        with pytest.raises(DeviceTimeout):
+            await driver.pulse(1, 60_000)
+        with pytest.raises(DeviceTimeout):
+            await asyncio.wait_for(task, 5)
+    assert board.users == 1
+    board.hang.set()
+    await until(lambda: board.users == 0)
+    assert not any(board.closed), "the order that comes through late closes the relay for no longer than a moment"
+
+
 async def test_a_pulse_nobody_confirmed_is_ended_all_the_same():
     board, events = FakeBoard(), Events()
     usb = FakeUsb(board)

@@ -150,9 +150,9 @@ async def test_i02_a_link_that_breaks_under_a_command_leaves_open_whether_the_bo
 class Stuck:
     """A transport with a command gone and the one behind it still here."""
 
-    name, taken_bytes, unsent_bytes, aborted = "/dev/stuck", 8, 4, False
+    name, taken_bytes, unsent_bytes, undelivered_bytes, aborted = "/dev/stuck", 8, 4, 4, False
 
-    async def drain(self) -> None:
+    async def arrive(self) -> None:
         await asyncio.Event().wait()
 
     def abort(self) -> None:

@@ -27,6 +27,10 @@ class Wire:
         self.aborted = False
         self.changed = asyncio.Event()
 
+    @property
+    def undelivered_bytes(self) -> int:
+        return self.unsent_bytes
+
     def write(self, data: bytes) -> None:
         self.written.append(data)
         self.written_at_s.append(asyncio.get_running_loop().time())

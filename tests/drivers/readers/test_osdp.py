@@ -151,6 +151,33 @@ async def test_libosdps_readers_on_one_bus_in_the_secure_channel(libosdp_end, ke
 
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "secure"])
+async def test_i06_a_card_that_libosdp_kept_while_nobody_asked_it_opens_nothing(libosdp_end, key_file, key):
+    options = {} if key is None else {"key_file": key_file}
+    flags = () if key is None else (osdp.LibFlag.EnforceSecure,)
+    card = {"event": osdp.Event.CardRead, "reader_no": 0, "direction": 0, "format": osdp.CardFormat.Wiegand}
+    with peripherals(libosdp_end.master, {1: key}, flags) as peers:
+        for number in (1, 2):
+            peers[1].context.submit_event({**card, "length": 26, "data": bytes([number, 0, 0, 0])})
+        async with Bus(libosdp_end, (1,), answer_timeout_ms=200, **options).running() as bus:
+            (online,) = await bus.events(1).wait_for(Online)
+            assert online.detail.endswith("thrown away what it kept from before: 2")
+            peers[1].context.submit_event({**card, "length": 26, "data": CARD})
+            assert await bus.events(1).wait_for(Reading) == [Reading("wiegand", "D41B81")]
+
+
+async def test_i06_a_card_held_up_while_the_bus_was_unplugged_opens_nothing_when_it_is_back(device):
+    bus_device = simulated(device, {1: Reader(1, None)})
+    bus = Bus(device, (1,))
+    for number in (1, 2):
+        # The readers have a supply of their own: only the gateway's adapter is plugged out and in.
+        bus_device.do(Present(address=1, bits=frame_of(0xBAD, 26)))
+        async with bus.running():
+            await bus.events(1).wait_for(Online, number)
+            bus_device.do(Present(address=1, bits=frame_of(number, 26)))
+            assert (await bus.events(1).wait_for(Reading, number))[-1].value == f"{number:06X}"
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "secure"])
 async def test_libosdp_is_asked_again_when_its_answer_was_lost_and_the_channel_goes_on(libosdp_end, key_file, key):
     options = {} if key is None else {"key_file": key_file}
     async with libosdp_bus(libosdp_end, key, **options) as (bus, peers):

@@ -7,6 +7,8 @@ import pytest
 
 from drivers.api import DeviceFault, DeviceOffline, Driver, Noise, Online, Reading
 from drivers.readers.twn4 import Twn4Options, Twn4Reader
+from drivers.transports import Transport, open_transport
+from drivers.transports.transport import OnBytes
 from simulators.twn4 import Hold, Release, Silent, Twn4
 from tests.drivers.pty_device import Events, PtyDevice, PtySide, running
 
@@ -63,6 +65,23 @@ async def test_a_tag_taken_away_and_held_again_is_a_new_tap(device, twn4):
         await asyncio.sleep(0.12)
         twn4.do(Hold(uid="AABBCCDD"))
         await events.wait_for(Reading, 2)
+
+
+async def test_i06_an_answer_that_nobody_fetched_is_no_answer_to_what_is_asked_now(device, twn4, monkeypatch):
+    events = Events()
+
+    async def open_and_hand_over(port: str, on_bytes: OnBytes, *, baud: int) -> Transport:
+        transport = await open_transport(port, on_bytes, baud=baud)
+        device.send(b"0001800704DE5F1EACC040\r")
+        return transport
+
+    monkeypatch.setattr("drivers.readers.twn4.open_transport", open_and_hand_over)
+    async with running(reader(device, events), events):
+        assert events.of(Online)[0].detail.startswith("TWN4/")
+        await searched(twn4, 3)
+        assert events.of(Reading) == []
+        twn4.do(Hold(uid="AABBCCDD"))
+        assert await events.wait_for(Reading) == [Reading("nfc", "AABBCCDD")]
 
 
 async def test_beep_and_light(device, twn4):

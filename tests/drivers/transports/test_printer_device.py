@@ -104,6 +104,26 @@ async def test_a_printer_out_of_paper_gets_the_rest_when_it_takes_it_again(
         assert await device.received(4) == b"late"
 
 
+async def test_one_that_is_lost_after_a_part_is_not_said_to_have_got_nothing(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, parts = os.write, iter((3,))
+
+    def write(descriptor: int, data: bytes) -> int:
+        if (size := next(parts, 0)) == 0:
+            raise OSError(errno.ENODEV, "No such device")
+        return plain(descriptor, data[:size])
+
+    async with await open_transport(device.connect, lambda _: None) as link:
+        monkeypatch.setattr(printer_device.os, "write", write)
+        link.write(b"receipt")
+        with pytest.raises(DeviceOffline):
+            await asyncio.wait_for(link.drain(), 5)
+        with pytest.raises(DeviceOffline):
+            link.write(b"nothing of this is sent")
+        assert await device.received(3) == b"rec"
+
+
 async def test_a_printer_that_answers_reads_with_nothing_is_not_taken_for_gone(tmp_path: Path) -> None:
     """A FIFO with no writer reads as an end of file, again and again, as some printers do."""
     os.mkfifo(tmp_path / "lp0")

@@ -6,8 +6,10 @@ import array
 import asyncio
 import errno
 import itertools
+import threading
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,33 +17,65 @@ import msgspec
 import pytest
 import usb.core
 
-from drivers.api import DeviceFault, DeviceOffline, DriverFailed, Online, Reading
+from drivers.api import DeviceFault, DeviceOffline, DeviceTimeout, DriverFailed, Online, Reading
 from drivers.scanners.wedge import WedgeOptions, WedgeScanner
 from drivers.transports.usb_keyboard import open_usb_keyboard
-from tests.drivers.pty_device import Events, running
+from tests.drivers.codecs.test_hid_reports import BOOT_LAYOUT, NUMBERED
+from tests.drivers.pty_device import Events, running, until
 from tests.drivers.usb_bus import UsbBus, UsbPrinter
 
 ADDRESS = "usb://04b8:0e15/S1"
 A, B, ENTER = 0x04, 0x05, 0x28
 SHIFT_A = bytes([2, 0, A, 0, 0, 0, 0, 0])
 SET_IDLE, SET_PROTOCOL = (0x21, 0x0A, 0, 0), (0x21, 0x0B, 0, 0)
+GET_PROTOCOL, GET_DESCRIPTOR = (0xA1, 0x03, 0), (0x81, 0x06, 0x2200)
+BOOT, OWN = b"\0", b"\1"
 
 
 class UsbScanner(UsbPrinter):
-    """A keyboard with a second interface for the keys that a boot report has no room for."""
+    """A keyboard with a second interface for the keys that a boot report has no room for.
+
+    Like many, it knows neither SET_IDLE nor SET_PROTOCOL, and reports by itself as in the boot protocol.
+    """
 
     def __init__(self, serial: str | None = "S1", ports: tuple[int, ...] = (1, 4)) -> None:
         super().__init__(serial, ports)
         self.kernel_has = {0, 1}
         self.claims: set[int] = set()
+        self.bus: Callable[[], ScannerBus] = lambda: ScannerBus(self)
         self.asked: list[tuple[int, int, int, int]] = []
         self.protocol = 1
+        self.typing = {0}
+        self.spoken: bytes | None = None
+        self.descriptor = BOOT_LAYOUT
         self.stalled = False
+        self.hangs = threading.Event()
+        self.hangs.set()
+        self._typed = {0: bytearray(), 1: bytearray()}
         self.says_always: Callable[[], bytes] | None = None
 
-    def scan(self, *usages: int) -> None:
+    def scan(self, *usages: int, interface: int = 0) -> None:
         for usage in usages:
-            self.say(bytes([0, 0, usage]).ljust(8, b"\0") + bytes(8))
+            self.type(bytes([0, 0, usage]).ljust(8, b"\0") + bytes(8), interface)
+
+    def say(self, data: bytes) -> None:
+        self.type(data)
+
+    def type(self, reports: bytes, interface: int = 0) -> None:
+        with self.changed:
+            self._typed[interface] += reports
+            self.changed.notify_all()
+
+    def report(self, interface: int, timeout_s: float) -> bytes:
+        typed = self._typed[interface]
+        with self.changed:
+            self.changed.wait_for(lambda: typed or not self.plugged, timeout_s)
+            self._must_be_there()
+            if not typed:
+                raise usb.core.USBTimeoutError("Operation timed out", errno=errno.ETIMEDOUT)
+            data = bytes(typed[:8])
+            del typed[:8]
+            return data
 
 
 class ScannerBus(UsbBus):
@@ -55,7 +89,7 @@ class ScannerBus(UsbBus):
     def get_interface_descriptor(self, dev: Any, intf: int, alt: int, config: int) -> Any:
         if intf > 1 or alt:
             raise IndexError
-        kind = (1, dev.protocol) if intf == 0 else (0, 0)
+        kind = (1, dev.protocol) if intf in dev.typing else (0, 0)
         return SimpleNamespace(
             bLength=9, bDescriptorType=4, bInterfaceNumber=intf, bAlternateSetting=0, bNumEndpoints=1,
             bInterfaceClass=3, bInterfaceSubClass=kind[0], bInterfaceProtocol=kind[1], iInterface=0,
@@ -88,12 +122,13 @@ class ScannerBus(UsbBus):
             dev_handle.changed.notify_all()
 
     def intr_read(self, dev_handle: Any, ep: int, intf: int, buff: array.array[int], timeout: int) -> int:
-        assert (ep, intf) == (0x81, 0)
+        assert ep == 0x81 + intf
+        dev_handle.hangs.wait()
         if dev_handle.stalled:
             raise usb.core.USBError("Pipe error", errno=errno.EPIPE)
         if dev_handle.says_always is not None:
             dev_handle.say(dev_handle.says_always())
-        data = dev_handle.read(len(buff), timeout / 1000)
+        data = dev_handle.report(intf, timeout / 1000)
         buff[: len(data)] = array.array("B", data)
         return len(data)
 
@@ -101,16 +136,28 @@ class ScannerBus(UsbBus):
         dev_handle.stalled = False
 
     def ctrl_transfer(self, dev_handle: Any, *words: Any) -> int:
-        if words[0] == 0x21:
-            dev_handle.asked.append(words[:4])
+        answer: bytes | None = None
+        match words[:3]:
+            case (0x21, *_):
+                dev_handle.asked.append(words[:4])
+                dev_handle.hangs.wait()
+            case request if request == GET_PROTOCOL:
+                answer = dev_handle.spoken
+            case request if request == GET_DESCRIPTOR:
+                answer = dev_handle.descriptor
+            case _:
+                return super().ctrl_transfer(dev_handle, *words)
+        if answer is None:
             raise usb.core.USBError("Pipe error", errno=errno.EPIPE)
-        return super().ctrl_transfer(dev_handle, *words)
+        words[4][: len(answer)] = array.array("B", answer)
+        return len(answer)
 
 
 @pytest.fixture
 def plugged(monkeypatch: pytest.MonkeyPatch) -> UsbScanner:
     scanner = UsbScanner()
     bus = ScannerBus(scanner)
+    scanner.bus = lambda: bus
     monkeypatch.setattr(
         "drivers.scanners.wedge.open_usb_keyboard", partial(open_usb_keyboard, backend=lambda: bus, quiet_s=0.05)
     )
@@ -181,6 +228,75 @@ async def test_i08_one_that_floods_is_stopped_and_counted(plugged: UsbScanner, m
     assert not plugged.claims
 
 
+async def test_keys_of_two_interfaces_are_one_code_in_the_order_they_were_typed(plugged: UsbScanner) -> None:
+    plugged.typing = {0, 1}
+    plugged.scan(B, ENTER, interface=1)
+    keys: list[int] = []
+    keyboard = await open_usb_keyboard(ADDRESS, lambda code, value, _: keys.append(code * value), plugged.bus, 0.05)
+    async with keyboard:
+        assert keys == [], "what either held was thrown away"
+        for count, usage in enumerate((A, B, A, B, ENTER), 1):
+            plugged.scan(usage, interface=usage % 2)
+            await until(lambda count=count: len(keys) == 2 * count)
+    assert [key for key in keys if key] == [30, 48, 30, 48, 28]
+    assert not plugged.claims
+
+
+@pytest.mark.parametrize("spoken", [BOOT, OWN])
+async def test_one_that_says_its_protocol_is_read_where_its_reports_are_the_boot_reports(
+    plugged: UsbScanner, spoken: bytes
+) -> None:
+    plugged.spoken = spoken
+    plugged.descriptor = BOOT_LAYOUT if spoken == OWN else NUMBERED
+    events = Events()
+    async with running(scanner_at(events), events):
+        plugged.scan(A, ENTER)
+        assert await events.wait_for(Reading) == [Reading("barcode", "a")]
+
+
+@pytest.mark.parametrize("typing", [{0}, {0, 1}])
+async def test_a_read_that_hangs_lets_go_of_the_scanner_when_it_comes_back(
+    plugged: UsbScanner, monkeypatch: pytest.MonkeyPatch, typing: set[int]
+) -> None:
+    monkeypatch.setattr("drivers.transports.hid.CALL_TIMEOUT_S", 0.3)
+    plugged.typing = typing
+    events = Events()
+    async with running(scanner_at(events), events) as task:
+        plugged.hangs.clear()
+        with pytest.raises(DeviceTimeout, match="does not come back"):
+            await asyncio.wait_for(task, 5)
+    assert plugged.claims == {0, 1}
+    plugged.hangs.set()
+    await plugged.until(lambda: not plugged.claims and not plugged.links)
+
+
+async def test_an_opening_that_hangs_leaves_nothing_claimed_when_it_comes_back(
+    plugged: UsbScanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.transports.hid.CALL_TIMEOUT_S", 0.3)
+    plugged.hangs.clear()
+    with pytest.raises(DeviceTimeout):
+        await asyncio.wait_for(scanner_at(Events()).run(), 5)
+    plugged.hangs.set()
+    await plugged.until(lambda: not plugged.claims and not plugged.links)
+
+
+async def test_one_that_is_configured_twice_is_named_as_such(
+    plugged: UsbScanner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "001").mkdir()
+    node = tmp_path / "001/007"
+    node.touch()
+    monkeypatch.setattr("drivers.transports.usb_claim.NODES", tmp_path)
+    events = Events()
+    async with running(scanner_at(events), events):
+        with (
+            node.open(),
+            pytest.raises(DeviceOffline, match="in use by another device of this gateway: "),
+        ):
+            await scanner_at(Events(), "usb://04b8:0e15").run()
+
+
 async def test_one_that_repeats_a_report_types_nothing_by_it(plugged: UsbScanner) -> None:
     plugged.says_always = lambda: SHIFT_A
     events = Events()
@@ -207,8 +323,11 @@ async def test_unplugged_is_offline_and_so_is_a_stall_which_is_cleared(plugged: 
         ({"plugged": False}, DeviceOffline, "none of this kind is plugged in"),
         ({"serial": "S2"}, DeviceOffline, "plugged in of this kind: usb://04b8:0e15/S2"),
         ({"permission": False}, DeviceOffline, "sudo venue-gateway scanners apply"),
-        ({"taken_by_others": True}, DeviceOffline, "in use by another program"),
+        ({"taken_by_others": True}, DeviceOffline, "in use by another program .*: stop that, or name another scanner"),
         ({"protocol": 2}, DeviceFault, r"no keyboard .* /dev/input/by-id"),
+        ({"spoken": OWN, "descriptor": NUMBERED}, DeviceFault, r"reports of its own .* /dev/input/by-id"),
+        ({"descriptor": NUMBERED}, DeviceFault, "reports of its own"),
+        ({"descriptor": None}, DeviceFault, "reports of its own"),
     ],
 )
 async def test_what_cannot_be_taken_says_what_to_do(

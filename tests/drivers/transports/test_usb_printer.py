@@ -97,7 +97,10 @@ async def test_a_name_that_fits_several_says_how_to_name_each() -> None:
     [
         ({"plugged": False}, "none of this kind is plugged in"),
         ({"serial": "OTHER"}, "plugged in of this kind: usb://04b8:0e15/OTHER"),
-        ({"kernel_driver": False, "taken_by_others": True}, "is in use by another program, such as CUPS: stop that"),
+        (
+            {"kernel_driver": False, "taken_by_others": True},
+            r"is in use by another program \(see 'sudo fuser -v /dev/bus/usb/001/007'\): stop that, often it is CUPS",
+        ),
     ],
 )
 async def test_a_printer_that_cannot_be_taken_says_what_to_do(change: dict[str, object], says: str) -> None:

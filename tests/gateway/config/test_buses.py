@@ -52,4 +52,5 @@ def test_a_wedge_by_a_number_is_warned_of():
     text = HEAD.replace("in, out", "in").replace("BAUD", "9600") + IN
     wedge = "  desk: {driver: wedge, port: /dev/input/event3}\n"
     (warning,) = loads((text.replace("[in]", "[in, desk]") + wedge).encode(), "v.yaml", kinds()).warnings
-    assert "/dev/input/by-id/" in warning
+    assert "usb://VENDOR:PRODUCT lasts" in warning
+    assert "/dev/input/by-path/" in warning
