@@ -105,7 +105,8 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
         return EXIT_STORAGE
     clock = VenueClock(LinuxClock())
     recorder = Recorder(VenueState(configuration.zone_map), journal, clock.now_ms, Uuid7(RandomPool(os.urandom).take))
-    gateway = Gateway(configuration, config_path, recorder, _open_directory(state_dir), key, Outside(clock))
+    _reload(directory := Directory(state_dir / DIRECTORY_FILE))
+    gateway = Gateway(configuration, config_path, recorder, directory, key, Outside(clock))
     loop = asyncio.get_running_loop()
     for number, act in ((signal.SIGTERM, gateway.stop), (signal.SIGINT, gateway.stop), (signal.SIGHUP, gateway.reload)):
         loop.add_signal_handler(number, act)
@@ -114,14 +115,14 @@ async def _serve(configuration: Configuration, config_path: Path) -> int:
     return await gateway.run()
 
 
-def _open_directory(state_dir: Path) -> Directory:
-    """Open the directory; a damaged one is a cache that can be imported again, and no reason not to start."""
-    directory = Directory(state_dir / DIRECTORY_FILE)
+def _reload(directory: Directory) -> bool:
+    """Take the newest directory; a damaged one is a cache that can be imported again, and no reason not to run."""
     try:
         directory.reload()
     except StorageUnavailable as error:
         log.error("directory_not_loaded", why=str(error))
-    return directory
+        return False
+    return True
 
 
 class Outside(msgspec.Struct, frozen=True):
@@ -196,13 +197,17 @@ class Gateway:
 
     async def run(self) -> int:
         """Recover from disk, serve until stopped, and leave everything in order. Returns the exit status."""
-        self._recover_from_disk()
+        try:
+            self._recover_from_disk()
+        except StorageUnavailable as error:
+            log.error("state_not_restored", why=str(error))
+            return EXIT_STORAGE
         self.recorder.listeners += [self.mqtt.answers.committed, self.wiring.outputs.committed]
-        tell_of_events = [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
-        counting = [self.allowances.committed, self.upstream.committed, self.metering.committed]
-        self.recorder.followers += [*tell_of_events, *counting]
+        self.recorder.followers += [self.feedback.committed, self.mqtt.feed.committed, self.reporter.committed]
+        self.recorder.followers += [self.allowances.committed, self.upstream.committed, self.metering.committed]
         self.recorder.failure_listeners += [self.mqtt.answers.storage_failed, self.housekeeping.storage_failed]
-        await self.configure(self.configuration)
+        async with self._reloading:
+            await self.configure(self.configuration)
         session = self.spawn(self.mqtt.session.run())
         self.spawn(self.housekeeping.run())
         log.info("gateway_ready", venue=self.configuration.venue.id, config=str(self.config_path), version=__version__)
@@ -220,15 +225,13 @@ class Gateway:
         self.recorder.restore()
         self.clock.start(self.configuration.clock)
         unknown = self._cut_short()
+        ledger, redeemed = self.recorder.state.ledger, self.recorder.state.redemptions
+        waited: list[e.AnyEvent] = [*purchases.after_restart(ledger), *redemptions.after_restart(redeemed)]
         started = e.GatewayStarted(version=__version__, clean=clean, config_digest=self.configuration.digest)
-        self.recorder.record(started, *unknown, *self._waited())
+        self.recorder.record(started, *unknown, *waited)
         self.fleet.after_start()
         took_ms, seq = round((time.monotonic() - began) * 1000), self.recorder.journal.last_seq
         log.info("state_restored", seq=seq, clean=clean, unknown=len(unknown), took_ms=took_ms)
-
-    def _waited(self) -> list[e.AnyEvent]:
-        state = self.recorder.state
-        return [*purchases.after_restart(state.ledger), *redemptions.after_restart(state.redemptions)]
 
     def _cut_short(self) -> list[e.AnyEvent]:
         state = self.recorder.state
@@ -287,10 +290,7 @@ class Gateway:
 
     def directory_changed(self) -> None:
         """Take a newly imported directory into use."""
-        try:
-            self.directory.reload()
-        except StorageUnavailable as error:
-            log.error("directory_not_loaded", why=str(error))
+        if not _reload(self.directory):
             return
         self.directory_names_changed()
         version, counts = self.directory.version, self.directory.counts
@@ -348,7 +348,7 @@ class Gateway:
     async def _shut_down(self, *last: asyncio.Task[None]) -> None:
         log.info("gateway_stopping")
         self.lifeline.stopping()
-        self.desk.configure({}, {}, 0)
+        self.desk.close()
         await self.metering.close()
         await self.console.close()
         self.trials.close()

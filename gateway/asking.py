@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import re
 import sys
 from difflib import get_close_matches
@@ -10,6 +12,7 @@ from typing import Any, ClassVar, NoReturn
 
 _CHOICE = re.compile(r"(?:argument \S+: )?invalid choice: '?([^']*?)'? \(choose from (.*)\)\Z", re.DOTALL)
 _WORD = re.compile(r"[\w-]+")
+_WHOLE_MAX = 2**53 - 1
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,6 +49,23 @@ class Parser(argparse.ArgumentParser):
 def _meant(word: str, choices: list[str]) -> str:
     close = get_close_matches(word, choices, 1)
     return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def whole_number(text: str) -> int:
+    """Return how many, or a place in the journal. Raises ArgumentTypeError."""
+    if re.fullmatch("[0-9]{1,16}", text) and int(text) <= _WHOLE_MAX:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {_WHOLE_MAX}, found {text[:40]!r}")
+
+
+def no_room(error: OSError) -> int:
+    """Say that what was printed found no room on its disk; returns the exit status, and raises any other error."""
+    if error.errno != errno.ENOSPC:
+        raise error
+    print(f"{error.filename or 'the output'}: {error.strerror}; free some, or write to another disk", file=sys.stderr)
+    # What is still buffered finds no room either; without this Python would complain of it once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 1
 
 
 def not_permitted(error: PermissionError) -> int:

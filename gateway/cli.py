@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from gateway import __version__, installing
-from gateway.asking import Parser, not_permitted
+from gateway.asking import Parser, no_room, not_permitted, whole_number
 from gateway.ops.commands import add_commands as add_ops_commands
 from gateway.web.user_parsers import add_parsers
 
@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of our output has seen enough, as `head` does.
         sys.stderr.close()
         return OK
+    except OSError as error:
+        return no_room(error)
     return status
 
 
@@ -134,7 +136,7 @@ def _add_directory(commands: Commands) -> None:
     bring = verbs.add_parser("import", help="take a whole directory from NDJSON, all or nothing; taps go on meanwhile")
     bring.add_argument("file", type=Path)
     bring.add_argument("--empty", action="store_true", help="take a file without a credential too: nobody can come in")
-    bring.add_argument("--cursor", type=int, default=0, help="how many of upstream's changes are in it")
+    bring.add_argument("--cursor", type=whole_number, default=0, help="how many of upstream's changes are in it")
     bring.set_defaults(run=_directory_import)
     fold = verbs.add_parser("fold", help="write upstream's changes into the file; the gateway does so by itself")
     fold.set_defaults(run=_directory_fold)
@@ -152,11 +154,11 @@ def _add_journal(commands: Commands) -> None:
     verify = verbs.add_parser("verify", help="check every row against the hash chain")
     verify.set_defaults(run=_journal_verify)
     tail = verbs.add_parser("tail", help="print the newest entries")
-    tail.add_argument("-n", "--lines", type=int, default=20)
+    tail.add_argument("-n", "--lines", type=whole_number, default=20)
     tail.add_argument("-f", "--follow", action="store_true", help="go on as entries come in")
     tail.set_defaults(run=_journal_tail)
     export = verbs.add_parser("export", help="print every entry as NDJSON")
-    export.add_argument("--after-seq", type=int, default=0)
+    export.add_argument("--after-seq", type=whole_number, default=0)
     export.set_defaults(run=_journal_export)
     for verb in (verify, tail, export):
         _config_option(verb)

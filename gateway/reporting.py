@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,12 +21,14 @@ from gateway.flows.desk import Handler, Request, read_data
 from gateway.flows.recorder import Committed
 from gateway.mqtt import messages as m
 from gateway.store.errors import StorageUnavailable
-from gateway.store.rows import id_text
+from gateway.store.rows import StoredRow, id_text
 from gateway.telling import TELLING, status_fields, told_of
 
 if TYPE_CHECKING:
     from gateway.app import Gateway, Outside
 
+PAGE_BYTES_MAX = 256 * 1024
+"""Of events in one page of history: what each gets besides must find room in one answer too."""
 REPLAYS_MAX = 4
 """Pages of history read at once; whoever comes then hears `busy` (I9)."""
 
@@ -39,6 +42,12 @@ COUNT_S = 0.5
 def memory_max_kb() -> int:
     """Return the most memory that this process has had at once, in KB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _fitting(rows: Sequence[StoredRow]) -> Sequence[StoredRow]:
+    """Return the first of these rows, as many as one answer holds and one at least."""
+    sizes_bytes = accumulate(len(row.body) for row in rows)
+    return rows[: max(1, sum(size <= PAGE_BYTES_MAX for size in sizes_bytes))]
 
 
 class Reporter:
@@ -295,9 +304,12 @@ class Reporter:
             )
             for one in configuration.devices.values()
         ]
-        gates = [m.ListedDevice(name=name, kind="gate", verbs=tuple(verbs[name])) for name in configuration.gates]
-        tills = [m.ListedDevice(name=name, kind="till", verbs=tuple(verbs[name])) for name in configuration.tills]
-        return devices + gates + tills
+        # Amid a reload the configuration can be ahead of what is wired.
+        return [
+            *devices,
+            *(m.ListedDevice(name=one, kind="gate", verbs=tuple(verbs.get(one, ()))) for one in configuration.gates),
+            *(m.ListedDevice(name=one, kind="till", verbs=tuple(verbs.get(one, ()))) for one in configuration.tills),
+        ]
 
     def _now(self) -> str:
         return m.timestamp(self._gateway.recorder.now_ms())
@@ -336,7 +348,7 @@ class Reporter:
         self._gateway.mqtt.answers.answer(request.ref, answer)
 
     async def _page(self, after: int, limit: int) -> Answer:
-        rows = await self._gateway.history.page(after, limit)
+        rows = _fitting(await self._gateway.history.page(after, limit))
         entries = [
             {"seq": row.seq, "id": id_text(row.id), "at": m.timestamp(row.at_ms), **msgspec.json.decode(row.body)}
             for row in rows

@@ -17,7 +17,7 @@ from gateway.config.drawers import carrier_of, contact_of
 from gateway.config.schema import Configuration, Device, Gate
 from gateway.devices.registry import DRIVERS, DriverEntry
 from gateway.devices.supervisor import DeviceSlot
-from gateway.domain import authenticity, gates
+from gateway.domain import authenticity, drawers, gates
 from gateway.flows.desk import Handler
 from gateway.flows.drawer import DrawerFlow
 from gateway.flows.entry import EntryFlow
@@ -122,6 +122,7 @@ class Wiring:
         for name, flow in self.gates.items():
             flow.neighbours = tuple(self.gates[other] for other in configuration.boards.neighbours(name))
         self.inputs.configure(configuration.boards.inputs)
+        self._tell_anew(slots)
         self.outputs.configure(configuration.boards.outputs, slots, lambda: self.inputs.standing)
         asked = frozenset(configuration.authenticity.required_for)
         for asking in (self._entry, self._purchase, self._redeem):
@@ -171,6 +172,21 @@ class Wiring:
         elif isinstance(event, PrinterStatus):
             self._statuses[slot.name] = event
             self._printer_changed(slot, event)
+
+    def _tell_anew(self, slots: Slots) -> None:
+        """Tell flows that are new what is known already: boards and printers speak of changes only."""
+        told = {key: active for key, active in self._active.items() if key[0] in slots and slots[key[0]].online}
+        for (board, channel), active in told.items():
+            if active:
+                self._contact_moved(board, InputChanged(channel, active=True))
+        for key, (drawer, open_is_active) in self._drawer_of_contact.items():
+            if key in told:
+                self.drawers[drawer].contact_changed(is_open=told[key] == open_is_active)
+            elif slots[key[0]].online:
+                self.drawers[drawer].contact_answers(rests_open=not open_is_active)
+        for name, port in self._drawer_ports.items():
+            if (status := self._statuses.get(port.carrier.name)) is not None:
+                self.drawers[name].printer_changed(status)
 
     def _contact_moved(self, board: str, event: InputChanged) -> None:
         flows = [self.gates[name] for name in self._gates_of_contact.get((board, event.channel), ())]
@@ -324,12 +340,16 @@ class Wiring:
 
     def _configure_drawers(self, configuration: Configuration, slots: Slots) -> None:
         wanted = {name: one for name, one in configuration.devices.items() if self.is_part(one)}
+        before: dict[str, DrawerFlow] = {}
         for name in [name for name, digest in self._drawer_digests.items() if _digest(wanted.get(name)) != digest]:
-            self.drawers.pop(name).close()
+            before[name] = self.drawers.pop(name)
+            before[name].close()
             del self._drawer_ports[name], self._drawer_digests[name]
         for name, device in wanted.items():
             if name not in self.drawers:
                 self._add_drawer(device, slots)
+                if name in before:
+                    self.drawers[name].take_over(before[name])
         self._drawer_of_contact = {
             (found[0].device, found[0].channel): (name, found[1])
             for name, device in wanted.items()
@@ -339,6 +359,10 @@ class Wiring:
 
     def _add_drawer(self, device: Device, slots: Slots) -> None:
         options: Any = device.options
+        open_is_high = getattr(options, "open_is_high", None)
+        if open_is_high is None and contact_of(device) is None:
+            # An alarm from when it had a contact would stand for ever.
+            note(self._recorder, device.name, *drawers.found_closed(self._recorder.state, device.name))
         port = DrawerPort(device, slots[carrier_of(device)], self._drivers[device.driver])
         self._drawer_ports[device.name] = port
         self._drawer_digests[device.name] = device.digest
@@ -347,7 +371,7 @@ class Wiring:
             self._recorder,
             port,
             self._spawn,
-            open_is_high=getattr(options, "open_is_high", None),
+            open_is_high=open_is_high,
             left_open_s=options.left_open_s,
         )
 

@@ -75,6 +75,7 @@ class Desk:
         self._handlers: Mapping[str, Mapping[str, Handler]] = {}
         self._grants: Mapping[str, Mapping[str, frozenset[str]]] = {}
         self._expiry_max_ms = 60 * MS_PER_S
+        self._closed = False
 
     def configure(
         self,
@@ -84,6 +85,10 @@ class Desk:
     ) -> None:
         """Serve `handlers[target][verb]` to the clients that `grants[client][target]` names the verb for."""
         self._handlers, self._grants, self._expiry_max_ms = handlers, grants, expiry_max_ms
+
+    def close(self) -> None:
+        """Take nothing new any more, as the gateway stops; what was done is told to whoever asks again."""
+        self._closed = True
 
     def handle(self, request: Request) -> Answer | None:
         """Return the answer to give at once, or None when it will come from the journal."""
@@ -96,6 +101,8 @@ class Desk:
                 return self._again(request, earlier)
             if self._recorder.lost:
                 return failed(Reason.STORAGE_UNAVAILABLE)
+        if self._closed:
+            return denied(Reason.BUSY, "The gateway is stopping. Ask again when it is back.")
         if reason := self._untimely(request, handler):
             return denied(reason)
         try:

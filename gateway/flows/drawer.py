@@ -235,6 +235,10 @@ class DrawerFlow:
         elif self._is_open is not None:
             self._note(*drawers.found_closed(self._recorder.state, self.name))
 
+    def take_over(self, before: DrawerFlow) -> None:
+        """Go on where the flow of an earlier configuration stopped: an opening asked of that one is no alarm."""
+        self._asked_until_s = _now_s() + ASKED_S if before._pulsing else before._asked_until_s
+
     def close(self) -> None:
         """Stop the timer; the drawer is no longer served."""
         if self._left_open_timer is not None:

@@ -189,8 +189,9 @@ class GateFlow:
             # Someone forced the gate before it could be opened for the guest, who can ask again once it is shut.
             self.give_back(entry)
             return
-        if self._interlocked() is not None:
-            # A neighbour was forced open between the grant and this moment.
+        if self._closed or self.closure == "lockdown" or self._interlocked() is not None:
+            # Between the grant and this moment the gate got another lock, staff locked it down, or a neighbour was
+            # forced open.
             self.give_back(entry)
             return
         self._watched, self._lock_moved_for = self._contact_works, entry
@@ -232,7 +233,9 @@ class GateFlow:
             # Replaced while the lock took the pulse: the flow that took over waits for the guest.
             return
         loop = asyncio.get_running_loop()
-        self._passage_timer = loop.call_later(self._gate.passage_timeout_s, self._timed_out, entry)
+        # While the lock is open they can still walk through: nothing goes back before it is shut (I4).
+        at_s = max(loop.time() + self._gate.passage_timeout_s, self._lock_open_until_s)
+        self._passage_timer = loop.call_at(at_s, self._timed_out, entry)
 
     def _expect_closing(self) -> None:
         loop = asyncio.get_running_loop()
@@ -259,11 +262,14 @@ class GateFlow:
             e.EntryUnknown(entry=entry, gate=self.name, why="release_unrecorded"),
             e.GateFault(gate=self.name, why=why),
         )
+        self._pause_for_fault()
+
+    def _pause_for_fault(self) -> None:
+        """One lost answer must not close the gate for good: a board that goes on answering reports no return."""
         asyncio.get_running_loop().call_later(FAULT_PAUSE_S, self._fault_pause_over)
 
     def _fault_pause_over(self) -> None:
-        """One lost answer must not close the gate for good: a board that goes on answering reports no return."""
-        if self._lock is not None and self._lock.online:
+        if not self._closed and (self._lock is None or self._lock.online):
             self.lock_answers()
 
     def contact_changed(self, *, active: bool) -> None:
@@ -333,6 +339,8 @@ class GateFlow:
             self.contact_answers()
         self._watched = before._watched and same_contact
         current = self._recorder.state.gate(self.name)
+        if current.status == "fault":
+            self._pause_for_fault()
         if current.status != "released" or current.entry is None:
             return
         self._lock_moved_for = current.entry

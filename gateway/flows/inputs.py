@@ -32,9 +32,16 @@ class InputsFlow:
         orders.emergency_inputs = self.holding
 
     def configure(self, inputs: Mapping[str, Input]) -> None:
-        """Serve these inputs; one whose contact or meaning changed begins anew."""
+        """Serve these inputs; one whose contact or meaning changed begins anew.
+
+        A gate that one of those held open is shut for all that is known; who still sees it open says so again.
+        """
         kept = {name for name in self._active if inputs.get(name) == self._inputs.get(name)}
+        ended = [self._inputs[name] for name in sorted(self._active - kept)]
         self._inputs, self._active = inputs, kept
+        for one in ended:
+            if one.means == "door_held" and (gate := self._gates.get(one.gate or "")) is not None:
+                self._door_held(gate, active=False)
 
     def contact_changed(self, board: str, channel: int, *, active: bool) -> None:
         """A contact moved that may be one of these."""

@@ -32,6 +32,10 @@ GATHER_ENTRIES_MAX = 200
 MS_PER_S = 1000
 SET_BACK_MS = 60_000
 """A clock that goes back by less stands still meanwhile."""
+UNREADABLE = (
+    "is damaged or from a newer venue-gateway; look with `venue-gateway journal verify`, and restore a backup or "
+    "install that version again"
+)
 DIRTY_ROWS_MAX = 20_000
 """Changed rows that make a fold due; few folds touch each database page less often than many."""
 
@@ -203,21 +207,29 @@ class Recorder:
         return request_key(client, request_id) in self._never_stored
 
     def restore(self) -> None:
-        """Rebuild the state from the stored rows and the journal's tail. Takes about a second per million rows."""
+        """Rebuild the state from the stored rows and the journal's tail. Takes about a second per million rows.
+
+        Raises StorageUnavailable, a fatal one where something stored is damaged or of a newer version.
+        """
         self.state.clear()
         self._unstored.clear()
         self._never_stored.clear()
         self._no_fold.set()
-        for kind, key, value in self.journal.state_rows(None):
-            if kind == "request":
-                self._folded.add(key)
-            if kind not in ON_DISK:
-                self.state.load_row(kind, key, value)
-        after = self.journal.fold_seq
-        while rows := self.journal.read(after, 5_000):
-            for row in rows:
-                self.state.apply(_decode_event(row.body), row.at_ms)
-            after = rows[-1].seq
+        place = "the folded state"
+        try:
+            for kind, key, value in self.journal.state_rows(None):
+                if kind == "request":
+                    self._folded.add(key)
+                if kind not in ON_DISK:
+                    self.state.load_row(kind, key, value)
+            after = self.journal.fold_seq
+            while rows := self.journal.read(after, 5_000):
+                for row in rows:
+                    place = f"row {row.seq}"
+                    self.state.apply(_decode_event(row.body), row.at_ms)
+                after = rows[-1].seq
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise StorageUnavailable(f"{place} of the journal {UNREADABLE}", fatal=True) from error
         self.state.ledger.check()
         self._next_seq = self.journal.last_seq + 1
         self._last_at_ms = self.journal.last_at_ms

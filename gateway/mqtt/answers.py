@@ -89,7 +89,7 @@ class Answers:
     def send(self, request_id: str, answer: Answer, reply_to: ReplyTo) -> None:
         """Send one answer, or keep it until it can be sent."""
         client, payload = self._topics.client_of(reply_to.topic), self._encode(request_id, answer, reply_to)
-        if len(payload) > ANSWER_BYTES_MAX:
+        if len(payload) > min(ANSWER_BYTES_MAX, self._session.payload_max):
             too_large = failed(Reason.TOO_LARGE, "The answer would be too large for one message. Ask for less at once.")
             payload = self._encode(request_id, too_large, reply_to)
         unstored = (client, request_id) if answer == UNSTORED else None

@@ -81,12 +81,13 @@ def entry_json(seq: int, entry_id: str, at_ms: int, body: bytes) -> bytes:
     return b'{"seq":%d,"id":"%s","at":"%s",%s' % (seq, entry_id.encode(), timestamp(at_ms).encode(), body[1:])
 
 
-def batches(items: Iterable[Item]) -> Iterator[tuple[int, bytes]]:
+def batches(items: Iterable[Item], bytes_max: int = BATCH_BYTES_MAX) -> Iterator[tuple[int, bytes]]:
     """Yield (last seq, JSON array) for `items`, each array within the bounds of one message."""
+    bytes_max = min(bytes_max, BATCH_BYTES_MAX)
     parts: list[bytes] = []
     size = last = 0
     for item in items:
-        if parts and (len(parts) >= BATCH_ENTRIES_MAX or size + len(item.json) > BATCH_BYTES_MAX):
+        if parts and (len(parts) >= BATCH_ENTRIES_MAX or size + len(item.json) + len(b"[]") > bytes_max):
             yield last, b"[" + b",".join(parts) + b"]"
             parts, size = [], 0
         parts.append(item.json)
@@ -121,9 +122,10 @@ class Feed:
         if fresh and fresh[0].entry.seq != self._sent_seq + 1:
             self._behind = True
             return self._catch_up()
-        return self._send_all(
+        self._send_all(
             Item(one.entry.seq, entry_json(one.entry.seq, one.entry.id, one.entry.at_ms, one.body)) for one in fresh
         )
+        return None
 
     def close(self) -> None:
         """Store the cursor a last time; after this the journal may be closed."""
@@ -156,7 +158,11 @@ class Feed:
                 return
             # Fewer than asked for means the end: from here on live commits follow without a gap, in the same thread.
             self._behind = len(rows) >= BATCH_ENTRIES_MAX
-            self._send_all(Item(row.seq, entry_json(row.seq, id_text(row.id), row.at_ms, row.body)) for row in rows)
+            items = (Item(row.seq, entry_json(row.seq, id_text(row.id), row.at_ms, row.body)) for row in rows)
+            if not self._send_all(items):
+                # Whoever made room tells so; what this broker never takes is tried again in a while, and not at once.
+                self._try_later()
+                return
 
     def _read(self) -> Sequence[JournalRow]:
         try:
@@ -177,11 +183,13 @@ class Feed:
         self._retry = None
         self._catch_up()
 
-    def _send_all(self, items: Iterable[Item]) -> None:
-        for last_seq, payload in batches(items):
+    def _send_all(self, items: Iterable[Item]) -> bool:
+        """Send as much as there is room for; False when some of it is left in the journal."""
+        for last_seq, payload in batches(items, self._session.payload_max):
             if len(self._inflight) >= INFLIGHT_BATCHES_MAX or not self._send(last_seq, payload):
                 self._behind = True
-                return
+                return False
+        return True
 
     def _send(self, last_seq: int, payload: bytes) -> bool:
         batch = _Batch(last_seq)

@@ -35,7 +35,9 @@ Timestamp = Annotated[
         description="RFC 3339 in UTC with milliseconds, such as 2026-07-01T19:30:00.000Z.",
     ),
 ]
-Seq = Annotated[int, Meta(ge=0, description="Sequence number of a journal entry.")]
+SEQ_MAX = 2**53 - 1
+"""Every JSON reader holds it exactly, and SQLite has room for it."""
+Seq = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="Sequence number of a journal entry.")]
 
 
 def timestamp(at_ms: int) -> str:
@@ -82,10 +84,13 @@ class Cancel(_Strict, frozen=True):
 
 
 class Replay(_Strict, frozen=True):
-    """Journal entries after `after_seq` (or from `from_seq` on), at most `limit`. Give one of the two."""
+    """Journal entries after `after_seq` (or from `from_seq` on), at most `limit`, and fewer where they are long.
+
+    Give one of the two; `more` in the answer says whether others follow.
+    """
 
     after_seq: Seq | None = None
-    from_seq: Annotated[int, Meta(ge=1)] | None = None
+    from_seq: Annotated[int, Meta(ge=1, le=SEQ_MAX)] | None = None
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
 

@@ -70,6 +70,11 @@ class Session:
         """How many QoS 1 publications the broker has not acknowledged yet."""
         return self._connection.pending if self._connection is not None else 0
 
+    @property
+    def payload_max(self) -> int:
+        """The largest payload, in bytes, that this broker takes; while there is none, that any may take."""
+        return self._connection.payload_max if self._connection is not None else self._limits.payload_bytes
+
     def publish(
         self,
         topic: str,

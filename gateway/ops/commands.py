@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from gateway.asking import whole_number
+
 if TYPE_CHECKING:
     from gateway.config.schema import Configuration
 
@@ -57,9 +59,11 @@ def add_commands(commands: Commands, config_option: ConfigOption) -> None:
 def _add_reconcile(commands: Commands, config_option: ConfigOption) -> None:
     reconcile = commands.add_parser("reconcile", help="report what was decided while upstream was out of reach")
     reconcile.add_argument("--sink", default="main", help="which one; `main` is upstream itself")
-    reconcile.add_argument("--back", type=int, default=0, metavar="N", help="the Nth outage before the last one")
-    reconcile.add_argument("--after-seq", type=int, metavar="SEQ", help="a stretch of the journal instead")
-    reconcile.add_argument("--through-seq", type=int, metavar="SEQ")
+    reconcile.add_argument(
+        "--back", type=whole_number, default=0, metavar="N", help="the Nth outage before the last one"
+    )
+    reconcile.add_argument("--after-seq", type=whole_number, metavar="SEQ", help="a stretch of the journal instead")
+    reconcile.add_argument("--through-seq", type=whole_number, metavar="SEQ")
     reconcile.add_argument("--json", metavar="FILE", help="write the report there; - for standard output")
     reconcile.add_argument("--print", dest="printer", default="", metavar="PRINTER", help="print a receipt too")
     reconcile.add_argument("--language", choices=("de", "en"), default="en", help="of the receipt")

@@ -108,10 +108,10 @@ def tail_command(path: Path, write: Write, lines: int, *, follow: bool = False) 
     try:
         reader = _open(path)
         try:
-            last_seq = 0
-            for row in reader.newest(lines):
+            newest_rows = reader.newest(max(1, lines))
+            last_seq = newest_rows[-1].seq if newest_rows else 0
+            for row in newest_rows if lines else ():
                 write(entry_line(row))
-                last_seq = row.seq
             while follow:
                 for row in reader.all_rows(last_seq):
                     write(entry_line(row))
@@ -152,12 +152,18 @@ def export_command(path: Path, write: Write, after_seq: int = 0) -> int:
 def entry_line(row: StoredRow) -> str:
     """Return an entry as one JSON object: seq, id, at, hash, then the event's own members byte for byte.
 
-    The hash can be computed again from the line: `body` is "{" and what follows the hash.
+    The hash can be computed again from the line: `body` is "{" and what follows the hash. A damaged row, as `verify`
+    finds it, is told by its `seq` and what stands there, in hex.
     """
+    try:
+        at, body = at_text(row.at_ms), row.body.decode()
+    except (ArithmeticError, OSError, ValueError):
+        at = body = ""
+    if body[:1] != "{":
+        return f'{{"seq":{row.seq},"damaged":"{row.body.hex()}"}}'
     digits = row.id.hex()
     uuid = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-    at = at_text(row.at_ms)
-    return f'{{"seq":{row.seq},"id":"{uuid}","at":"{at}","hash":"{row.hash.hex()}",{row.body.decode()[1:]}'
+    return f'{{"seq":{row.seq},"id":"{uuid}","at":"{at}","hash":"{row.hash.hex()}",{body[1:]}'
 
 
 def at_text(at_ms: int) -> str:

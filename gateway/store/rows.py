@@ -30,7 +30,8 @@ class StoredRow(NamedTuple):
 
 def chain(previous: bytes, row: Row | StoredRow) -> bytes:
     """Return SHA-256(previous hash ‖ seq ‖ id ‖ at_ms ‖ body); both numbers are 8 bytes, big-endian."""
-    numbers = row.seq.to_bytes(8), row.at_ms.to_bytes(8)
+    # Signed, as SQLite's integers are: a row that was damaged has to be told from a whole one, whatever it says.
+    numbers = row.seq.to_bytes(8, signed=True), row.at_ms.to_bytes(8, signed=True)
     return sha256(b"".join((previous, numbers[0], row.id, numbers[1], row.body))).digest()
 
 

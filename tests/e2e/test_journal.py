@@ -48,9 +48,27 @@ async def test_a_replay_gives_the_entries_after_a_seq_in_pages(venue: Venue) -> 
         assert end["entries"][0]["seq"] == last
         beyond = (await (await screens.ask("gateway", "replay", {"after_seq": 10**9})).final())["data"]
         assert (beyond["entries"], beyond["more"]) == ([], False)
-        for wrong in ({"after_seq": -1}, {"limit": 0}, {"limit": 501}, {"after": 1}, {"after_seq": "1"}):
+        numbers = ({"after_seq": -1}, {"after_seq": 2**63}, {"from_seq": 2**63}, {"limit": 0}, {"limit": 501})
+        for wrong in (*numbers, {"after": 1}, {"after_seq": "1"}):
             answer = await (await screens.ask("gateway", "replay", wrong)).final()
             assert (answer["status"], answer["reason"]) == ("denied", "malformed"), wrong
+
+
+async def test_a_page_of_long_entries_is_as_long_as_one_answer_may_be(venue: Venue) -> None:
+    first = venue.journal()[-1]["seq"]
+    order = {"holder": "\N{ADMISSION TICKETS}" * 200, "reason": "\N{ADMISSION TICKETS}" * 200}
+    async with venue.client("supervisor") as supervisor:
+        for told in [await supervisor.ask("gateway", "unblock", order) for _ in range(400)]:
+            await told.final()
+    async with venue.client("screens") as screens:
+        seen, more = [first], True
+        while more:
+            answer = await (await screens.ask("gateway", "replay", {"after_seq": seen[-1], "limit": 500})).final()
+            assert answer["status"] == "done", answer["message"]
+            seen += [entry["seq"] for entry in answer["data"]["entries"]]
+            more = answer["data"]["more"]
+    assert seen == list(range(first, first + len(seen)))
+    assert len(seen) > 400
 
 
 async def test_the_gateway_says_how_it_is(venue: Venue) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -177,3 +179,20 @@ def test_check_of_nothing_named_is_of_the_gateways_own_file(capsys: pytest.Captu
     said = capsys.readouterr()
     assert said.out.startswith(f"{cli.DEFAULT_CONFIG}:1:1: the file cannot be read")
     assert said.err == f"1 problem in {cli.DEFAULT_CONFIG}\n"
+
+
+@pytest.mark.parametrize("number", ["-1", "1.5", "", "9007199254740992", "9" * 5000, "\N{SUPERSCRIPT TWO}"])
+def test_a_number_of_rows_is_a_whole_one(config: Path, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["journal", "tail", f"--lines={number}", "--config", str(config)])
+    assert "expected a whole number from 0 to 9007199254740991" in capsys.readouterr().err
+
+
+def test_what_finds_no_room_on_its_disk_says_so() -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "gateway", "schema"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "the output: No space left on device; free some, or write to another disk\n",
+    )

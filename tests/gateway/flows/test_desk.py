@@ -290,3 +290,17 @@ def test_i12_data_that_does_not_fit_is_refused_without_repeating_it(data: bytes,
         read_data(asked, _Kind)
     assert refused.value.answer.message.startswith(says)
     assert "100086" not in refused.value.answer.message
+
+
+async def test_whoever_asks_while_the_gateway_stops_is_asked_to_come_again() -> None:
+    counter = Counter()
+    counter.ask("bar-printer", "print", id="before")
+    await settle()
+    counter.house.desk.close()
+    answer = counter.ask("bar-printer", "print")
+    assert answer is not None
+    assert (answer.status, answer.reason) == ("denied", Reason.BUSY)
+    again = counter.ask("bar-printer", "print", id="before")
+    assert again is not None
+    assert again.status == "accepted"
+    assert len(counter.taken) == 1

@@ -77,6 +77,17 @@ async def test_a_guest_who_does_not_walk_through_gets_the_entry_back() -> None:
     assert north.flow.refusal() is None
 
 
+async def test_i04_nothing_is_handed_back_while_the_lock_is_still_open() -> None:
+    north = North(passage_timeout_s=1, pulse_ms=5_000)
+    await north.release()
+    await asyncio.sleep(4.9)
+    north.flow.contact_changed(active=True)
+    await settle()
+    assert north.kinds() == ["EntryGranted", "GateReleased", "EntryPassed"]
+    assert north.house.state.uses == {"ticket": 1}
+    north.flow.close()
+
+
 async def test_a_passage_faster_than_the_relays_answer_counts() -> None:
     north = North()
     await north.grant()

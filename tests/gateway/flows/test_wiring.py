@@ -5,11 +5,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from drivers.api import InputChanged, PrinterStatus
+from drivers.api import DriverError, InputChanged, PrinterStatus
+from gateway.config.boards import Boards, Input
 from gateway.config.schema import Broker, Configuration, Contact, Device, Gate, Limits, Venue
 from gateway.devices.registry import DriverEntry
 from gateway.devices.supervisor import DeviceSlot
 from gateway.domain import events as e
+from gateway.domain import zone_events as z
 from gateway.domain.reasons import Reason
 from gateway.flows.entry import EntryFlow
 from gateway.flows.purchase import PurchaseFlow
@@ -27,7 +29,7 @@ class NoOptions(msgspec.Struct):
 
 class TillOptions(msgspec.Struct):
     printer: str = "printer"
-    open_is_high: bool = True
+    open_is_high: bool | None = True
     left_open_s: float = 60.0
 
 
@@ -42,7 +44,9 @@ TILL = Device("till", "kick", TillOptions(), "till")
 class Cabinet:
     """A house whose flows are wired by a configuration: one gate on two boards, a printer and its drawer."""
 
-    def __init__(self, drivers: Mapping[str, DriverEntry] = DRIVERS, till: Device = TILL) -> None:
+    def __init__(
+        self, drivers: Mapping[str, DriverEntry] = DRIVERS, till: Device = TILL, *, inputs: str = "online"
+    ) -> None:
         self.till = till
         self.house = House()
         entry = EntryFlow(self.house.recorder, FakeDirectory(), FakeKey(), self.house.spawn)
@@ -53,9 +57,10 @@ class Cabinet:
             "inputs": slot("inputs", "board"),
             "printer": slot("printer", "paper"),
         }
+        self.slots["inputs"].status = inputs
         self.configure(NORTH)
 
-    def configure(self, *gates: Gate, limits: Limits | None = None) -> None:
+    def configure(self, *gates: Gate, limits: Limits | None = None, **boards: Input) -> None:
         devices = {name: one.device for name, one in self.slots.items()} | {"till": self.till}
         configuration = Configuration(
             venue=Venue(id="v", timezone="UTC", currency="EUR"),
@@ -63,6 +68,7 @@ class Cabinet:
             devices=devices,
             gates={gate.name: gate for gate in gates},
             limits=limits or Limits(),
+            boards=Boards(inputs=boards),
         )
         self.wiring.configure(configuration, self.slots)
 
@@ -73,7 +79,7 @@ class Cabinet:
     def contact(self, *, active: bool) -> None:
         self.wiring.device_said(self.slots["inputs"], InputChanged(2, active))
 
-    async def release(self) -> None:
+    async def grant(self) -> None:
         granted = e.EntryGranted(
             entry="e1",
             gate="north",
@@ -86,6 +92,9 @@ class Cabinet:
             passage_observed=True,
         )
         await self.house.recorder.record(granted)
+
+    async def release(self) -> None:
+        await self.grant()
         await self.wiring.gates["north"].release("e1")
 
 
@@ -143,6 +152,89 @@ async def test_a_gate_in_fault_that_comes_back_with_a_reload_works_when_its_boar
     assert cabinet.wiring.gates["north"].refusal() is None
 
 
+async def test_a_gate_in_fault_that_gets_a_lock_on_another_board_works_again() -> None:
+    cabinet = Cabinet()
+    cabinet.slots["spare"] = slot("spare", "board")
+    cabinet.house.recorder.record(e.GateFault(gate="north", why="no answer"))
+    cabinet.turn("relays", online=False)
+    cabinet.configure(msgspec.structs.replace(NORTH, lock=Contact("spare", 1)))
+    assert cabinet.wiring.gates["north"].refusal() is Reason.GATE_UNAVAILABLE
+    await asyncio.sleep(5)
+    assert cabinet.wiring.gates["north"].refusal() is None
+
+
+async def test_a_removed_gate_that_was_in_fault_moves_nothing_when_its_pause_is_over() -> None:
+    cabinet = Cabinet()
+    await cabinet.grant()
+    board = cabinet.slots["relays"].driver
+    board.error = DriverError("no answer")
+    await cabinet.wiring.gates["north"].release("e1")
+    board.error = None
+    cabinet.configure()
+    await cabinet.house.recorder.record(z.ZoneReleased(zone="", client="staff", reason="smoke"))
+    await asyncio.sleep(5)
+    assert board.holds == []
+
+
+async def test_a_guest_whose_gate_got_another_lock_after_the_grant_opens_neither() -> None:
+    cabinet = Cabinet()
+    await cabinet.grant()
+    before = cabinet.wiring.gates["north"]
+    vault = Gate(name="vault", to_zone="vip", lock=Contact("relays", 1))
+    cabinet.configure(msgspec.structs.replace(NORTH, lock=Contact("relays", 2)), vault)
+    await before.release("e1")
+    assert cabinet.slots["relays"].driver.pulses == []
+    assert cabinet.house.state.uses == {"ticket": 0}
+
+
+async def test_a_gate_that_staff_locked_down_after_the_grant_stays_shut() -> None:
+    cabinet = Cabinet()
+    await cabinet.grant()
+    await cabinet.house.recorder.record(z.ZoneLockedDown(zone="hall", client="staff", reason="fight"))
+    await cabinet.wiring.gates["north"].release("e1")
+    assert cabinet.slots["relays"].driver.pulses == []
+    assert cabinet.house.state.uses == {"ticket": 0}
+
+
+FIRE = Input(name="fire", contact=Contact("inputs", 5), means="emergency")
+AJAR = Input(name="ajar", contact=Contact("inputs", 6), means="door_held", gate="north")
+
+
+async def test_an_emergency_input_that_is_new_and_active_already_releases() -> None:
+    cabinet = Cabinet()
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(5, True))
+    cabinet.configure(NORTH, fire=FIRE)
+    assert cabinet.wiring.inputs.holding("") == ("fire",)
+    assert cabinet.wiring.gates["north"].closure == "emergency"
+
+
+async def test_an_emergency_input_whose_meaning_changed_while_it_is_active_goes_on() -> None:
+    cabinet = Cabinet()
+    cabinet.configure(NORTH, fire=FIRE)
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(5, True))
+    cabinet.configure(NORTH, fire=msgspec.structs.replace(FIRE, zones=("hall",)))
+    assert cabinet.wiring.inputs.holding("hall") == ("fire",)
+
+
+async def test_a_gate_is_free_when_the_input_that_held_it_open_is_removed() -> None:
+    cabinet = Cabinet()
+    cabinet.configure(NORTH, ajar=AJAR)
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(6, True))
+    cabinet.configure(NORTH, ajar=AJAR)
+    assert cabinet.wiring.gates["north"].refusal() is Reason.BUSY
+    cabinet.configure(NORTH)
+    assert cabinet.wiring.gates["north"].refusal() is None
+
+
+async def test_a_gate_that_gets_a_contact_which_is_active_already_knows_that_it_stands_open() -> None:
+    cabinet = Cabinet()
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(7, True))
+    cabinet.configure(msgspec.structs.replace(NORTH, passage=Contact("inputs", 7)))
+    assert cabinet.wiring.gates["north"].refusal() is Reason.BUSY
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(7, False))
+    assert cabinet.wiring.gates["north"].refusal() is None
+
+
 async def test_after_a_full_disk_every_gate_and_drawer_says_again_how_it_stands() -> None:
     cabinet = Cabinet()
     cabinet.wiring.device_said(cabinet.slots["printer"], CLOSED)
@@ -154,6 +246,27 @@ async def test_after_a_full_disk_every_gate_and_drawer_says_again_how_it_stands(
     cabinet.wiring.storage_recovered()
     assert cabinet.wiring.gates["north"].status == "forced"
     assert cabinet.house.state.drawer("till").alarm == "forced"
+
+
+async def test_a_drawer_that_is_configured_anew_knows_how_its_contact_stands() -> None:
+    cabinet = Cabinet()
+    cabinet.wiring.device_said(cabinet.slots["printer"], CLOSED)
+    cabinet.till = Device("till", "kick", TillOptions(left_open_s=30.0), "another")
+    cabinet.configure(NORTH)
+    cabinet.wiring.device_said(cabinet.slots["printer"], OPEN)
+    await settle()
+    assert cabinet.house.kinds() == ["DrawerForced"]
+    cabinet.wiring.drawers["till"].close()
+
+
+async def test_a_drawer_that_loses_its_contact_loses_its_alarm() -> None:
+    cabinet = Cabinet()
+    cabinet.wiring.device_said(cabinet.slots["printer"], CLOSED)
+    cabinet.wiring.device_said(cabinet.slots["printer"], OPEN)
+    assert cabinet.house.state.drawer("till").alarm == "forced"
+    cabinet.till = Device("till", "kick", TillOptions(open_is_high=None), "another")
+    cabinet.configure(NORTH)
+    assert cabinet.house.state.drawer("till").alarm == ""
 
 
 async def test_a_reload_brings_new_limits_to_the_printers_there_are() -> None:
@@ -196,7 +309,7 @@ async def test_a_drawer_on_a_relay_opens_by_it_and_is_watched_by_its_input() -> 
 
 async def test_a_drawer_found_open_when_its_board_comes_is_no_alarm_and_one_opened_later_is() -> None:
     drivers = DRIVERS | {"coil": DriverEntry("drawer", Coil, CoilOptions, "")}
-    cabinet = Cabinet(drivers, Device("till", "coil", CoilOptions(), "till"))
+    cabinet = Cabinet(drivers, Device("till", "coil", CoilOptions(), "till"), inputs="starting")
     till = cabinet.wiring.drawers["till"]
     assert till.contact == "unknown"
     cabinet.turn("inputs", online=True)
@@ -208,6 +321,22 @@ async def test_a_drawer_found_open_when_its_board_comes_is_no_alarm_and_one_open
     await settle()
     assert cabinet.house.kinds() == ["DrawerForced"]
     till.close()
+
+
+async def test_a_drawer_that_is_configured_anew_while_it_opens_raises_no_alarm() -> None:
+    drivers = DRIVERS | {"coil": DriverEntry("drawer", Coil, CoilOptions, "")}
+    cabinet = Cabinet(drivers, Device("till", "coil", CoilOptions(), "till"))
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(4, True))
+    cabinet.house.serve("till", cabinet.wiring.drawers["till"].handlers())
+    cabinet.house.ask("till", "open", {"reason": "sale"}, expires_in_s=5)
+    await settle()
+    cabinet.till = Device("till", "coil", CoilOptions(left_open_s=30.0), "another")
+    cabinet.configure(NORTH)
+    await settle()
+    cabinet.wiring.device_said(cabinet.slots["inputs"], InputChanged(4, False))
+    await asyncio.sleep(2)
+    assert cabinet.house.kinds() == ["DrawerOpening", "DrawerOpened"]
+    cabinet.wiring.drawers["till"].close()
 
 
 class Coil:

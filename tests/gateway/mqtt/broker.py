@@ -23,12 +23,12 @@ WAIT_S = 10.0
 class BrokerProcess:
     """Mosquitto with a configuration file of its own in a short directory: a socket path has at most 107 bytes."""
 
-    def __init__(self, configuration: str = "") -> None:
+    def __init__(self, configuration: str = "", *, more: str = "") -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vg-", dir="/tmp"))
         self.port = free_port()
         self.socket = self.directory / "m.sock"
         self.file = self.directory / "mosquitto.conf"
-        self.file.write_text(configuration or self._open_configuration())
+        self.file.write_text(f"{configuration or self._open_configuration()}{more}")
         self.file.chmod(0o644)
         self._process: asyncio.subprocess.Process | None = None
 

@@ -21,6 +21,8 @@ from tests.gateway.mqtt.fakes import NOW_MS
 class Line:
     """A session without a broker: what it takes waits until the test says what became of it."""
 
+    payload_max = 1024 * 1024
+
     def __init__(self) -> None:
         self.connected = True
         self.state_listeners: list[Any] = []

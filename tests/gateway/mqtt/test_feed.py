@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import aiomqtt
 import mqtt5
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain import events as e
-from gateway.mqtt.feed import BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, CURSOR, Item, batches, entry_json
+from gateway.mqtt.feed import BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, CURSOR, Feed, Item, batches, entry_json
+from gateway.mqtt.topics import Topics
 from tests.gateway.mqtt.broker import WAIT_S, BrokerProcess, client, next_message
 from tests.gateway.mqtt.fakes import BASE, FakeJournal, printed, running, seqs
 
@@ -114,6 +116,46 @@ async def test_i09_a_burst_beyond_what_may_be_in_flight_stays_in_the_journal(bro
             run.commit(run.journal.append(printed(number)))
         assert run.face.session.pending <= 20
         assert await received(other, 3000) == list(range(1, 3001))
+
+
+async def test_i09_a_feed_that_finds_no_room_stops_nothing_and_tries_again() -> None:
+    session = _Full()
+    journal = FakeJournal()
+    journal.append(printed(1))
+    feed = Feed(session, Topics("hall"), journal)
+    for listener in (*session.state_listeners, lambda *_: feed.committed([journal.append(printed(2))])):
+        listener(True, "")
+    assert session.tried == 1
+    async with asyncio.timeout(WAIT_S):
+        await session.tried_again.wait()
+    feed.close()
+
+
+class _Full:
+    """A session whose broker takes nothing more and says nothing."""
+
+    connected, payload_max = True, 1_000
+
+    def __init__(self) -> None:
+        self.state_listeners: list[Callable[[bool, str], None]] = []
+        self.drained_listeners: list[Callable[[], None]] = []
+        self.tried = 0
+        self.tried_again = asyncio.Event()
+
+    def publish(self, *_: object, **__: object) -> bool:
+        self.tried += 1
+        if self.tried > 1:
+            self.tried_again.set()
+        return False
+
+
+async def test_a_broker_that_takes_small_packets_only_gets_small_ones() -> None:
+    async with BrokerProcess(more="max_packet_size 20000\n") as broker:
+        journal = FakeJournal()
+        for number in range(1, 501):
+            journal.append(printed(number))
+        async with client(broker, EVENTS) as other, running(broker, journal=journal):
+            assert await received(other, 500) == list(range(1, 501))
 
 
 async def test_i09_a_subscriber_that_never_reads_harms_nobody(broker: BrokerProcess) -> None:

@@ -214,6 +214,20 @@ async def test_an_answer_too_large_for_a_message_says_so(broker: BrokerProcess) 
         assert (answer["status"], answer["reason"]) == ("failed", "too_large")
 
 
+async def test_an_answer_too_large_for_this_broker_says_so_and_holds_up_no_other() -> None:
+    async with (
+        BrokerProcess(more="max_packet_size 20000\n") as broker,
+        client(broker, RESPONSES) as other,
+        running(broker) as run,
+    ):
+        big = Answer("done", data={"entries": "x" * 30_000})
+        run.commit(run.journal.append(printed(1), e.RequestRef("bar", "r1"), big))
+        run.commit(run.journal.append(printed(2), e.RequestRef("bar", "r2"), Answer("done")))
+        first, second = await answer_of(other), await answer_of(other)
+        assert (first["status"], first["reason"]) == ("failed", "too_large")
+        assert (second["id"], second["status"]) == ("r2", "done")
+
+
 async def test_i02_a_repeat_has_the_same_fingerprint_and_another_wish_another(broker: BrokerProcess) -> None:
     async with running(broker) as run, client(broker) as other:
         later = b'{"id": "a", "expires_at": 1780000000000, "data": {"reason": "x"}}'

@@ -33,6 +33,7 @@ async def test_a_whole_chain_is_verified(audited: Path) -> None:
     [
         ("UPDATE journal SET body = CAST('{}' AS BLOB) WHERE seq = 777", 777, "row 777 is not what was written"),
         ("UPDATE journal SET at_ms = at_ms + 1 WHERE seq = 1001", 1001, "row 1001 is not what was written"),
+        ("UPDATE journal SET at_ms = -at_ms WHERE seq = 900", 900, "row 900 is not what was written"),
         ("UPDATE journal SET id = zeroblob(16) WHERE seq = 1", 1, "row 1 is not what was written"),
         ("UPDATE journal SET hash = zeroblob(32) WHERE seq = 2500", 2500, "row 2500 is not what was written"),
         ("DELETE FROM journal WHERE seq = 1", 1, "row 1 is missing; the next one is 2"),
@@ -93,6 +94,39 @@ async def test_a_running_journal_can_be_looked_at(journal: Journal, path: Path) 
     assert [json.loads(line)["seq"] for line in said] == [29, 30]
     assert audit.verify(path).rows == 30
     await append(journal, row(31))
+
+
+@pytest.mark.parametrize(
+    "crime",
+    [
+        "UPDATE journal SET body = x'7b22ff' WHERE seq = 5",
+        "UPDATE journal SET body = x'' WHERE seq = 5",
+        "UPDATE journal SET at_ms = 9000000000000000000 WHERE seq = 5",
+    ],
+)
+async def test_a_damaged_row_does_not_end_an_export(audited: Path, crime: str) -> None:
+    alter(audited, crime)
+    said: list[str] = []
+    assert audit.export_command(audited, said.append) == 0
+    entries = [json.loads(line) for line in said]
+    assert [entry["seq"] for entry in entries] == list(range(1, COUNT + 1))
+    assert [entry["seq"] for entry in entries if "damaged" in entry] == [5]
+
+
+async def test_nothing_old_is_told_by_a_tail_of_no_lines(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append(journal, *rows(1, 30))
+    said: list[str] = []
+    assert audit.tail_command(path, said.append, 0) == 0
+    monkeypatch.setattr(audit.time, "sleep", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        audit.tail_command(path, said.append, 0, follow=True)
+    assert said == []
+
+
+def _interrupt(_: float) -> None:
+    raise KeyboardInterrupt
 
 
 async def test_the_export_has_all_that_proves_the_chain(journal: Journal, path: Path) -> None:
