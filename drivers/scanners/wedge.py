@@ -25,8 +25,8 @@ class WedgeOptions(ScannerOptions, frozen=True, kw_only=True, forbid_unknown_fie
             pattern=r"^(/.+|usb://[0-9a-fA-F]{4}:[0-9a-fA-F]{4}(/[^/]+)?)$",
             description="Where the scanner is: usb://0c2e:0b61 with vendor and product as in lsusb, or with "
             "/SERIALNUMBER or /port=1-1.4 where there are several; for one that is not on USB its input device "
-            "under /dev/input/by-path.",
-            examples=["usb://0c2e:0b61", "usb://0c2e:0b61/port=1-1.4"],
+            "under /dev/venue (Bluetooth) or /dev/input/by-path.",
+            examples=["usb://0c2e:0b61", "usb://0c2e:0b61/port=1-1.4", "/dev/venue/keyboard-00:1a:7d:da:71:13"],
         ),
     ]
     layout: Annotated[
@@ -50,7 +50,7 @@ class WedgeOptions(ScannerOptions, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class WedgeScanner:
-    """Keyboard-wedge scanner: USB HID read in place of the kernel, so that it types on no console; others by evdev.
+    """Keyboard-wedge scanner: on USB read in place of the kernel, elsewhere by evdev with keys that no console knows.
 
     Emits one `Reading` of technology `barcode` for each scan, with the symbology where the scanner tells it.
     """

@@ -1,4 +1,8 @@
-"""Input devices of the kernel (evdev): keyboards and what pretends to be one."""
+"""Input devices of the kernel (evdev) that type: read only where their keys are nobody's but the gateway's.
+
+`venue-gateway scanners apply` has udev give their keys numbers that no console knows (see `keymap`). A device that has
+others is not taken: as soon as the gateway did not hold it, whoever prints a code would type at this computer.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import Protocol, Self
 
 from drivers.api import DeviceFault, DeviceOffline, DriverError
 from drivers.transports.errors import why_lost
+from drivers.transports.keymap import Button, is_heard, key_of, read_keymap
 
 EV_SYN, EV_KEY = 0, 1
 SYN_DROPPED = 3
@@ -55,8 +60,9 @@ class InputDevice(Protocol):
 class Keyboard:
     """An input device that is read by this process alone: nothing of what it types reaches a console or a desktop.
 
-    `on_key(code, value, at_s)` is called from the event loop for every key event, `on_lost()` when the kernel dropped
-    some. `closed` gets its result, the DeviceOffline that tells why, as soon as the device is gone.
+    `on_key(key, value, at_s)` is called from the event loop for every event of a key that scanners type with, numbered
+    as Linux does for keyboards (input-event-codes.h), and `on_lost()` when the kernel dropped some. `closed` gets its
+    result, the DeviceOffline that tells why, as soon as the device is gone.
     """
 
     def __init__(self, path: str, device: InputDevice, on_key: OnKey, on_lost: Callable[[], None]) -> None:
@@ -88,8 +94,8 @@ class Keyboard:
             self._close(why_lost(self._path, error))
             return
         for event in events:
-            if event.type == EV_KEY:
-                self._on_key(event.code, event.value, event.sec + event.usec / 1e6)
+            if event.type == EV_KEY and (key := key_of(event.code)):
+                self._on_key(key, event.value, event.sec + event.usec / 1e6)
             elif event.type == EV_SYN and event.code == SYN_DROPPED:
                 self._on_lost()
 
@@ -104,8 +110,8 @@ class Keyboard:
 async def open_keyboard(path: str, on_key: OnKey, on_lost: Callable[[], None]) -> Keyboard:
     """Open the input device at `path` and grab it, so that what it types reaches nobody else.
 
-    Raises DeviceOffline when it is not there or someone else has grabbed it, DeviceFault when it is no input device or
-    python-evdev is not installed.
+    Raises DeviceOffline when it is not there, someone else has grabbed it, or its keys are still those of a keyboard;
+    DeviceFault when it is no input device, its keys cannot be changed, or python-evdev is not installed.
     """
     device = await asyncio.to_thread(_open, path)
     return Keyboard(path, device, on_key, on_lost)
@@ -120,11 +126,29 @@ def _open(path: str) -> InputDevice:
     try:
         device = evdev.InputDevice(path)
         device.grab()
-        return device
+        _must_be_muted(path, read_keymap(device.fd))
     except OSError as error:
-        if device is not None:
-            device.close()
+        _close(device)
         raise _cannot_open(path, error) from error
+    except DriverError:
+        _close(device)
+        raise
+    return device
+
+
+def _close(device: InputDevice | None) -> None:
+    if device is not None:
+        device.close()
+
+
+def _must_be_muted(path: str, buttons: list[Button]) -> None:
+    if not buttons:
+        raise DeviceFault(f"{path}: its keys cannot be kept from this computer's console: set the scanner to serial")
+    if any(is_heard(button.key) for button in buttons):
+        raise DeviceOffline(
+            f"{path} types on this computer's console, and is not read: run 'sudo venue-gateway scanners apply' while "
+            "it is connected"
+        )
 
 
 def _cannot_open(path: str, error: OSError) -> DriverError:

@@ -75,7 +75,7 @@ def _add_reconcile(commands: Commands, config_option: ConfigOption) -> None:
 def _add_scanners(commands: Commands, config_option: ConfigOption) -> None:
     scanners = commands.add_parser("scanners", help="keep what scanners type from this computer's console")
     verbs = scanners.add_subparsers(metavar="VERB", required=True)
-    take = verbs.add_parser("apply", help="take the configured USB scanners from the kernel's keyboards")
+    take = verbs.add_parser("apply", help="take the configured scanners that type from the kernel's keyboards")
     take.set_defaults(run=_scanners_apply)
     config_option(take)
     release = verbs.add_parser("release", help="make them keyboards again")
@@ -217,18 +217,15 @@ def _scanners_apply(options: argparse.Namespace) -> int:
     if configuration is None:
         return REFUSED
     found = scanners.scanners_of(configuration)
-    for name in (name for name, kind in found.items() if kind is None):
-        print(f"{name} is named by its input device and stays a keyboard: name it by its USB address instead.")
-    kinds = [kind for kind in found.values() if kind is not None]
-    if not kinds:
-        print("No scanner is configured as `driver: wedge` with a USB address.")
-    return scanners.apply(kinds)
+    if not found.kinds and not found.ports:
+        print("No scanner is configured as `driver: wedge`, so none is taken from the kernel's keyboards.")
+    return scanners.apply(found)
 
 
 def _scanners_release(_: argparse.Namespace) -> int:
     from gateway.ops import scanners  # noqa: PLC0415
 
-    return scanners.apply(())
+    return scanners.apply(scanners.Scanners())
 
 
 def _enroll(options: argparse.Namespace) -> int:

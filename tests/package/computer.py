@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.package import radio_scanner
+
 QEMU = shutil.which("qemu-system-x86_64")
 BOOT_S = 240.0
 """The processor is emulated, so that this runs where virtual machines cannot; a start takes most of a minute."""
@@ -67,6 +69,7 @@ def furnish(root: Path) -> None:
     """Put agent and listener into a tree, and have it make its own initial ram disk anew."""
     files = {
         "usr/local/lib/agent.py": (AGENT, 0o644),
+        "usr/local/bin/radio-scanner": (f"#!/usr/bin/python3\n{Path(radio_scanner.__file__).read_text()}", 0o755),
         "etc/systemd/system/agent.service": (AGENT_UNIT, 0o644),
         "etc/initramfs-tools/scripts/init-top/a-listener": (LISTENER, 0o755),
         "etc/initramfs-tools/hooks/listener": (HOOK, 0o755),
@@ -108,6 +111,7 @@ class Computer:
         self.qmp("qmp_capabilities")
 
     keys_file = KEYS
+    keeps_codes = True
 
     def is_ready(self) -> bool:
         """Return True once the agent has said that it is there."""

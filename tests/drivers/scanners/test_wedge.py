@@ -15,6 +15,8 @@ import pytest
 
 from drivers.api import DeviceFault, DeviceOffline, Driver, Noise, Online, Reading
 from drivers.scanners.wedge import WedgeOptions, WedgeScanner
+from drivers.transports import keyboard
+from drivers.transports.keymap import NO_KEY, Button, muted
 from tests.drivers.pty_device import Events, running
 
 HERE = Path(__file__).parent
@@ -35,14 +37,57 @@ def why_no_test_bed() -> str:
 
 
 def evemu(keys: list[tuple[int, int]]) -> str:
-    """Key presses with their modifier as evemu writes them, 2 ms apart."""
+    """Muted key presses with their modifier as evemu writes them, 2 ms apart."""
     lines, at_us = [], 0
     for code, modifier in keys:
         strokes = [(code, 1), (code, 0)]
         for key, value in [(modifier, 1), *strokes, (modifier, 0)] if modifier else strokes:
             at_us += 2000
-            lines += [f"E: 0.{at_us:06d} 0001 {key:04x} {value}", f"E: 0.{at_us:06d} 0000 0000 0"]
+            lines += [f"E: 0.{at_us:06d} 0001 {muted(key):04x} {value}", f"E: 0.{at_us:06d} 0000 0000 0"]
     return "\n".join(lines) + "\n"
+
+
+def beside_a_keyboard(
+    folder: Path, keys: list[tuple[int, int]], buttons: list[int], command: list[str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command beside an emulated keyboard that has these buttons and presses these keys."""
+    events = folder / "keys.evemu"
+    events.write_text(evemu(keys))
+    bed = [DEBIAN_PYTHON, str(HERE / "umockdev_keyboard.py"), str(events), ",".join(map(str, buttons))]
+    env = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
+    words = ["umockdev-wrapper", *bed, sys.executable, *command]
+    return subprocess.run(words, capture_output=True, text=True, timeout=40, check=False, env=env)
+
+
+def drive(
+    folder: Path, keys: list[tuple[int, int]], buttons: list[int], layout: str
+) -> subprocess.CompletedProcess[str]:
+    """Have the driver read it until it has a code, or has refused it."""
+    return beside_a_keyboard(folder, keys, buttons, [str(HERE / "wedge_child.py"), layout, "1"])
+
+
+@pytest.mark.skipif(bool(why_no_test_bed()), reason=why_no_test_bed())
+def test_the_program_of_the_rule_mutes_every_button_that_is_not(tmp_path):
+    buttons = [0, 30, muted(48), 240, 115, 30]
+    outcome = beside_a_keyboard(tmp_path, [], buttons, ["-m", "drivers.transports.keymap", "/dev/input/event7"])
+    changes = [line for line in outcome.stderr.splitlines() if line.startswith("[")]
+    assert (outcome.returncode, len(changes)) == (0, 3), outcome.stderr
+    assert json.loads(changes[-1]) == [0, muted(30), muted(48), 240, NO_KEY, muted(30)]
+
+
+@pytest.mark.skipif(bool(why_no_test_bed()), reason=why_no_test_bed())
+@pytest.mark.parametrize(
+    ("buttons", "says"),
+    [
+        ([muted(30), 48], "scanners apply"),
+        # Of a volume control nobody reads anything, and yet it is this computer's.
+        ([muted(30), 0, 115], "scanners apply"),
+        ([], "set the scanner to serial"),
+    ],
+)
+def test_a_wedge_whose_keys_are_a_consoles_is_not_read(tmp_path, buttons, says):
+    outcome = drive(tmp_path, [(30, 0), (ENTER, 0)], buttons, "us")
+    assert (outcome.stdout, says in outcome.stderr) == ("", True), outcome.stderr
 
 
 @pytest.mark.skipif(bool(why_no_test_bed()), reason=why_no_test_bed())
@@ -55,20 +100,14 @@ def evemu(keys: list[tuple[int, int]]) -> str:
     ],
 )  # fmt: skip
 def test_python_evdev_reads_a_wedge_that_it_has_grabbed(tmp_path, layout, keys, reading):
-    events = tmp_path / "keys.evemu"
-    events.write_text(evemu(keys))
-    root = HERE.parents[2]
-    child = [sys.executable, str(HERE / "wedge_child.py"), layout, "1"]
-    command = ["umockdev-wrapper", DEBIAN_PYTHON, str(HERE / "umockdev_keyboard.py"), str(events), *child]
-    env = {**os.environ, "PYTHONPATH": str(root)}
-    outcome = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False, env=env)
+    outcome = drive(tmp_path, keys, [0, *map(muted, range(1, 112))], layout)
     told = [json.loads(line) for line in outcome.stdout.splitlines()]
     assert told == [{"online": "Umock Scanner"}, reading], outcome.stderr
     assert outcome.stderr.startswith("grabbed")
 
 
 class FakeKeyboard:
-    """An input device on a pipe, as python-evdev shows one: a byte in the pipe is a key pressed and released."""
+    """An input device on a pipe, as python-evdev shows one: a byte in the pipe is a muted key pressed and released."""
 
     grab_error: OSError | None = None
 
@@ -92,7 +131,7 @@ class FakeKeyboard:
         if not data:
             raise OSError(errno.ENODEV, "No such device")
         for byte in data:
-            for kind, code, value in ((1, byte, 1), (1, byte, 0), (0, 3 if byte == 255 else 0, 0)):
+            for kind, code, value in ((1, muted(byte), 1), (1, muted(byte), 0), (0, 3 if byte == 255 else 0, 0)):
                 yield SimpleNamespace(type=kind, code=code, value=value, sec=1, usec=0)
 
     def close(self) -> None:
@@ -110,12 +149,14 @@ class FakeKeyboard:
 
 
 made: list[FakeKeyboard] = []
+buttons = [Button(0x70004, muted(30)), Button(0x70028, muted(ENTER))]
 
 
 @pytest.fixture
 def keyboards(monkeypatch):
     made.clear()
     monkeypatch.setitem(sys.modules, "evdev", SimpleNamespace(InputDevice=FakeKeyboard))
+    monkeypatch.setattr(keyboard, "read_keymap", lambda fd: buttons)
     yield made
     for one in made:
         one.close()
@@ -171,6 +212,13 @@ async def test_what_cannot_be_opened_says_what_to_do(keyboards, monkeypatch, cod
     monkeypatch.setattr(FakeKeyboard, "grab_error", OSError(code, "no"))
     with pytest.raises(kind, match=says):
         await scanner(Events()).run()
+
+
+async def test_a_wedge_that_is_a_keyboard_still_is_closed_and_offline(keyboards, monkeypatch):
+    monkeypatch.setattr(keyboard, "read_keymap", lambda fd: [*buttons, Button(0x70005, 48)])
+    with pytest.raises(DeviceOffline, match="run 'sudo venue-gateway scanners apply' while it is connected"):
+        await scanner(Events()).run()
+    assert keyboards[0].closed
 
 
 async def test_a_missing_wedge_and_a_missing_library(keyboards, monkeypatch):
