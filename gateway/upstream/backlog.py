@@ -16,7 +16,6 @@ import structlog
 
 from drivers.transports.cores import roaming
 from drivers.transports.fence import end_process
-from gateway import gently
 from gateway.upstream import packer
 from gateway.upstream.packer import LENGTH_BYTES, Order
 from gateway.upstream.sinks import Pack
@@ -100,7 +99,7 @@ class Backlog:
     async def _spawn(self) -> Process:
         with roaming():
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", gently.__name__, packer.__name__, *self._arguments),
+                *(sys.executable, "-m", packer.__name__, *self._arguments),
                 stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=UNREAD_BYTES,
             )  # fmt: skip
 

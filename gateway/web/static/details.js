@@ -113,6 +113,8 @@ const SENTENCES_DE = [
   ["{} is not there, or it is what hangs at {} and tells no serial number: plug that out and in", "{} ist nicht da, oder es ist das, was an {} hängt und keine Seriennummer nennt: das aus- und einstecken"],
   ["{} floods: more than {} reports a second", "{} überschwemmt: mehr als {} Meldungen je Sekunde"],
   ["{} types on and on: let go of its trigger, take the code away", "{} tippt immer weiter: Auslöser loslassen, Code wegnehmen"],
+  ["{}: its keys cannot be kept from this computer's console: set the scanner to serial", "{}: seine Tasten lassen sich nicht von der Konsole dieses Rechners fernhalten: den Scanner auf seriell stellen"],
+  ["{} types on this computer's console, and is not read: run 'sudo venue-gateway scanners apply' while it is connected", "{} tippt auf der Konsole dieses Rechners und wird nicht gelesen: 'sudo venue-gateway scanners apply' ausführen, während er verbunden ist"],
   ["{} may not be opened: run 'sudo venue-gateway scanners apply', then plug it out and in", "{} darf nicht geöffnet werden: 'sudo venue-gateway scanners apply' ausführen, dann aus- und einstecken"],
   ["{} does not answer on USB: plug it out and in again", "{} antwortet am USB nicht: ausstecken und wieder einstecken"],
 

@@ -13,6 +13,7 @@ import structlog.testing
 
 from gateway.upstream import relay as relaying
 from gateway.upstream.backlog import Backlog
+from gateway.upstream.packer import NICENESS
 from gateway.upstream.sinks import Pack, Verdict
 from tests.gateway.upstream.nats_server import NatsServer
 from tests.gateway.upstream.served import Venue, fill, journalled, venue
@@ -62,7 +63,7 @@ async def test_i05_a_long_backlog_comes_from_a_process_of_its_own_once_and_in_or
         backlog = await _begun(made, sink)
         process = _process(backlog)
         # Taps come first, also where a core is shared.
-        assert os.sched_getscheduler(process.pid) == os.SCHED_IDLE
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == NICENESS
         sink.go_on.set()
         await until(lambda: sink.through == ROWS)
         assert sink.taken == list(range(1, ROWS + 1))
