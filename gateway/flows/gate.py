@@ -89,6 +89,7 @@ class GateFlow:
         self.neighbours: tuple[GateFlow, ...] = ()
         """The gates of its interlocks: it opens only while each of them is shut."""
         self._closed = False
+        self._heir: GateFlow | None = None
         self._passage_timer: asyncio.TimerHandle | None = None
         self._held_open_timer: asyncio.TimerHandle | None = None
 
@@ -269,7 +270,10 @@ class GateFlow:
         asyncio.get_running_loop().call_later(FAULT_PAUSE_S, self._fault_pause_over)
 
     def _fault_pause_over(self) -> None:
-        if not self._closed and (self._lock is None or self._lock.online):
+        if self._heir is not None:
+            # Replaced while the lock took the pulse: the fault is the gate's, whoever serves it now.
+            self._heir._fault_pause_over()
+        elif not self._closed and (self._lock is None or self._lock.online):
             self.lock_answers()
 
     def contact_changed(self, *, active: bool) -> None:
@@ -328,6 +332,7 @@ class GateFlow:
 
         The contact of a board that was restarted reports itself anew.
         """
+        before._heir = self
         self._take_over_lock(before)
         self._lock_open_until_s = before._lock_open_until_s
         same_contact = before._gate.passage == self._gate.passage and before._contact is self._contact

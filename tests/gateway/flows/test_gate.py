@@ -435,6 +435,20 @@ def reconfigured(north: North, contact: FakeLock | None = None, **gate: object) 
     return flow
 
 
+async def test_a_gate_that_is_reconfigured_amid_a_pulse_that_nobody_confirms_works_again() -> None:
+    north = North()
+    north.lock.answer = asyncio.Event()
+    await north.grant()
+    releasing = north.house.spawn(north.flow.release("e1"))
+    await asyncio.sleep(0.1)
+    flow = reconfigured(north, passage_timeout_s=5)
+    await asyncio.sleep(RELEASE_TIMEOUT_S + 0.1)
+    assert releasing.done()
+    assert flow.refusal() is Reason.GATE_UNAVAILABLE
+    await asyncio.sleep(FAULT_PAUSE_S)
+    assert flow.refusal() is None
+
+
 async def test_a_gate_that_is_reconfigured_goes_on_waiting_for_its_guest() -> None:
     north = North(passage_timeout_s=8)
     await north.release()
