@@ -272,7 +272,7 @@ class GateFlow:
     def _fault_pause_over(self) -> None:
         if self._heir is not None:
             # Replaced while the lock took the pulse: the fault is the gate's, whoever serves it now.
-            self._heir._fault_pause_over()
+            self._heir._fault_pause_over()  # noqa: SLF001 - one of its own kind
         elif not self._closed and (self._lock is None or self._lock.online):
             self.lock_answers()
 
