@@ -238,7 +238,7 @@ def test_the_doctor_looks_at_the_scanner_and_not_at_what_was_written(machine: Co
     assert level() == "bad"
 
 
-@pytest.mark.skipif(shutil.which("udevadm") is None, reason="udevadm is missing; what checks rules is of Debian 13 (udev 254) and newer")
+@pytest.mark.skipif(shutil.which("udevadm") is None, reason="udevadm verify is of Debian 13 (udev 254)")
 def test_udev_finds_nothing_wrong_with_the_rules(machine: Computer) -> None:
     machine.attach("event3", TABLE)
     machine.apply(machine.named(RADIO, "event3"))

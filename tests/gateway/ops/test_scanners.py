@@ -254,7 +254,7 @@ def test_nothing_configured_and_nothing_written_runs_nothing(house: House, pi: P
     assert (house.ran, house.said, pi.read_text()) == ([], [], PI)
 
 
-@pytest.mark.skipif(shutil.which("udevadm") is None, reason="udevadm is missing; what checks rules is of Debian 13 (udev 254) and newer")
+@pytest.mark.skipif(shutil.which("udevadm") is None, reason="udevadm verify is of Debian 13 (udev 254)")
 def test_udev_finds_nothing_wrong_with_the_rules(house: House) -> None:
     house.apply(HONEYWELL, NETUM)
     outcome = subprocess.run(
