@@ -22,7 +22,7 @@ def cannot_open_serial(port: str, error: Exception) -> DriverError:
             return DeviceOffline(f"{port} does not exist: check the cable and the name; {_plugged_in()}")
         case errno.EACCES | errno.EPERM:
             return DeviceOffline(
-                f"{port} may not be opened by user {_user()}: run 'sudo adduser {_user()} dialout' and start again"
+                f"{port} may not be opened by user {user()}: run 'sudo adduser {user()} dialout' and start again"
             )
         case errno.EBUSY:
             return DeviceOffline(f"{port} is in use by {holders(port)}: stop that, or name another port")
@@ -68,7 +68,8 @@ def _plugged_in() -> str:
     return f"plugged in now: {', '.join(names)}" if names else f"nothing is plugged in under {BY_ID}"
 
 
-def _user() -> str:
+def user() -> str:
+    """Return the name of the user this process runs as, or its number."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

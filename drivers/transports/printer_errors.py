@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 from collections.abc import Callable
 
 from drivers.api import DeviceOffline
+from drivers.transports.errors import user
 
 
 def cannot_open_printer(path: str, error: OSError) -> DeviceOffline:
@@ -51,11 +51,3 @@ def usb_gone(address: str, code: int | None) -> OSError:
     # libusb tells a device that has gone by several names, depending on which transfer finds out.
     code = errno.ENODEV if code in {None, errno.EPIPE, errno.EPROTO, errno.ENOENT} else code
     return OSError(code, os.strerror(code or errno.EIO), address)
-
-
-def user() -> str:
-    """The name of the user this process runs as, or its number."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())

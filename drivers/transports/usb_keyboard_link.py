@@ -22,8 +22,8 @@ import usb.util
 from drivers.api import DeviceFault, DeviceOffline, DriverError
 from drivers.codecs.hid_reports import DESCRIPTOR_BYTES_MAX, is_boot_layout
 from drivers.transports.errors import why_lost
-from drivers.transports.usb_address import ASK_MS, find_usb
-from drivers.transports.usb_claim import take_from_kernel, who_has
+from drivers.transports.usb_address import ASK_MS
+from drivers.transports.usb_claim import claimed, configuration_of, take_from_kernel
 
 SLICE_MS = 200
 """How long one call to libusb may block: what is given up stops within this time."""
@@ -86,22 +86,11 @@ class KeyboardLink:
     @classmethod
     def open(cls, address: str, backend: Callable[[], Any]) -> KeyboardLink:
         """Find and claim; raises DriverError."""
-        try:
-            device = find_usb(address, backend())
-        except usb.core.USBError as error:
-            raise _cannot_open(address, error.errno) from error
-        try:
-            return cls._claim(address, device)
-        except usb.core.USBError as error:
-            usb.util.dispose_resources(device)
-            raise _cannot_open(address, error.errno, lambda: who_has(device)) from error
-        except DriverError:
-            usb.util.dispose_resources(device)
-            raise
+        return claimed(address, backend, cls._claim, _cannot_open)
 
     @classmethod
     def _claim(cls, address: str, device: Any) -> KeyboardLink:  # noqa: ANN401
-        interfaces = [each for each in _configuration(device) if each.bInterfaceClass == _HID]
+        interfaces = [each for each in configuration_of(device) if each.bInterfaceClass == _HID]
         typing = {each.bInterfaceNumber: found for each in interfaces if (found := _typed_at(each)) is not None}
         if not typing:
             raise DeviceFault(
@@ -122,14 +111,6 @@ class KeyboardLink:
     def close(self) -> None:
         """Let go of the keyboard, and leave it without a driver."""
         usb.util.dispose_resources(self._device)
-
-
-def _configuration(device: Any) -> Any:  # noqa: ANN401
-    try:
-        return device.get_active_configuration()
-    except usb.core.USBError:
-        device.set_configuration()
-        return device.get_active_configuration()
 
 
 def _typed_at(interface: Any) -> Any:  # noqa: ANN401

@@ -18,12 +18,12 @@ from typing import Any
 import usb.core
 import usb.util
 
-from drivers.api import DeviceFault, DriverError
+from drivers.api import DeviceFault
 from drivers.transports.pipe import Pipe
 from drivers.transports.printer_errors import cannot_open_usb, usb_gone
 from drivers.transports.transport import OnBytes, Transport
-from drivers.transports.usb_address import find_usb, libusb
-from drivers.transports.usb_claim import take_from_kernel, who_has
+from drivers.transports.usb_address import libusb
+from drivers.transports.usb_claim import claimed, configuration_of, take_from_kernel
 
 CHUNK_BYTES = 4096
 READ_BYTES = 512
@@ -64,27 +64,11 @@ class _Link:
     @classmethod
     def open(cls, address: str, backend: Callable[[], Any]) -> _Link:
         """Find and claim; raises DriverError."""
-        try:
-            device = find_usb(address, backend())
-        except usb.core.USBError as error:
-            raise cannot_open_usb(address, error.errno) from error
-        try:
-            return cls._claim(address, device)
-        except usb.core.USBError as error:
-            usb.util.dispose_resources(device)
-            raise cannot_open_usb(address, error.errno, lambda: who_has(device)) from error
-        except DriverError:
-            usb.util.dispose_resources(device)
-            raise
+        return claimed(address, backend, cls._claim, cannot_open_usb)
 
     @classmethod
     def _claim(cls, address: str, device: Any) -> _Link:  # noqa: ANN401
-        try:
-            configuration = device.get_active_configuration()
-        except usb.core.USBError:
-            device.set_configuration()
-            configuration = device.get_active_configuration()
-        interface = _printer_interface(address, configuration)
+        interface = _printer_interface(address, configuration_of(device))
         number = interface.bInterfaceNumber
         detached = take_from_kernel(device, number)
         usb.util.claim_interface(device, number)
