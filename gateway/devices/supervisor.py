@@ -50,8 +50,8 @@ class _Link:
         self.cut: asyncio.Future[_Ended] = loop.create_future()
         self.began_s = self._second_s = loop.time()
         self._events = 0
-        self.nonsense = ""
-        """Why the last bytes that came were none of the device's; empty where there were none."""
+        self.heard_nonsense = False
+        """Whether bytes came that are none of such a device's."""
 
     def takes(self, now_s: float) -> bool:
         """Count one event; False once there were too many in a second, which ends the link."""
@@ -162,7 +162,7 @@ class Supervisor:
             log.error("driver_flooded", device=slot.name, driver=slot.device.driver, events_per_s=EVENTS_PER_S_MAX)
             return link.cut.result()
         log.error("driver_hung", device=slot.name, driver=slot.device.driver, waited_s=OPEN_TIMEOUT_S)
-        if link.nonsense:
+        if link.heard_nonsense:
             why = f"what answers is no {slot.device.driver} or is set up otherwise; check the address and its settings"
             return _Ended(why, "hang")
         return _Ended(f"it did not open within {OPEN_TIMEOUT_S:g} s; unplug it and plug it in again", "hang")
@@ -219,7 +219,7 @@ class Supervisor:
         if link is not None and not link.takes(asyncio.get_running_loop().time()):
             return
         if link is not None and isinstance(event, Noise):
-            link.nonsense = event.why
+            link.heard_nonsense = True
         if isinstance(event, Online):
             self._set(slot, "online", event.detail)
         elif isinstance(event, Noise):

@@ -11,7 +11,7 @@ import os
 import re
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import msgspec
 from drivers.transports import keymap
 from drivers.transports.keymap import NO_KEY, Button, is_heard, key_of, muted, read_keymap
 from gateway.ops.findings import Finding, bad, ok, warning
-from gateway.ops.system_files import read_file, replace_file
+from gateway.ops.system_files import Run, Say, read_file, replace_file
 
 OK, REFUSED = 0, 1
 _PS2 = 0x11
@@ -66,8 +66,6 @@ class Node(msgspec.Struct, frozen=True):
     """Whether any of them is a console's."""
 
 
-Run = Callable[[Sequence[str]], bool]
-Say = Callable[[str], None]
 ReadButtons = Callable[[str], list[Button]]
 
 

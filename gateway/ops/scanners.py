@@ -17,13 +17,11 @@ from gateway.config.schema import Configuration
 from gateway.ops import muting, usb_scanners
 from gateway.ops.findings import Finding
 from gateway.ops.muting import ReadButtons, read_buttons
+from gateway.ops.system_files import Run, Say
 from gateway.ops.usb_scanners import Kind
 
 OK, REFUSED = 0, 1
 COMMAND_S = 120.0
-
-Run = Callable[[Sequence[str]], bool]
-Say = Callable[[str], None]
 
 
 class Places(msgspec.Struct, frozen=True):

@@ -1,10 +1,18 @@
-"""Files of the system that the gateway's commands write for it."""
+"""The system around the gateway, as its commands change it: files that they write, and programs that they run."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from gateway.store.database import sync_folder
+
+Run = Callable[[Sequence[str]], bool]
+"""Runs one of the system's commands; False where it did not succeed."""
+Say = Callable[[str], None]
+"""Tells whoever ran the command a sentence."""
 
 
 def read_file(file: Path) -> str:
@@ -34,8 +42,4 @@ def replace_file(file: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             fresh.unlink()
         raise OSError(error.errno, error.strerror, str(file)) from error
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(file.parent)

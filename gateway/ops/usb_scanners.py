@@ -9,13 +9,13 @@ runs, has crashed or is stopped.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from gateway.ops.findings import Finding, bad, ok, warning
-from gateway.ops.system_files import read_file, replace_file
+from gateway.ops.system_files import Run, Say, read_file, replace_file
 
 OK, REFUSED = 0, 1
 PARAMETER = "usbhid.quirks"
@@ -58,10 +58,6 @@ class Places(msgspec.Struct, frozen=True):
     """What update-grub makes of the two, and the computer starts with."""
     in_force: Path = Path("/sys/module/usbhid/parameters/quirks")
     booted_with: Path = Path("/proc/cmdline")
-
-
-Run = Callable[[Sequence[str]], bool]
-Say = Callable[[str], None]
 
 
 class Quirk(msgspec.Struct, frozen=True):
